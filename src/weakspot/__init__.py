@@ -1,0 +1,65 @@
+"""weakspot finds surface defects, taught by images labelled good or bad: `train`, `load`, and a scikit-learn classifier.
+
+Importing it loads nothing: each name fetches what it needs when it is first used, so that inspecting never loads torch.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weakspot.estimator import WeakspotClassifier
+    from weakspot.inspection.inspection import Inspection
+    from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.inspection.runtimes import Name as Runtime
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime, which would keep a record of itself in the home folder
+
+__all__ = ["Inspection", "WeakspotClassifier", "__version__", "load", "train"]
+
+_HOMES = {"Inspection": "weakspot.inspection.inspection", "WeakspotClassifier": "weakspot.estimator"}
+
+
+def load(path: Path | str, runtime: "Runtime" = "auto") -> "LoadedDetector":
+    """The detector in a model file, ready to `inspect`. runtime: auto, onnxruntime, openvino or torch. Raises ModelFileError."""
+    from weakspot.inspection.loaded import LoadedDetector
+
+    return LoadedDetector.load(path, runtime)
+
+
+def train(
+    data: Path | str,
+    *,
+    output: Path | str | None = None,
+    settings: Path | str | None = None,
+    layout: str = "auto",
+    resume: bool = False,
+    progress: Any = None,
+    **overrides: Any,
+) -> "LoadedDetector":
+    """Train on a folder of labelled images, as `weakspot train` does, and return the detector.
+
+    output: the run's folder, which keeps model, report and records; None: nothing is kept but the detector, which `save` writes.
+    settings: a TOML file; overrides: fields of TrainSettings (positives=10, size=(704, 256), seed=1, …), which win over it.
+    Raises SettingsError, DataError, TrainingError.
+    """
+    from weakspot.jobs.train import train as run
+    from weakspot.settings import TrainSettings, read_settings
+
+    chosen = read_settings(TrainSettings, None if settings is None else Path(settings), **overrides)
+    if output is not None:
+        return load(run(data, chosen, layout=layout, output=Path(output), resume=resume, progress=progress).model)
+    with TemporaryDirectory(prefix="weakspot-") as place:
+        return load(run(data, chosen, layout=layout, output=Path(place) / "run", progress=progress).model)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("weakspot")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'weakspot' has no attribute {name!r}; it offers {', '.join(__all__)}")

@@ -1,0 +1,270 @@
+"""The verbs of the command line: each reads its arguments, calls one function, and shows what came of it. Nothing is computed here."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from weakspot.errors import WeakspotError, shown
+
+# Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect` start without torch.
+
+UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
+USAGE = 2  # exit status
+TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
+MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
+
+
+def _examples(*commands: str) -> str:
+    return "\n\n".join(("[bold]Examples[/bold]", *commands))
+
+
+Data = Annotated[Path, typer.Argument(help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="Model file, *.weakspot.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)]
+Layout = Annotated[
+    str, typer.Option(help="How DATA lies on disk: auto, folder, mvtec, kolektorsdd, kolektorsdd2, magnetic_tile, dagm, elpv, table.")
+]  # fmt: skip
+Settings = Annotated[Path | None, typer.Option("--settings", metavar="FILE.toml", help="Settings as TOML; flags win over it.", show_default=False)]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="Height x width in pixels; default: the images' own, reduced until it fits --minutes.", show_default=False),
+]  # fmt: skip
+Seed = Annotated[int | None, typer.Option(help="Where all randomness begins; default 0.", show_default=False)]
+Device = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; default auto.", show_default=False)]
+Minutes = Annotated[float | None, typer.Option(help="How long training may take, where no --size is given.", show_default=False)]
+Schedule = Annotated[float | None, typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False)]
+Recipe = Annotated[Literal["sharp", "paper"] | None, typer.Option(help="How to train; default sharp.", show_default=False)]
+Runtime = Annotated[Literal["auto", "onnxruntime", "openvino", "torch"], typer.Option(help="What computes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
+Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]
+
+app = typer.Typer(
+    name="weakspot",
+    help="Finds surface defects, taught by images labelled good or bad: no masks, no GPU, no internet.\n\n"
+    "Exit status: 0 well, 1 failed, 2 wrong usage, 3 a bad part was found and --fail-on-bad given.",
+    epilog=_examples(
+        "weakspot audit parts/  # what is wrong with these images",
+        "weakspot train parts/ -o runs/first  # a model file and a report",
+        "weakspot inspect runs/first/model.weakspot new/ -o out/  # decisions",
+    ),
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _weakspot(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False) -> None:
+    if version:
+        print(installed_version("weakspot"))
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(epilog=_examples("weakspot audit parts/", "weakspot audit KolektorSDD/ --layout kolektorsdd -o audit/", "weakspot audit parts/ --json"))
+def audit(
+    data: Data,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for audit.json; it is made.", show_default=False)] = None,
+    layout: Layout = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is wrong with labelled images: unreadable files, copies across groups and labels, and cues that give the label away."""
+    from weakspot import progress, terminal
+    from weakspot.jobs.audit import audit_folder
+
+    with progress.counting("images read", quiet) as on_image:
+        found = audit_folder(data, layout, output, on_image)
+    terminal.show_audit(found, as_json)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot train parts/ -o runs/first",
+        "weakspot train parts/ -o runs/quick --size 256x256 --schedule 0.5",
+        "weakspot train parts/ -o runs/few --positives 10 --settings line3.toml",
+        "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
+    )
+)
+def train(
+    data: Data,
+    output: Output,
+    settings: Settings = None,
+    layout: Layout = "auto",
+    recipe: Recipe = None,
+    size: Size = None,
+    minutes: Minutes = None,
+    positives: Annotated[int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)] = None,
+    hold_out: Annotated[float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)] = None,
+    schedule: Schedule = None,
+    seed: Seed = None,
+    device: Device = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a detector: one model file, with thresholds chosen on images it had not seen, and a report on images kept apart."""
+    from weakspot import progress, terminal
+    from weakspot.settings import TrainSettings, parse_size, read_settings
+
+    numbers = {"minutes": minutes, "positives": positives, "hold_out": hold_out, "schedule": schedule, "seed": seed}
+    chosen = read_settings(TrainSettings, settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
+    from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
+
+    with progress.progress(quiet) as shows:
+        result = jobs.train(data, chosen, layout=layout, output=output, resume=resume, progress=shows)
+    terminal.show_training(result, as_json)
+
+
+@app.command(
+    epilog=_examples("weakspot evaluate part.weakspot labelled/ -o evaluation/", "weakspot evaluate part.weakspot parts.csv -o evaluation/ --json")
+)
+def evaluate(model: Model, data: Data, output: Output, layout: Layout = "auto", as_json: Json = False, quiet: Quiet = False) -> None:
+    """Judge labelled images and compare: escapes, false alarms and ranking with intervals; metrics.json, scores.csv and report.html."""
+    from weakspot import progress, terminal
+    from weakspot.jobs.evaluate import evaluate_model
+
+    with progress.counting("images judged", quiet) as on_image:
+        evaluation = evaluate_model(model, data, output, layout=layout, on_image=on_image)
+    terminal.show_evaluation(evaluation, output, as_json)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot inspect part.weakspot new/ -o out/",
+        "weakspot inspect part.weakspot 'new/*.png' -o out/ --overlays --fail-on-bad",
+        "weakspot inspect part.weakspot new/ -o out/ --json  # a line an image",
+    )
+)
+def inspect(
+    model: Model,
+    paths: Annotated[list[Path], typer.Argument(help="Images, folders or globs.", show_default=False)],
+    output: Output,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with its heat map on it.")] = False,
+    heat_maps: Annotated[bool, typer.Option("--heat-maps", help="Write each raw heat map as 16-bit PNG.")] = False,
+    runtime: Runtime = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
+    fail_on_bad: Annotated[bool, typer.Option("--fail-on-bad", help="End with 3 when a bad part was found.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decide good, review or bad for new images, and where; inspections.csv and inspections.jsonl. Ends with 1 when an image could not be read."""
+    from weakspot import progress, terminal
+    from weakspot.inspection.folder import inspect_folder
+    from weakspot.inspection.loaded import LoadedDetector
+
+    with progress.counting("images inspected", quiet or as_json) as counted:
+        on_image = terminal.print_inspection if as_json else counted
+        wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
+        summary = inspect_folder(LoadedDetector.load(model, runtime), paths, output, **wanted, on_image=on_image)
+    terminal.show_inspected(summary, as_json)
+    raise typer.Exit(summary.exit_status)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot threshold part.weakspot  # show them",
+        'weakspot threshold part.weakspot --bad-from 1.5 --reason "false alarms"',
+    )
+)
+def threshold(
+    model: Model,
+    bad_from: Annotated[float | None, typer.Option(help="Raw score from which a part is bad.", show_default=False)] = None,
+    good_below: Annotated[float | None, typer.Option(help="Raw score below which a part is good; between the two it is for review.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the model file with the change.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a model's thresholds, or change them: the change and its reason stay in the file."""
+    from weakspot import terminal
+    from weakspot.jobs.threshold import thresholds_of
+
+    terminal.show_thresholds(thresholds_of(model, bad_from, good_below, reason), as_json)
+
+
+@app.command(epilog=_examples("weakspot verify part.weakspot"))
+def verify(model: Model, as_json: Json = False) -> None:
+    """Check that a model file is whole, and that each runtime present answers as it did when the file was made."""
+    from weakspot import terminal
+    from weakspot.inspection.loaded import LoadedDetector
+
+    verified = LoadedDetector.load(model).verify()
+    terminal.show_verified(verified, as_json)
+    raise typer.Exit(0 if all(each.ok for each in verified) else 1)
+
+
+@app.command(epilog=_examples("weakspot experiment experiments/kolektorsdd_clean.toml -o results/"))
+def experiment(
+    table: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)],
+    output: Output,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one experiment and write its records, from which tables are made."""
+    from weakspot import progress, terminal
+    from weakspot.experiments.run import run_experiment
+
+    with progress.progress(quiet) as shows:
+        records = run_experiment(table, output, progress=shows)
+    terminal.show_records(records, as_json)
+
+
+@app.command(epilog=_examples("weakspot demo -o runs/demo", "weakspot demo -o runs/demo --schedule 0.1  # a look, finds little"))
+def demo(
+    output: Output,
+    settings: Settings = None,
+    recipe: Recipe = None,
+    size: Size = None,
+    minutes: Minutes = None,
+    schedule: Schedule = None,
+    seed: Seed = None,
+    device: Device = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on real images that come with a package (solar cells, at most 30 bad ones) and test on cells it has not seen; under ten minutes."""
+    from weakspot import progress, terminal
+    from weakspot.jobs import demo as jobs
+    from weakspot.settings import parse_size
+
+    numbers = {"minutes": minutes, "schedule": schedule, "seed": seed}
+    chosen = jobs.demo_settings(settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
+    with progress.progress(quiet) as shows:
+        result = jobs.demo(chosen, output=output, resume=resume, progress=shows)
+    terminal.show_training(result, as_json)
+
+
+@app.command(epilog=_examples("weakspot doctor", "weakspot doctor --json"))
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which runtime is used, and how fast this machine is."""
+    from weakspot import doctor as examination
+    from weakspot import terminal
+
+    terminal.show_doctor(examination.examine(), as_json)
+
+
+def main() -> None:
+    """Run the command line. What the user can mend is one line on stderr; a traceback is a mistake of ours."""
+    try:
+        status = app(standalone_mode=False, prog_name="weakspot")
+        sys.exit(status if isinstance(status, int) else 0)
+    except UsageError as error:
+        said = error.format_message().replace("Value error, ", "").rstrip(".")
+        _fail(f"{said}; see {error.ctx.command_path if error.ctx else 'weakspot'} --help", USAGE)
+    except WeakspotError as error:
+        _fail(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        if error.name not in MISSING_EXTRAS:
+            raise
+        _fail(f"{error.name} is not installed, and this verb needs it; run: pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'", 1)
+    except MemoryError:
+        _fail("not enough memory; take a smaller --size, or close other programs", 1)
+
+
+def _fail(message: str, exit_status: int) -> None:
+    print(f"weakspot: error: {shown(message)}", file=sys.stderr)
+    sys.exit(exit_status)

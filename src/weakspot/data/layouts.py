@@ -1,0 +1,97 @@
+"""A folder or table on disk → samples. The functions, one per layout, lie in `folders`, `published` and `tables`; here they get names and checks."""
+
+from collections import Counter
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from weakspot.data import folders, published, tables
+from weakspot.data.samples import Sample as Sample
+from weakspot.data.samples import folders_in, pictures_in
+from weakspot.errors import DataError, shown
+
+LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
+    "folder": folders.read_folder,
+    "mvtec": folders.read_mvtec,
+    "kolektorsdd": published.read_kolektorsdd,
+    "kolektorsdd2": published.read_kolektorsdd2,
+    "magnetic_tile": published.read_magnetic_tile,
+    "dagm": published.read_dagm,
+    "elpv": published.read_elpv,
+    "table": tables.read_table,
+}
+# The order matters: particular names come before a table, which somebody wrote on purpose, and a table before good/ and bad/.
+RECOGNISED: dict[str, Callable[[Path], bool]] = {
+    "kolektorsdd": published.is_kolektorsdd,
+    "magnetic_tile": published.is_magnetic_tile,
+    "dagm": published.is_dagm,
+    "kolektorsdd2": published.is_kolektorsdd2,
+    "elpv": published.is_elpv,
+    "table": tables.is_table,
+    "mvtec": folders.is_mvtec,
+    "folder": folders.is_folder,
+}
+EXPECTED = (
+    "good/*.png bad/*.png [masks/*.png] (folder) · train/good test/good test/DEFECT ground_truth/DEFECT (mvtec)"
+    " · kos01/Part0.jpg Part0_label.bmp (kolektorsdd) · train/10000.png 10000_GT.png (kolektorsdd2) · MT_Free/Imgs MT_Crack/Imgs (magnetic_tile)"
+    " · Train Train/Label Test (dagm)"
+    " · labels.csv images/cell0001.png (elpv) · a CSV with columns path,label (table)"
+)
+
+
+def read_layout(root: Path, layout: str = "auto") -> list[Sample]:
+    """All samples below `root`, sorted by id, with at least one good and one bad; `layout` is a name in LAYOUTS or "auto".
+
+    `root` is a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset. DataError says what was found and expected.
+    """
+    root = Path(root)
+    if layout not in ("auto", *LAYOUTS):
+        near = get_close_matches(layout, LAYOUTS, n=1)
+        raise DataError(f"layout {layout!r} is not known; {f'did you mean {near[0]!r}?' if near else ''} allowed are auto, {', '.join(LAYOUTS)}")
+    layout = detect_layout(root) if layout == "auto" else layout
+    if layout != "elpv" and not root.exists():
+        raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
+    samples = sorted(LAYOUTS[layout](root), key=lambda sample: sample.id)
+    _check(samples, root, layout)
+    return samples
+
+
+def detect_layout(root: Path) -> str:
+    """The layout's name, recognised from the names of folders and files alone."""
+    root = Path(root)
+    if not root.exists():
+        if root.as_posix() == "elpv":
+            return "elpv"
+        raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
+    if not root.is_dir() and root.suffix.lower() not in tables.SUFFIXES:
+        raise DataError(f"{shown(root)}: one file; give a folder that holds good/ and bad/, or a CSV table")
+    for layout, recognises in RECOGNISED.items():
+        if recognises(root):
+            return layout
+    raise DataError(f"{shown(root)}: no layout recognised; found {_found(root)}; expected is one of: {EXPECTED}")
+
+
+def _found(root: Path) -> str:
+    if not root.is_dir():
+        return f"a table without the columns path and label ({shown(root.name)})"
+    inside = {"folders": [f"{shown(path.name)}/" for path in folders_in(root)], "files": [shown(path.name) for path in pictures_in(root)]}
+    return " and ".join(f"{len(names)} {what}{f' ({_some(names)})' if names else ''}" for what, names in inside.items())
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _check(samples: list[Sample], root: Path, layout: str) -> None:
+    """Nothing can be learned or measured without both labels; two samples of one id could not be told apart in a result."""
+    bad = sum(sample.label for sample in samples)
+    if not samples:
+        raise DataError(f"{shown(root)}: no pictures, read as layout {layout}; expected is one of: {EXPECTED}")
+    if not bad or bad == len(samples):
+        found, missing = ("good", "bad") if not bad else ("bad", "good")
+        amount = f"1 {found} picture" if len(samples) == 1 else f"{len(samples)} {found} pictures"
+        read = f"{amount} and no {missing} ones, read as layout {layout}"
+        raise DataError(f"{shown(root)}: {read}; both are needed: put {missing} pictures into {missing}/")
+    twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if twice:
+        raise DataError(f"{shown(root)}: {shown(twice[0])} is listed twice; list each picture once")

@@ -1,0 +1,194 @@
+"""Bytes → pixels: the one place where pictures enter, for training, audit, evaluation and inspection alike.
+
+A picture is whole and unambiguous, or it is refused with an ImageError: what was found, what is needed, the way out. What a value means comes from
+the depth that the file declares (or the settings do), never from how large the values are.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from weakspot.data.bmp import decode_bmp
+from weakspot.data.formats import SUFFIXES, Decoded, recognise
+from weakspot.data.jpeg import decode_jpeg
+from weakspot.data.png import decode_png
+from weakspot.data.tiff import decode_tiff
+from weakspot.errors import ImageError, shown
+from weakspot.settings import ReadSettings, Size
+
+MOST_BYTES = 1 << 30
+MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
+DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {"PNG": decode_png, "JPEG": decode_jpeg, "BMP": decode_bmp, "TIFF": decode_tiff}
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One picture as read.
+
+    pixels: (H, W) or (H, W, 3), uint8 or uint16 over the dtype's full range, C-contiguous; bit_depth: bits that the file or the settings declare;
+    exif_orientation: 1 to 8 as the file says, applied to `pixels` only if the settings say so; kind: "grey", "colour", "palette" or "bilevel".
+    """
+
+    path: Path | None
+    pixels: np.ndarray
+    sha256: str
+    format: str
+    bit_depth: int
+    n_bytes: int
+    warnings: tuple[str, ...]
+    exif_orientation: int
+    has_exif: bool = False
+    kind: str = "grey"
+
+
+def read_image(path: Path, settings: ReadSettings) -> ImageFile:
+    """The picture in a regular file of up to 1 GB; any other thing, and any damage, is an ImageError that names the file."""
+    path = Path(path)
+    return decode_image(_read_bytes(path), shown(path), settings, path)
+
+
+def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | None = None) -> ImageFile:
+    """The same for bytes that came another way; `name` stands in messages."""
+    try:
+        form = recognise(data)
+        decoded = DECODERS[form](data, settings.max_megapixels)
+        pixels = _full_range(decoded, settings.bit_depth)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
+        raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {shown(error)[:200]}); export or copy it again") from None
+    if settings.orientation == "apply":
+        pixels = TURNS[decoded.orientation or 1](pixels)
+    bits = settings.bit_depth if settings.bit_depth and pixels.dtype == np.uint16 else decoded.bits
+    return ImageFile(
+        path=path, pixels=np.ascontiguousarray(pixels), sha256=hashlib.sha256(data).hexdigest(), format=form, bit_depth=bits, n_bytes=len(data),
+        warnings=tuple(_remarks(decoded, pixels, form, path, settings)), exif_orientation=decoded.orientation or 1,
+        has_exif=decoded.has_exif, kind=decoded.kind,
+    )  # fmt: skip
+
+
+def read_mask(path: Path, height: int, width: int) -> np.ndarray:
+    """True where the defect is, (height, width); EXIF is ignored. ImageError where the size differs from the picture's.
+
+    Up to 8 different values are classes: all but 0 are defect. With more, as soft or compressed edges make them: at least half of the largest.
+    """
+    limit = max(ReadSettings.max_megapixels, height * width / 1e6)
+    found = read_mask_of_any_size(path, limit)
+    if found.shape != (height, width):
+        sizes = f"a mask of {found.shape[1]} × {found.shape[0]} pixels for a picture of {width} × {height}"
+        raise ImageError(f"{shown(path)}: {sizes}; both must be of one size: export the mask again")
+    return found
+
+
+def read_mask_of_any_size(path: Path, max_megapixels: float = ReadSettings.max_megapixels) -> np.ndarray:
+    """A mask whose picture's size is not known yet; see `read_mask`."""
+    values = read_image(path, ReadSettings(max_megapixels=max_megapixels)).pixels
+    values = values.max(axis=2) if values.ndim == 3 else values
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    least = 1 if len(present) <= MASK_CLASSES else int(present[-1] + 1) // 2
+    return np.asarray(values >= least)
+
+
+def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int) -> np.ndarray:
+    """What the network gets of a picture, by one rule for training and inspection: channels, then depth, then size.
+
+    pixels: (H, W) or (H, W, 3), uint8 or uint16; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16. Returns (channels, h, w), uint8 or uint16.
+    Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536); 8 bits from 16 by dividing by 257, 16 from 8 by multiplying;
+    size by Pillow's BILINEAR, which averages when it reduces; 16 bits through float, rounded.
+    """
+    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), (pixels.dtype, channels, bit_depth)
+    pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
+    planes = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
+    if pixels.shape[:2] != size:
+        planes = [_resized(plane, size) for plane in planes]
+    return np.ascontiguousarray(np.stack(planes))
+
+
+def as_grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) → (H, W) of the same dtype by ITU-R 601, as Pillow does for 8 bits; (H, W) unchanged."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = (pixels[..., c].astype(np.uint32) for c in range(3))
+    return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(pixels.dtype)
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if channels == 1:
+        return as_grey(pixels)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def _with_depth(pixels: np.ndarray, bit_depth: int) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels if bit_depth == 8 else pixels.astype(np.uint16) * 257
+    return pixels if bit_depth == 16 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _resized(plane: np.ndarray, size: Size) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(plane) if plane.dtype == np.uint8 else plane.astype(np.float32))
+    fitted = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return fitted if plane.dtype == np.uint8 else np.clip(np.rint(fitted), 0, 65535).astype(np.uint16)
+
+
+def _full_range(decoded: Decoded, camera_bits: int | None) -> np.ndarray:
+    """uint16 values of fewer bits (a 12-bit camera's) over the whole of uint16."""
+    bits = camera_bits or decoded.bits
+    if decoded.pixels.dtype == np.uint8 or bits >= 16:
+        return decoded.pixels
+    highest, largest = (1 << bits) - 1, int(decoded.pixels.max())
+    if largest > highest:
+        raise ImageError(f"a value of {largest}, where {bits} bits hold at most {highest}; correct bit_depth in the settings, or leave it out")
+    return ((decoded.pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
+
+
+def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None, settings: ReadSettings) -> list[str]:
+    remarks = list(decoded.warnings)
+    if path is not None and path.suffix.lower() not in SUFFIXES[form]:
+        remarks.append(f"holds a {form} picture, though its name ends with {shown(path.suffix) or 'no suffix'}")
+    if decoded.orientation is None:
+        remarks.append("its EXIF data are damaged; orientation taken as upright")
+    elif decoded.orientation != 1 and settings.orientation == "ignore":
+        remarks.append(f"EXIF orientation {decoded.orientation} not applied (orientation = ignore)")
+    if (pixels == pixels.flat[0]).all():
+        remarks.append(f"all pixels have one value ({pixels.flat[0]}): is it a picture of a part?")
+    return remarks
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Content of a regular file; opened without waiting, so that a pipe cannot hold us, and checked once open, so that nothing can be swapped in."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(f"{shown(path)}: cannot be opened ({reason.lower()}); a regular file that may be read is needed") from None
+    with open(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ImageError(f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; a picture's file is needed")
+        if about.st_size > MOST_BYTES:
+            raise ImageError(f"{shown(path)}: {about.st_size / 1e9:.1f} GB; pictures of up to {MOST_BYTES >> 30} GB are read: take a smaller one")
+        data = file.read(MOST_BYTES + 1)
+    if len(data) != about.st_size:
+        raise ImageError(f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: try again")
+    return data
+
+
+def _kind_of_file(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")

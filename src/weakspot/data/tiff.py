@@ -1,0 +1,126 @@
+"""TIFF → pixels: one page, grey, palette or RGB, 1 to 16 bits, uncompressed or compressed without loss (tifffile, imagecodecs).
+
+Everything is checked against the file's own length before a pixel is decoded: tifffile fills strips that are missing with zeros.
+"""
+
+import io
+import math
+import struct
+
+import numpy as np
+import tifffile
+
+from weakspot.data.formats import Decoded, check_size, from_palette, without_alpha
+from weakspot.errors import ImageError
+
+COMPRESSIONS = {1: "none", 2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+MOST_SEGMENTS = 200_000
+MOST_FLOATS = 128 << 20  # bytes; beyond, floating-point numbers are refused without looking for NaN
+WAY_OUT = "save it as a TIFF or PNG of 8 or 16 bits, grey or RGB"
+
+
+def decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
+    """A whole TIFF with one page; ImageError says what else it is."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if not isinstance(page, tifffile.TiffPage):
+            raise ImageError(f"damaged: its first page cannot be read; {WAY_OUT}")
+        _refuse_more_pages(data, file, page)
+        check_size(page.imagewidth, page.imagelength, max_megapixels)
+        _check_kind(page)
+        _check_segments(page, len(data))
+        values = np.asarray(page.asarray())
+        _refuse_numbers_with_fractions(values)
+        pixels, kind = _as_pixels(page, values)
+        orientation = page.tags.valueof(274, 1)
+    valid = isinstance(orientation, int) and 1 <= orientation <= 8
+    return Decoded(np.ascontiguousarray(pixels), page.bitspersample, kind, int(orientation) if valid else None, 274 in page.tags)
+
+
+def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """Read where the next page is said to lie, and go no further: a chain of pages may be endless."""
+    form = file.tiff
+    count = struct.unpack_from(form.tagnoformat, data, page.offset)[0]
+    place = page.offset + form.tagnosize + count * form.tagsize
+    if place + form.offsetsize > len(data):
+        raise ImageError("cut short: the list of its tags is incomplete; copy it again")
+    following = struct.unpack_from(form.offsetformat, data, place)[0]
+    if following == page.offset:
+        raise ImageError("damaged: its page list runs in a circle; export it again")
+    if following:
+        raise ImageError("more than one page; one picture a file is needed: export the page that counts")
+
+
+def _check_kind(page: tifffile.TiffPage) -> None:
+    if page.compression not in COMPRESSIONS:
+        raise ImageError(f"a TIFF compressed with {_name(page.compression)}; save it uncompressed, or with LZW or deflate")
+    if page.sampleformat == FLOAT and page.nbytes <= MOST_FLOATS:
+        return  # refused below, once it is known whether NaN is the reason
+    if page.sampleformat != UNSIGNED or not 1 <= page.bitspersample <= 16:
+        kind = {SIGNED: "signed", FLOAT: "floating-point"}.get(page.sampleformat, "unsigned")
+        raise ImageError(f"a TIFF of {page.bitspersample}-bit {kind} numbers; {WAY_OUT}")
+    if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE):
+        raise ImageError(f"a TIFF in the colour space {_name(page.photometric)}; {WAY_OUT}")
+    allowed = {RGB: (3, 4), PALETTE: (1,)}.get(page.photometric, (1, 2))
+    if page.imagedepth != 1 or page.samplesperpixel not in allowed:
+        raise ImageError(f"a TIFF of {page.samplesperpixel} channels and depth {page.imagedepth}; {WAY_OUT}")
+
+
+def _check_segments(page: tifffile.TiffPage, length: int) -> None:
+    """Every strip or tile must be listed and lie inside the file."""
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
+    if min(tile) < 1:
+        raise ImageError(f"damaged: strips or tiles of {tile[0]} × {tile[1]} pixels; {WAY_OUT}")
+    needed = math.ceil(page.imagelength / tile[0]) * math.ceil(page.imagewidth / tile[1])
+    needed *= page.samplesperpixel if page.planarconfig == 2 else 1
+    if len(page.dataoffsets) != needed or len(page.databytecounts) != needed or needed > MOST_SEGMENTS:
+        raise ImageError(f"damaged: {needed} strips or tiles are needed, {len(page.dataoffsets)} are listed; export it again")
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if offset < 8 or count < 1 or offset + count > length:
+            raise ImageError(f"cut short: a strip of {count} bytes at {offset}, in a file of {length}; copy it again")
+    if page.compression == 1 and sum(page.databytecounts) < _stored_bytes(page, tile, needed):
+        raise ImageError(f"cut short: {sum(page.databytecounts)} bytes of pixels for {page.imagewidth} × {page.imagelength}; copy it again")
+
+
+def _stored_bytes(page: tifffile.TiffPage, tile: tuple[int, int], segments: int) -> int:
+    samples = 1 if page.planarconfig == 2 else page.samplesperpixel
+    row = (tile[1] * samples * page.bitspersample + 7) // 8
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    return int(row * tile[0] * segments if page.is_tiled else row * page.imagelength * planes)
+
+
+def _refuse_numbers_with_fractions(values: np.ndarray) -> None:
+    if values.dtype.kind == "f":
+        odd = int(np.count_nonzero(~np.isfinite(values)))
+        what = f"{odd} of {values.size} NaN or infinite" if odd else "whose full range no file declares"
+        raise ImageError(f"a TIFF of floating-point numbers, {what}; {WAY_OUT}")
+
+
+def _as_pixels(page: tifffile.TiffPage, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """tifffile's array → (H, W) or (H, W, 3) at full range; values of 9 to 15 bits stay as they are."""
+    bits, samples = page.bitspersample, page.samplesperpixel
+    if page.planarconfig == 2 and samples > 1:
+        values = np.moveaxis(values, 0, -1)
+    if page.photometric == PALETTE:
+        if page.colormap is None:
+            raise ImageError(f"damaged: its palette is missing; {WAY_OUT}")
+        colours = (np.asarray(page.colormap).T >> 8).astype(np.uint8)  # 16 bits each, made from 8
+        return from_palette(values.reshape(page.imagelength, page.imagewidth).astype(np.intp), colours), "palette"
+    pixels = _spread(values.reshape(page.imagelength, page.imagewidth, samples), bits)
+    pixels = without_alpha(pixels) if samples in (2, 4) else pixels[..., 0] if samples == 1 else pixels
+    if page.photometric == WHITE_IS_ZERO:
+        pixels = pixels.dtype.type(255 if bits <= 8 else (1 << bits) - 1) - pixels
+    return pixels, "bilevel" if bits == 1 else "grey" if pixels.ndim == 2 else "colour"
+
+
+def _spread(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values of 1 to 7 bits over the whole of uint8; others unchanged."""
+    if values.dtype == np.bool_ or bits < 8:
+        return (values.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
+    return values
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "name", value))

@@ -1,0 +1,120 @@
+"""Files that outlast a kill or a full disk: written here, a name holds the earlier content or the new one, never a part.
+
+A new file is made beside its target (another disk could not be renamed from), written, synced, renamed over it, and its folder synced.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from weakspot.errors import OutputError, shown
+
+_PREFIX, _SUFFIX = ".weakspot-", ".tmp"  # short, so that a target's name of 255 bytes still has a neighbour
+_WAYS_OUT = {
+    errno.ENOSPC: "the disk is full; free some space or choose another place",
+    errno.EDQUOT: "your quota is used up; free some space or choose another place",
+    errno.EFBIG: "the file would be larger than this system allows; choose another place",
+    errno.EACCES: "no right to write there; choose another place or ask for the right",
+    errno.EPERM: "no right to write there; choose another place or ask for the right",
+    errno.EROFS: "the disk can only be read; choose another place",
+    errno.ENOENT: "its folder does not exist; make it first",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
+    errno.EEXIST: "a file of that name is in the way; choose another place",
+    errno.EISDIR: "it is a folder; give the name of a file",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EIO: "the disk failed while writing; check it before going on",
+}
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write to, which takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no regular file.
+    A failed sync is final: a second one may report success although the system has dropped the data.
+    """
+    with told(path):
+        target = _writable_target(path)
+        file = _new_file_beside(target)
+    temporary = Path(file.name)
+    try:
+        with told(path), file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with told(path):
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write at `path` into an OutputError that says why and what to do."""
+    try:
+        yield
+    except OSError as error:
+        way_out = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; choose another place")
+        raise OutputError(f"{shown(path)}: cannot be written: {way_out}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, lasting; nothing happens where it is there. Raises OutputError."""
+    with told(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed writer left in a folder. Only for folders that nobody else is writing to."""
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        if path.is_file() and not path.is_symlink():
+            with suppress(OSError):
+                path.unlink()
+
+
+def _writable_target(path: Path) -> Path:
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{shown(path)}: is not a regular file (a device, a pipe or a socket) and would be replaced by one; choose another name")
+    return target
+
+
+def _new_file_beside(target: Path) -> BinaryIO:
+    name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    path = target.parent / name
+    return open(path, "w+b", opener=lambda where, _: os.open(where, flags, 0o666))

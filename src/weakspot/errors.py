@@ -1,0 +1,42 @@
+"""Every message a user may be shown, as a small tree. Holds no logic: who raises one writes what was found, what is needed, and the way out."""
+
+
+class WeakspotError(Exception):
+    """The user's mistake or the machine's limit, told in one line; the command line prints it without a traceback and ends with `exit_status`."""
+
+    exit_status = 1
+
+
+class SettingsError(WeakspotError):
+    """A setting, key or argument that cannot be."""
+
+    exit_status = 2
+
+
+class DataError(WeakspotError):
+    """A folder or table from which no samples, or too few, can be made."""
+
+
+class ImageError(WeakspotError):
+    """A picture that cannot be read or must not be judged. It is never called good."""
+
+
+class ModelFileError(WeakspotError):
+    """A model file that is cut short, altered, of another version, or does not answer as it did when it was made."""
+
+
+class TrainingError(WeakspotError):
+    """A training that cannot start, cannot go on, or did not learn."""
+
+
+class MetricError(WeakspotError):
+    """A metric that these scores and labels do not define; never turned into a number."""
+
+
+class OutputError(WeakspotError):
+    """A place that cannot be written: full disk, missing rights, a folder that already holds something else."""
+
+
+def shown(name: object) -> str:
+    """A path or name as one line that is safe to print: control characters, newlines and direction marks become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in str(name))

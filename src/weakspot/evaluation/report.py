@@ -1,0 +1,160 @@
+"""An evaluation as files: metrics.json for machines, scores.csv for spreadsheets, report.html for people: one file that needs no network."""
+
+import csv
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from weakspot.durable import make_folder, write_durably
+from weakspot.errors import OutputError, shown
+from weakspot.evaluation import intervals
+from weakspot.evaluation.charts import number
+from weakspot.evaluation.evaluate import Evaluation, ReadMask
+from weakspot.evaluation.page import page_of
+from weakspot.evaluation.pictures import ReadPixels, select
+from weakspot.evaluation.words import does_not_show, headline, rates, shows, standing
+
+SCHEMA_VERSION = 1
+MADE_BY = "weakspot evaluation"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for one
+NAMES = ("metrics.json", "scores.csv", "report.html")
+COLUMNS = (
+    *("id", "label", "group", "kind", "decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below", "hit", "cell_iou"),
+    *("regions", "reason", "sha256", "width", "height", "warnings"),
+)
+
+
+def write_report(
+    output: Path, evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None, *, overwrite: bool = False
+) -> tuple[Path, ...]:
+    """Write metrics.json, scores.csv and report.html into a folder, made where it is missing, and return their paths.
+
+    read_pixels: Sample → (H, W) or (H, W, 3), uint8 or uint16; read_mask: as `evaluate` takes it; both for the page's pictures, which it else lacks.
+    overwrite: whether files of an earlier evaluation may be replaced; anything else of that name never is. Raises OutputError.
+    """
+    check_output(output, overwrite)
+    targets = tuple(output / name for name in NAMES)
+    contents = metrics_json(evaluation), scores_csv(evaluation), report_html(evaluation, read_pixels, read_mask)
+    make_folder(output)
+    for target, content in zip(targets, contents, strict=True):
+        write_durably(target, content.encode("utf-8", "backslashreplace"))
+    return targets
+
+
+def check_output(output: Path, overwrite: bool = False) -> None:
+    """Raise OutputError where a report could not be written into `output`: for use before a long evaluation. Other files may lie in the folder."""
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{shown(output)}: is a file; an evaluation needs a folder; choose another name")
+    for target in (output / name for name in NAMES):
+        if not target.exists() and not target.is_symlink():
+            continue
+        if not _is_ours(target):
+            raise OutputError(f"{shown(target)}: is there and was not made by an evaluation; choose another folder")
+        if not overwrite:
+            raise OutputError(f"{shown(target)}: is of an earlier evaluation; replace it with --overwrite, or choose another folder")
+
+
+def metrics_json(evaluation: Evaluation) -> str:
+    """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers by their names in records."""
+    background = {key: value for key, value in asdict(evaluation.background).items() if key != "trained_on"}
+    model = evaluation.rows[0].inspection.model
+    content = {
+        "made_by": MADE_BY,
+        "schema_version": SCHEMA_VERSION,
+        "created": evaluation.created,
+        "model": {"name": model.name, "sha256": model.sha256},
+        "thresholds": asdict(evaluation.thresholds),
+        "test": standing(evaluation).key == "held_out",
+        "headline": headline(evaluation),
+        "metrics": evaluation.metrics,
+        "intervals": {name: list(bound) for name, bound in evaluation.intervals.items()},
+        "counts": evaluation.counts.as_dict(),
+        "counts_by_part": evaluation.part_counts.as_dict(),
+        "not_inspected": [{"id": item.sample.id, "label": item.sample.label, "reason": item.reason} for item in evaluation.refused],
+        "rates": [_rate(rate) for rate in rates(evaluation)],
+        "shows": shows(evaluation),
+        "does_not_show": does_not_show(evaluation),
+        "not_measured": evaluation.not_measured,
+        "seen_in_training": evaluation.seen_in_training,
+        "background": background,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+
+def scores_csv(evaluation: Evaluation) -> str:
+    """A row a picture, the refused ones last with their reason: UTF-8, RFC 4180; text that a spreadsheet would run gets an apostrophe in front."""
+    file = StringIO()
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
+    table.writeheader()
+    for row in evaluation.rows:
+        i = row.inspection
+        scores = {name: getattr(i, name) for name in ("decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below")}
+        where = {"hit": None if row.hit is None else int(row.hit), "cell_iou": row.cell_iou, "regions": len(i.regions)}
+        file_ = {"sha256": i.image.sha256, "width": i.image.width, "height": i.image.height, "warnings": "; ".join(i.warnings)}
+        table.writerow(_cells(_sample(row.sample) | scores | where | file_))
+    for item in evaluation.refused:
+        table.writerow(_cells(_sample(item.sample) | {"decision": "not inspected", "reason": item.reason}))
+    return file.getvalue()
+
+
+def report_html(evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None) -> str:
+    """The page, whole: style, script and pictures inside, and a policy that lets the browser fetch nothing."""
+    templates = files("weakspot.evaluation") / "templates"
+    report_css, pictures_css, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "pictures.css", "report.js"))
+    environment = Environment(
+        loader=PackageLoader("weakspot.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_unbroken,
+    )
+    environment.filters |= {"share": intervals.share, "between": intervals.between, "number": number, "shown": shown}
+    page = page_of(evaluation, select(evaluation.rows, read_pixels, read_mask))
+    allowed = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    inlined = {"style": Markup(report_css + pictures_css), "script": Markup(script), "allowed_script": Markup(allowed)}
+    return environment.get_template("report.html.j2").render(**page, **inlined)
+
+
+def _unbroken(value: Any) -> Any:
+    """Keeps a number and its per cent sign on one line."""
+    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what an earlier evaluation wrote, told by its first lines."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(1000).decode("utf-8", "replace")
+    mark = {"metrics.json": f'"made_by": "{MADE_BY}"', "scores.csv": ",".join(COLUMNS), "report.html": f'content="{MADE_BY}"'}
+    return mark[path.name] in start
+
+
+def _rate(rate: Any) -> Mapping[str, Any]:
+    return {key: value for key, value in asdict(rate).items() if key not in ("explained",)}
+
+
+def _sample(sample: Any) -> dict[str, Any]:
+    return {"id": sample.id, "label": sample.label, "group": sample.group, "kind": sample.kind}
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value for key, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return value.item()  # numpy's numbers
+    return dict(value) if isinstance(value, Mapping) else list(value)

@@ -1,0 +1,187 @@
+"""A detector ready to inspect: a model file opened by a runtime; one call from a picture to its Inspection."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakspot.data.reading import decode_image, fit_image, read_image
+from weakspot.errors import ImageError, ModelFileError, WeakspotError, shown
+from weakspot.inspection.inspection import Decision, ImageInfo, Inspection, ModelInfo, Thresholds, decide, find_regions, sigmoid
+from weakspot.inspection.manifest import Manifest
+from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
+from weakspot.inspection.refusals import check_channels, check_contrast, check_size
+from weakspot.inspection.runtimes import Answer, Name, Precision, Runtime, open_runtime, present_runtimes
+from weakspot.inspection.selftest import decode_selftest
+
+Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W) or (H, W, 3) uint8 or uint16
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture that was read, found fit to be judged, and brought to the detector's size."""
+
+    info: ImageInfo
+    pixels: NDArray[Any]  # as read, (H, W) or (H, W, 3)
+    image: NDArray[Any]  # (C, h, w), as the detector sees it
+    warnings: tuple[str, ...]
+    milliseconds: float
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return "picture" if self.info.path is None else shown(self.info.path)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What one runtime answered to the self-test. difference: the larger of both scores', relative where a score exceeds 1."""
+
+    runtime: str
+    raw_score: float | None
+    difference: float | None
+    ok: bool
+    problem: str = ""
+
+
+class LoadedDetector:
+    """Inspects pictures by one model file on one runtime. Usable from several threads."""
+
+    def __init__(self, model: ModelFile, runtime: Runtime) -> None:
+        self.model = model
+        self.runtime = runtime
+        self.info = ModelInfo(model.manifest.name, model.sha256)
+
+    @classmethod
+    def load(cls, path: Path | str, runtime: Name = "auto", threads: int | None = None, precision: Precision = "fp32") -> Self:
+        """Read, check and open a model file. Raises ModelFileError, or SettingsError where the runtime is not to be had."""
+        model = read_model_file(Path(path))
+        return cls(model, open_runtime(model, runtime, threads, precision))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model file says of itself."""
+        return self.model.manifest
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What decides between good, review and bad."""
+        return self.model.thresholds
+
+    def inspect(self, picture: Picture) -> Inspection:
+        """Read and judge one picture. Raises ImageError when it cannot be read or must not be judged; it is then never good."""
+        return self.judge(self.prepare(picture))
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """Read a picture, refuse what must not be judged, bring it to the detector's size. May run in another thread than `judge`."""
+        start = perf_counter()
+        info, pixels, warnings = self._read(picture)
+        name = "picture" if info.path is None else shown(info.path)
+        check_size(name, pixels, self.manifest)
+        check_channels(name, pixels, self.manifest)
+        image = fit_image(pixels, self.manifest.size, self.manifest.channels, self.manifest.bit_depth)
+        check_contrast(name, image, self.manifest)
+        if self.manifest.channels == 3 and pixels.ndim == 2:
+            warnings += ("a grey picture for a detector that was trained in colour",)
+        return Prepared(info, pixels, image, warnings, _milliseconds_since(start))
+
+    def judge(self, prepared: Prepared) -> Inspection:
+        """What the detector says of a prepared picture. Raises ImageError when the runtime fails or answers with something that is no number."""
+        start = perf_counter()
+        answer = self._answer(prepared)
+        infer = _milliseconds_since(start)
+        raw_score, heat_map = float(answer.raw_score[0]), answer.heat_map[0]
+        decision = _decide(prepared.name, answer, self.thresholds)
+        height, width = prepared.pixels.shape[:2]
+        regions = find_regions(heat_map, height, width, self.thresholds.region_from)
+        total = prepared.milliseconds + _milliseconds_since(start)
+        return Inspection(
+            image=prepared.info,
+            model=self.info,
+            decision=decision,
+            defect_score=sigmoid(raw_score),
+            raw_score=raw_score,
+            heat_score=float(answer.heat_score[0]),
+            bad_from=self.thresholds.bad_from,
+            good_below=self.thresholds.good_below,
+            heat_map=heat_map,
+            regions=regions,
+            milliseconds={"read": prepared.milliseconds, "infer": infer, "total": total},
+            warnings=prepared.warnings,
+        )
+
+    def verify(self, runtimes: tuple[str, ...] | None = None) -> list[Verified]:
+        """Run the self-test picture on every runtime that is installed here, or on those named. A runtime that fails is told, not raised."""
+        manifest = self.manifest
+        try:
+            image = decode_selftest(self.model.selftest, manifest.size, manifest.channels, manifest.bit_depth)
+        except ValueError as error:
+            raise ModelFileError(f"model {shown(manifest.name)}: {error}; copy the file again from where it was made, or train again") from None
+        return [self._verified(name, image) for name in (present_runtimes() if runtimes is None else runtimes)]
+
+    def save(self, path: Path | str) -> None:
+        """Write the model file, whole or not at all; the file it was loaded from may be the target. Raises OutputError."""
+        write_model_file(Path(path), self.model)
+
+    def _read(self, picture: Picture) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
+        if isinstance(picture, np.ndarray):
+            pixels = _checked_pixels(picture)
+            return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
+        if isinstance(picture, bytes):
+            file, path = decode_image(picture, "picture", self.manifest.read), None
+        elif isinstance(picture, Path | str):
+            file, path = read_image(Path(picture), self.manifest.read), str(picture)
+        else:
+            raise ImageError(f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array")
+        return ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0]), file.pixels, tuple(file.warnings)
+
+    def _answer(self, prepared: Prepared) -> Answer:
+        return _told(lambda: self.runtime.run(prepared.image[None]), prepared.name, self.runtime.name)
+
+    def _verified(self, name: str, image: NDArray[Any]) -> Verified:
+        expected = self.manifest.selftest
+        try:
+            runtime = self.runtime if name == self.runtime.name else open_runtime(self.model, name)
+            answer = _told(lambda: runtime.run(image[None]), "the self-test picture", name)
+        except WeakspotError as error:
+            return Verified(name, None, None, False, str(error))
+        raw_score = float(answer.raw_score[0])
+        pairs = ((raw_score, expected.raw_score), (float(answer.heat_score[0]), expected.heat_score))
+        difference = float(np.max([abs(found - wanted) / max(1.0, abs(wanted)) for found, wanted in pairs]))
+        if not math.isfinite(difference):
+            return Verified(name, None, None, False, "the self-test picture: answered with something that is no number")
+        return Verified(name, raw_score, difference, difference <= expected.tolerance)
+
+
+def _decide(name: str, answer: Answer, thresholds: Thresholds) -> Decision:
+    if not (np.isfinite(answer.heat_map).all() and np.isfinite(answer.heat_score).all()):
+        raise ImageError(f"{name}: the detector's heat is not a number; the picture is not judged; check the model file with `weakspot verify`")
+    try:
+        return decide(float(answer.raw_score[0]), thresholds)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+
+
+def _told(run: Callable[[], Answer], name: str, runtime: str) -> Answer:
+    """Runtimes raise errors of many kinds; to the user each means that this picture was not judged."""
+    try:
+        return run()
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ImageError(f"{name}: {runtime} failed ({shown(lines[-1])}); the picture is not judged; try another --runtime") from error
+
+
+def _checked_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        raise ImageError(f"an array of {pixels.dtype} {pixels.shape}; needed is (H, W) or (H, W, 3) of uint8 or uint16, raw pixel values")
+    return np.ascontiguousarray(pixels)
+
+
+def _milliseconds_since(start: float) -> float:
+    return (perf_counter() - start) * 1000

@@ -1,0 +1,133 @@
+"""`*.weakspot`: a trained detector in one file. Written whole or not at all, and refused by name when it is not as it was written.
+
+Members, in this order: manifest.json, manifest.sha256, weights.safetensors, graph.onnx, selftest.png, card.md; docs/model_file.md has the details.
+A checksum shows accidents, not forgeries: whoever can write the file can also write its checksums.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from weakspot.durable import replacing
+from weakspot.errors import ModelFileError, WeakspotError, shown
+from weakspot.inspection.container import COPY_AGAIN, Container, pack
+from weakspot.inspection.inspection import Thresholds
+from weakspot.inspection.manifest import FORMAT_VERSION, Manifest
+from weakspot.inspection.selftest import check_selftest
+from weakspot.inspection.weights import Weights, pack_weights, strict_json, unpack_weights
+
+MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
+WEIGHTS, GRAPH, SELFTEST, CARD = "weights.safetensors", "graph.onnx", "selftest.png", "card.md"
+_MAX_MANIFEST = 2**22  # bytes
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model file's content in memory. sha256: of the whole file, empty as long as it was neither written nor read."""
+
+    manifest: Manifest
+    weights: Weights = field(repr=False)  # float32 and int64
+    graph: bytes = field(repr=False)  # ONNX: raw pixels in, scores and heat map out
+    selftest: bytes = field(repr=False)  # PNG, by `encode_selftest`
+    card: str = field(repr=False)  # Markdown
+    sha256: str = ""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds in force."""
+        return self.manifest.thresholds.in_force()
+
+
+def write_model_file(path: Path, model: ModelFile) -> ModelFile:
+    """Write `model` under `path` → the model as its reader will get it, with hashes, tensors' shapes and SHA-256 filled in.
+
+    Raises ModelFileError when it would be refused on reading (NaN in the weights, say) and OutputError when the place cannot be written;
+    an earlier file stays as it was in both cases.
+    """
+    members = _members(model)
+    checked = _unpacked(path, _manifest(members[MANIFEST], path), members, sha256="")
+    digest = hashlib.sha256()
+    with replacing(path) as file:
+        for piece in pack(members):
+            digest.update(piece)
+            file.write(piece)
+    return replace(checked, sha256=digest.hexdigest())
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read and check a model file: form, version, every hash, exact tensors, finiteness. Raises ModelFileError; executes nothing of it.
+
+    Memory is the file's size, time that of hashing it twice. Links are followed; pipes and devices are refused.
+    """
+    with Container(path) as container:
+        members = {MANIFEST: container.member(MANIFEST, _MAX_MANIFEST), CHECKSUM: container.member(CHECKSUM, 64)}
+        if members[CHECKSUM].decode("latin-1") != _sha256(members[MANIFEST]):
+            raise container.altered(MANIFEST)
+        manifest = _manifest(members[MANIFEST], path)
+        members |= {name: container.member(name) for name in (WEIGHTS, GRAPH, SELFTEST, CARD)}
+        return _unpacked(path, manifest, members, container.finish())
+
+
+def set_thresholds(path: Path, thresholds: Thresholds, reason: str) -> ModelFile:
+    """Change the thresholds in a model file; weights and graph stay as they are, and the earlier values are kept among the changes."""
+    model = read_model_file(path)
+    record = model.manifest.thresholds.changed_to(thresholds, reason)
+    return write_model_file(path, replace(model, manifest=model.manifest.model_copy(update={"thresholds": record})))
+
+
+def _members(model: ModelFile) -> dict[str, bytes]:
+    """The file's members in order, the manifest completed with their hashes."""
+    content = {WEIGHTS: pack_weights(model.weights), GRAPH: bytes(model.graph), SELFTEST: bytes(model.selftest), CARD: model.card.encode("utf-8")}
+    shapes = {name: array.shape for name, array in sorted(model.weights.items())}
+    manifest = model.manifest.model_copy(update={"tensors": shapes, "members": {name: _sha256(data) for name, data in content.items()}})
+    text = json.dumps(manifest.as_dict(), indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    return {MANIFEST: text, CHECKSUM: _sha256(text).encode("ascii"), **content}
+
+
+def _manifest(data: bytes, path: Path) -> Manifest:
+    """manifest.json, of this version and with nothing missing, unknown or of another type."""
+    plain = _checked(path, MANIFEST, lambda: strict_json(data))
+    version = plain.get("format_version") if isinstance(plain, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{shown(path)}: was written by a newer weakspot (format version {version}; this one reads {FORMAT_VERSION}); update weakspot to use it"
+        )
+    return _checked(path, MANIFEST, lambda: Manifest.model_validate_json(data, strict=True))
+
+
+def _unpacked(path: Path, manifest: Manifest, members: dict[str, bytes], sha256: str) -> ModelFile:
+    """The members against the manifest: hashes first, then what they hold."""
+    content = {name: members[name] for name in (WEIGHTS, GRAPH, SELFTEST, CARD)}
+    if manifest.members.keys() != content.keys():
+        raise _unfit(path, MANIFEST, "it does not list the members of this format")
+    for name, data in content.items():
+        if _sha256(data) != manifest.members[name]:
+            raise _unfit(path, name, "its SHA-256 is not the manifest's")
+    weights = _checked(path, WEIGHTS, lambda: unpack_weights(content[WEIGHTS], manifest.tensors))
+    _checked(path, SELFTEST, lambda: check_selftest(content[SELFTEST], manifest.size, manifest.channels, manifest.bit_depth))
+    card = _checked(path, CARD, lambda: content[CARD].decode("utf-8"))
+    return ModelFile(manifest, weights, content[GRAPH], content[SELFTEST], card, sha256)
+
+
+def _checked(path: Path, member: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _unfit(path, member, f"{'.'.join(str(part) for part in first['loc']) or 'it'}: {first['msg']}") from None
+    except (ValueError, WeakspotError) as error:
+        raise _unfit(path, member, str(error)) from None
+
+
+def _unfit(path: Path, member: str, found: str) -> ModelFileError:
+    return ModelFileError(f"{shown(path)}: {member} is not as this format asks ({shown(found)}); {COPY_AGAIN}")
+
+
+def _sha256(data: Any) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,192 @@
+"""What computes a detector's answer: ONNX Runtime or OpenVINO on the graph in the model file, or torch on its weights, behind one small protocol.
+
+Each computes one picture at a time, so that an answer does not depend on which pictures came along with it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakspot.errors import ModelFileError, SettingsError, shown
+from weakspot.inspection.model_file import ModelFile
+
+Name = Literal["auto", "onnxruntime", "openvino", "torch"]
+Precision = Literal["fp32", "bf16"]
+Pixels = NDArray[Any]  # (N, C, h, w) uint8 or uint16, raw
+OUTPUTS = ("raw_score", "heat_score", "anomaly_map")  # of the graph's outputs, those that are asked for
+_PACKAGES = {"onnxruntime": "weakspot", "openvino": "weakspot[openvino]", "torch": "weakspot[train]"}
+_KEPT_SHAPES = 4  # compiled graphs that OpenVINO keeps at a time; one is all that inspection needs
+
+
+class Answer(NamedTuple):
+    """raw_score (N,) and heat_score (N,) float64, logits; heat_map (N, ⌈h/8⌉, ⌈w/8⌉) float32 in [0, 1]."""
+
+    raw_score: NDArray[np.float64]
+    heat_score: NDArray[np.float64]
+    heat_map: NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """Something that answers for pictures at the detector's size."""
+
+    name: str
+
+    def run(self, images: Pixels) -> Answer:
+        """(N, C, h, w) raw pixels → Answer. Any N; usable from several threads."""
+        ...
+
+
+def present_runtimes() -> tuple[str, ...]:
+    """The runtimes that are installed here, in the order in which `auto` prefers them."""
+    return tuple(name for name in _PACKAGES if find_spec(name) is not None)
+
+
+def open_runtime(model: ModelFile, prefer: str = "auto", threads: int | None = None, precision: Precision = "fp32") -> Runtime:
+    """A runtime ready to run `model`. threads: None for all cores this process may use. bf16: OpenVINO alone, and faster only where the CPU has it.
+
+    Raises SettingsError when it is not installed or cannot do what is asked, ModelFileError when it cannot take the graph.
+    """
+    present = present_runtimes()
+    name = present[0] if prefer == "auto" and present else prefer
+    if name not in present:
+        package, others = _PACKAGES.get(name, "weakspot"), " or ".join(present) or "another"
+        raise SettingsError(f"runtime {name}: not installed; run: pip install '{package}', or take {others}")
+    if precision != "fp32" and name != "openvino":
+        raise SettingsError(f"precision {precision}: not offered by {name}; take runtime openvino, or fp32")
+    threads = threads or usable_cores()
+    if name == "openvino":
+        return OpenVino(model, threads, precision)
+    return OnnxRuntime(model, threads) if name == "onnxruntime" else _open_torch(model, threads)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxRuntime:
+    """The graph on ONNX Runtime's CPU provider, in fp32."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: ModelFile, threads: int) -> None:
+        with _no_telemetry():
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; they are raised as well
+        with _refused_by(self.name):
+            self._session = onnxruntime.InferenceSession(_self_contained(model.graph), options, providers=["CPUExecutionProvider"])
+            _check_outputs({output.name for output in self._session.get_outputs()})
+
+    def run(self, images: Pixels) -> Answer:
+        """(N, C, h, w) raw pixels → Answer."""
+        return _one_by_one(images, lambda image: self._session.run(OUTPUTS, {"image": image}))
+
+
+class OpenVino:
+    """The graph on OpenVINO's CPU plug-in, compiled for the shapes it meets; in fp32, for its own choice would be bf16 where the CPU has it."""
+
+    name = "openvino"
+
+    def __init__(self, model: ModelFile, threads: int, precision: Precision = "fp32") -> None:
+        with _no_telemetry():
+            import openvino
+        self._core = openvino.Core()
+        self._options = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._lock = Lock()  # a compiled graph has one set of buffers
+        with _refused_by(self.name):
+            self._graph = self._core.read_model(_self_contained(model.graph))
+            _check_outputs({name for output in self._graph.outputs for name in output.names})
+            self._compiled_for((1, model.manifest.channels, *model.manifest.size))
+
+    def run(self, images: Pixels) -> Answer:
+        """(N, C, h, w) raw pixels → Answer."""
+        with self._lock:
+            return _one_by_one(images, self._infer)
+
+    def _infer(self, image: Pixels) -> list[NDArray[Any]]:
+        results = self._compiled_for(image.shape)({"image": image})
+        return [results[name] for name in OUTPUTS]
+
+    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+        """A graph of one fixed shape runs faster than one for all."""
+        if shape not in self._compiled:
+            if len(self._compiled) == _KEPT_SHAPES:
+                del self._compiled[next(iter(self._compiled))]
+            graph = self._graph.clone()
+            graph.reshape({"image": list(shape)})
+            self._compiled[shape] = self._core.compile_model(graph, "CPU", self._options)
+        return self._compiled[shape]
+
+
+def _open_torch(model: ModelFile, threads: int) -> Runtime:
+    """The torch runtime lives with the network, above this folder; it is named here as text, so that nothing here needs torch to be imported."""
+    with _refused_by("torch"):
+        runtime: Runtime = import_module("weakspot.network.runtime").TorchRuntime(model, threads)
+        return runtime
+
+
+def _one_by_one(images: Pixels, infer: Callable[[Pixels], list[NDArray[Any]]]) -> Answer:
+    raw_scores, heat_scores, heat_maps = [], [], []
+    for index in range(len(images)):
+        raw_score, heat_score, heat_map = infer(np.ascontiguousarray(images[index : index + 1]))
+        raw_scores.append(float(raw_score.item()))
+        heat_scores.append(float(heat_score.item()))
+        heat_maps.append(np.array(heat_map[0, 0], np.float32))  # a copy: the runtime may use its buffer again
+    return Answer(np.array(raw_scores), np.array(heat_scores), np.stack(heat_maps))
+
+
+def _self_contained(graph: bytes) -> bytes:
+    """Refuse a graph that wants tensors from other files: both runtimes would look for them in the working directory."""
+    if b"\n\x08location\x12" in graph:  # protobuf: a map entry whose key is `location`, which is how ONNX names such a file
+        raise ValueError("it refers to other files")
+    return graph
+
+
+def _check_outputs(outputs: set[str]) -> None:
+    if missing := set(OUTPUTS) - outputs:
+        raise ValueError(f"it has no output {', '.join(sorted(missing))}")
+
+
+@contextmanager
+def _refused_by(name: str) -> Iterator[None]:
+    """Runtimes raise errors of many kinds and many lines; of each the last line is told."""
+    try:
+        yield
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        way_out = "try another --runtime, or train again"
+        raise ModelFileError(f"{name} cannot run this model file ({shown(lines[-1])}); {way_out}") from None
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Importing a runtime writes an identity to the home folder and calls its maker's server.
+
+    OpenVINO does so by a package of its own, which is kept from being imported; newer releases of ONNX Runtime ask the environment.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # documented: makes its import fail
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -1,0 +1,26 @@
+"""Labelled images on disk → what is wrong with them, as an Audit and, on request, as audit.json."""
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from weakspot.data.audit import Audit, audit
+from weakspot.data.layouts import read_layout
+from weakspot.durable import make_folder, write_durably
+from weakspot.settings import ReadSettings
+
+
+def audit_folder(
+    data: Path | str, layout: str = "auto", output: Path | None = None, on_image: Callable[[int, int], None] | None = None
+) -> Audit:  # fmt: skip
+    """Audit a folder or table. output: a folder for audit.json, which replaces an earlier one; on_image: told how many images are read, of how many.
+
+    Raises DataError, OutputError.
+    """
+    samples, done = read_layout(Path(data), layout), count(1)
+    found = audit(samples, ReadSettings(), lambda _: on_image(next(done), len(samples)) if on_image else None)
+    if output is not None:
+        make_folder(output)
+        write_durably(output / "audit.json", json.dumps(found.as_dict(), indent=2, allow_nan=False).encode())
+    return found

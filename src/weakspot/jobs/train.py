@@ -1,0 +1,168 @@
+"""The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart. And the same from arrays."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from weakspot.data.audit import Audit, audit
+from weakspot.data.layouts import read_layout
+from weakspot.data.samples import Sample
+from weakspot.data.splits import Split, draw_positives, hold_out, split_table
+from weakspot.durable import write_durably
+from weakspot.evaluation import words
+from weakspot.evaluation.evaluate import Background, Evaluation
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.model_file import write_model_file
+from weakspot.jobs.evaluate import evaluate_samples
+from weakspot.jobs.learn import Learned, describe, learn
+from weakspot.jobs.model import Origin, build_model, commit, loaded, machine, versions
+from weakspot.jobs.observe import Observer, Progress, observing
+from weakspot.jobs.pictures import Pictures, pictures_in_memory, pictures_of
+from weakspot.jobs.plan import Plan, plan_training
+from weakspot.runs import Run, open_run, to_toml
+from weakspot.settings import Size, TrainSettings, as_plain
+from weakspot.training.machine import choose_machine
+from weakspot.training.train import Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training left: the model file, the report (None where no part was kept apart), the run's folder, and the outcome in words."""
+
+    model: Path
+    report: Path | None
+    run: Path
+    summary: str
+    evaluation: Evaluation | None
+    size: Size  # height, width at which it looks
+
+
+def train(
+    data: Path | str, settings: TrainSettings, *, layout: str = "auto", output: Path, resume: bool = False, progress: Progress | None = None
+) -> TrainResult:  # fmt: skip
+    """Audit, split, train, choose thresholds, write the model file, and report on the parts kept apart.
+
+    data: a folder or table in one of the layouts; output: a new folder, or with `resume` the one of a run that was stopped.
+    Raises DataError, TrainingError (also when nothing was learned), OutputError.
+    """
+    samples = read_layout(Path(data), layout)
+    identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
+    run = open_run(output, resume, identity)
+    with observing(run, progress) as observer:
+        found = audit(samples, settings.read)
+        split = split_for(found, settings)
+        return train_split(split, found, settings, run, observer, title=Path(data).name, identity=identity)
+
+
+def split_for(found: Audit, settings: TrainSettings) -> Split:
+    """What trains and what is kept apart: as the layout says, else by groups; then the wanted number of bad pictures."""
+    samples = found.merged()
+    if {sample.part for sample in samples} >= {"train", "test"} and {s.label for s in samples if s.part == "train"} == {0, 1}:
+        split = Split("given by the data", *(tuple(s for s in samples if s.part == part) for part in ("train", "test")))
+    elif settings.hold_out > 0:
+        split = hold_out(samples, settings.hold_out, settings.seed)
+    else:
+        split = Split("everything trains", tuple(samples), ())
+    if settings.positives is None:
+        return split
+    return replace(split, train=tuple(draw_positives(list(split.train), settings.positives, settings.seed)))
+
+
+def train_split(
+    split: Split, found: Audit, settings: TrainSettings, run: Run, observer: Observer, *, title: str, identity: dict[str, Any]
+) -> TrainResult:  # fmt: skip
+    """Train on one side of a split and report on the other, in a run's folder."""
+    began = time.monotonic()
+    _write_beginnings(run, split, found, settings)
+    pictures = pictures_of(split.train, settings.read)
+    computer = choose_machine(settings)
+    plan = _plan(pictures, settings, computer)
+    observer.note(
+        f"{len(split.train)} pictures train, {sum(s.label for s in split.train)} of them bad; {len(split.test)} are kept apart for the report"
+    )
+    observer.note(plan.words)
+    images = pictures.fitted(plan.size)
+    ids = [sample.id for sample in split.train]
+    learned = learn(images, [sample.group for sample in split.train], ids, settings, computer, run.trainings, observer)
+    origin = Origin(
+        name=title,
+        bit_depth=pictures.bit_depth,
+        image_sizes=pictures.sizes,
+        data_fingerprint=found.fingerprint,
+        warnings=tuple(learned.choice.evidence["warnings"]),
+    )
+    model = write_model_file(run.model, build_model(learned, images, settings, origin, pictures.fit))
+    observer.note(f"model written after {(time.monotonic() - began) / 60:.1f} min; judging {len(split.test)} pictures kept apart")
+    evaluation = (
+        _evaluate(loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began) if split.test else None
+    )
+    summary = _summary(evaluation, learned)
+    run.write_state({"identity": identity, "finished": True, "seconds": time.monotonic() - began, "summary": summary, "learned": describe(learned)})
+    return TrainResult(
+        model=run.model, report=run.report if evaluation else None, run=run.folder, summary=summary, evaluation=evaluation, size=plan.size
+    )
+
+
+def fit_arrays(images: Sequence[np.ndarray], labels: Sequence[int], settings: TrainSettings, groups: Sequence[str] | None = None) -> LoadedDetector:
+    """A detector from pictures in memory, (H, W) or (H, W, 3), uint8 or uint16, and their labels, 1 bad, 0 good; nothing is kept apart or written."""
+    names = [f"picture {index}" for index in range(len(images))]
+    pictures = pictures_in_memory(images, labels)
+    computer = choose_machine(settings)
+    size = settings.size or _plan(pictures, settings, computer).size
+    fitted = pictures.fitted(size)
+    with TemporaryDirectory(prefix="weakspot-") as folder, observing(None, None) as observer:
+        learned = learn(fitted, list(groups or names), names, settings, computer, Path(folder), observer)
+        return loaded(build_model(learned, fitted, settings, Origin(name="arrays", bit_depth=pictures.bit_depth, image_sizes=pictures.sizes)))
+
+
+def _plan(pictures: Pictures, settings: TrainSettings, computer: Machine) -> Plan:
+    return plan_training(pictures.sizes, pictures.channels, pictures.bit_depth, len(pictures.labels), settings, computer)
+
+
+def _write_beginnings(run: Run, split: Split, found: Audit, settings: TrainSettings) -> None:
+    write_durably(run.settings, to_toml(as_plain(settings)).encode())
+    write_durably(run.split, split_table(split).encode())
+    write_durably(run.audit, json.dumps(found.as_dict(), indent=1, allow_nan=False).encode())
+
+
+def _evaluate(
+    detector: LoadedDetector, split: Split, found: Audit, settings: TrainSettings, learned: Learned, run: Run, title: str, plan: Plan,
+    trained_on: frozenset[str], seconds: float
+) -> Evaluation:  # fmt: skip
+    background = Background(
+        title=title,
+        data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart",
+        held_out=True,
+        trained_on=trained_on,
+        split=split.name,
+        parts={name: _counts(part) for name, part in (("training", split.train), ("test", split.test))},
+        threshold_evidence=learned.choice.evidence,
+        settings=as_plain(settings),
+        training={
+            "seed": settings.seed, "seconds": round(seconds), "size": f"{plan.size[0]} × {plan.size[1]}", "k": learned.recipe.network.top_fraction,
+            "machine": machine(), "versions": versions(), "commit": commit(),
+        },
+        audit=tuple(finding.text for finding in found.findings),
+    )  # fmt: skip
+    return evaluate_samples(detector, split.test, run.folder, background, overwrite=True)
+
+
+def _counts(samples: Sequence[Sample]) -> dict[str, int]:
+    bad = sum(sample.label for sample in samples)
+    return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
+
+
+def _summary(evaluation: Evaluation | None, learned: Learned) -> str:
+    if evaluation is None:
+        return (
+            "No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen. "
+            + " ".join(learned.choice.evidence["sentences"])
+        )
+    ranking = f"AP {evaluation.metrics['average_precision']:.3f} on pictures it has not seen" if "average_precision" in evaluation.metrics else ""
+    return "\n".join(part for part in (words.headline(evaluation), ranking) if part)

@@ -1,0 +1,76 @@
+"""The layers that the network is made of: convolution blocks, and chains of them, which run with less memory traffic while they learn."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weakspot.network.fused import NormReluMirror
+from weakspot.network.large_kernel import LargeKernelConv
+
+SMALLEST_LARGE_KERNEL = 7  # from here on the spectral form can be the faster one
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution over a mirrored border, batch norm, ReLU: the paper's layer, with stride 1 and no bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        large = kernel >= SMALLEST_LARGE_KERNEL
+        convolution = LargeKernelConv(inputs, outputs, kernel) if large else nn.Conv2d(inputs, outputs, kernel, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+        self.border = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(mirror(x, self.border))  # type: ignore[no-any-return, no-untyped-call]
+
+    def hand_on(self, padded: Tensor, pooled: bool, border: int) -> Tensor:
+        """The learning block on a map that has its border, then pooling or none, with the border that the next block needs."""
+        convolution, norm, _ = self
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)  # as the layer itself would
+        return NormReluMirror.apply(convolution(padded), norm, norm.weight, norm.bias, pooled, border)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class Chain(nn.Sequential):
+    """Layers one after the other, convolution blocks and poolings first among them: what `nn.Sequential` gives, sooner.
+
+    While it learns on a processor, blocks hand on maps that already have the next one's mirrored border (`NormReluMirror`).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and torch.is_grad_enabled() and x.device.type == "cpu" and self._fits(x)):
+            return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
+        layers = list(self)
+        x = mirror(x, _border(layers))
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, ConvBlock):
+                pooled = bool(layers) and isinstance(layers[0], nn.MaxPool2d)
+                layers = layers[pooled:]
+                x = layer.hand_on(x, pooled, _border(layers))
+            else:
+                x = layer(x)
+        return x
+
+    def _fits(self, x: Tensor) -> bool:
+        """Whether every map stays larger than the border that is mirrored around it."""
+        pools = sum(isinstance(layer, nn.MaxPool2d) for layer in self)
+        borders = [layer.border for layer in self if isinstance(layer, ConvBlock)]
+        return isinstance(self[0], ConvBlock) and min(x.shape[-2:]) >> pools > max(borders)
+
+
+def _border(layers: list[nn.Module]) -> int:
+    """The border that the first of these layers needs around its map."""
+    return layers[0].border if layers and isinstance(layers[0], ConvBlock) else 0
+
+
+def mirror(x: Tensor, border: int) -> Tensor:
+    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by its edge first."""
+    height, width = x.shape[-2:]
+    if min(height, width) <= border:
+        missing_h, missing_w = max(0, border + 1 - height), max(0, border + 1 - width)
+        x = F.pad(x, (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2), mode="replicate")
+        x = F.pad(x, (border,) * 4, mode="reflect")
+        return x[..., missing_h // 2 : missing_h // 2 + height + 2 * border, missing_w // 2 : missing_w // 2 + width + 2 * border]
+    with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
+        return F.pad(x, (border,) * 4, mode="reflect")

@@ -1,0 +1,131 @@
+"""The detector: shared layers, localization and decision (Xu et al. 2020, tables 1 to 3), with normalization inside. No loss, no training.
+
+Shapes, for a batch of B images of H × W pixels, C channels, h = ⌈H/8⌉ and w = ⌈W/8⌉ cells:
+    images (B, C, H, W) → features (B, 128, h, w) → heat (B, 1, h, w), logits → decision (B,), logits.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weakspot.settings import NetworkSettings
+
+PARTS = ("shared", "localization", "decision")
+
+
+class Answer(NamedTuple):
+    """What the network says of a batch, all as logits: the raw score (B,), the heat's own score (B,), the heat map (B, 1, h, w)."""
+
+    raw_score: Tensor
+    heat_score: Tensor
+    heat: Tensor
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution over a mirrored border, batch norm, ReLU: the paper's layer, with stride 1 and no bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, kernel, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+        self.border = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(mirror(x, self.border))  # type: ignore[no-any-return,no-untyped-call]
+
+
+def mirror(x: Tensor, border: int) -> Tensor:
+    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by its edge first."""
+    height, width = x.shape[-2:]
+    if min(height, width) <= border:
+        missing_h, missing_w = max(0, border + 1 - height), max(0, border + 1 - width)
+        x = F.pad(x, (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2), mode="replicate")
+        x = F.pad(x, (border,) * 4, mode="reflect")
+        return x[..., missing_h // 2 : missing_h // 2 + height + 2 * border, missing_w // 2 : missing_w // 2 + width + 2 * border]
+    with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
+        return F.pad(x, (border,) * 4, mode="reflect")
+
+
+def top_mean(heat: Tensor, fraction: float) -> Tensor:
+    """Mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B,).
+
+    Sorted and weighted rather than cut, so that an exported graph takes maps of any size.
+    """
+    ordered = heat.flatten(1).float().sort(dim=1, descending=True).values
+    cells = ordered.shape[1]
+    chosen = (torch.arange(cells, device=heat.device) < fraction * cells).float()
+    return (ordered * chosen).sum(dim=1) / chosen.sum()
+
+
+class Decision(nn.Module):
+    """From features and heat to one logit per image (Xu et al. 2020, table 3)."""
+
+    CORRECTION = 1.0  # logits by which `correct` may move the heat's score
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.layers = nn.Sequential(
+            ConvBlock(128, 64, 3), ConvBlock(64, 64, 3), pool, ConvBlock(64, 64, 3), pool, ConvBlock(64, 128, 3), pool, ConvBlock(128, 256, 3)
+        )  # fmt: skip
+        self.dropout = nn.Dropout(settings.dropout)
+        self.dense = nn.Sequential(nn.Linear(257, 266), nn.ReLU(), nn.Linear(266, 1))
+
+    def forward(self, features: Tensor, heat: Tensor) -> Tensor:
+        """features (B, 128, h, w), heat logits (B, 1, h, w) → logits (B,)."""
+        mask = heat.sigmoid()
+        attended = features * mask if self.settings.attention == "mask_only" else features * mask + features
+        maps = self.layers(attended.to(features.dtype)).float()
+        pooled = maps.mean((2, 3)) if self.settings.decision_pooling == "mean" else _log_mean_exp(maps)
+        values = torch.cat([pooled, mask.float().mean((2, 3))], dim=1)
+        logit: Tensor = self.dense(self.dropout(values)).float().squeeze(1)
+        if self.settings.decision == "replace":
+            return logit
+        return top_mean(heat, self.settings.top_fraction) + self.CORRECTION * torch.tanh(logit / self.CORRECTION)
+
+
+class Detector(nn.Module):
+    """The whole network. Takes raw pixel values of any integer or float type; subtracts the training mean, divides by the training deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("mean", torch.tensor(float(mean)))  # raw pixel units
+        self.register_buffer("std", torch.tensor(float(std)))
+        pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
+        self.shared = nn.Sequential(
+            ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
+            ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
+            ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
+            ConvBlock(128, 128, 3),
+        )  # fmt: skip
+        self.localization = nn.Sequential(
+            ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel), nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1)
+        )
+        self.decision = Decision(settings)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
+        assert images.shape[1] == self.settings.channels, images.shape
+        return self.shared((images.float() - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def heat(self, features: Tensor) -> Tensor:
+        """features (B, 128, h, w) → heat logits (B, 1, h, w), fp32: a sigmoid in bf16 has too few steps to rank by."""
+        return self.localization(features).float()  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Answer:
+        """images (B, C, H, W), raw pixels → Answer."""
+        features = self.features(images)
+        heat = self.heat(features)
+        return Answer(self.decision(features, heat), top_mean(heat, self.settings.top_fraction), heat)
+
+
+def _log_mean_exp(maps: Tensor) -> Tensor:
+    """By way of the mean, since a count of cells would be baked into an exported graph."""
+    flat = maps.flatten(2)
+    largest = flat.amax(2, keepdim=True)
+    return (flat - largest).exp().mean(2).log() + largest.squeeze(2)

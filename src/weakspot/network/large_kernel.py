@@ -1,0 +1,126 @@
+"""The large convolution, 15 × 15 from 64 to 512 channels as printed: plain or spectral, same answer, chosen by shape and device.
+
+How the spectral form works, and its matrices: `weakspot.inspection.spectral`. Here each step is one product, which autograd knows the way back
+through, so the gradients of map and kernel are spectral too. Under autocast the products are bf16 with fp32 sums, like any other layer's.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from weakspot.inspection.spectral import Tiling, Transforms, choose_tiling, plain_cost, spectral_cost
+
+# The plain layer's way back takes three times its way forth, the spectral one's less than twice; measured at 8 × 8 to 176 × 64 cells.
+GAIN_TO_LEARN = 0.5
+
+
+class LargeKernelConv(nn.Conv2d):
+    """A convolution without bias over a map whose border is already there: (N, in, h + k - 1, w + k - 1) → (N, out, h, w)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, bias=False)
+        self.weight.data = _taps_first(self.weight.data)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Keeps the kernel's layout when the other layers get theirs, as by `.to(memory_format=...)`."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.weight.data = _taps_first(self.weight.data)
+        return self
+
+    def forward(self, padded: Tensor) -> Tensor:
+        """Spectral where that is faster; in a graph that is being exported, plain: it is rewritten when it is loaded."""
+        if torch.onnx.is_in_onnx_export() or not spectral_is_faster(padded, self.weight):
+            return super().forward(padded)
+        return spectral_conv(padded, self.weight)
+
+
+def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
+    """Whether the spectral form is the faster one here; the same answer on every call, so that a training repeats to the bit."""
+    if padded.device.type != "cpu" or (_product_dtype(padded) == torch.bfloat16 and _has_matrix_units()):
+        return False  # graphics cards and matrix units: the plain layer runs near their rate, which small products don't reach
+    (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
+    shape = height - k + 1, width - k + 1, k, (inputs, outputs), images
+    gain = plain_cost(*shape) / spectral_cost(_tiling(*shape), (inputs, outputs), images, learns=True)
+    return gain > (GAIN_TO_LEARN if torch.is_grad_enabled() and kernel.requires_grad else 1)
+
+
+def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None) -> Tensor:
+    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), channels last in memory."""
+    (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
+    tiling = tiling or _tiling(height - k + 1, width - k + 1, k, (inputs, outputs), images)
+    dtype = _product_dtype(padded)
+    with torch.autocast(padded.device.type, enabled=False):
+        spectra = _tile_spectra(padded.to(dtype), tiling) @ _kernel_spectrum(kernel.to(dtype), tiling)
+        return _answer(spectra, tiling, images)
+
+
+def _tile_spectra(padded: Tensor, tiling: Tiling) -> Tensor:
+    """(N, in, h + k - 1, w + k - 1) → (frequencies, 2 P, 2 · in), the real matrix form of P tiles' spectra (see `Transforms.columns_in`).
+
+    The matrices cut tiles as they transform: the zeros that this multiplies cost less than gathering overlapping tiles, forth and back.
+    """
+    t, (_, inputs, height, width) = tiling, padded.shape
+    cells = padded.permute(2, 3, 0, 1).reshape(height, -1)
+    by_rows = (_matrix("tiled_rows_in", tiling, padded) @ cells).view(t.half, 2, t.down, width, -1)
+    by_rows = by_rows.transpose(2, 3).reshape(t.half, 2 * width, -1)
+    spectra = _each(_matrix("tiled_columns_in", tiling, padded), by_rows).view(t.half, t.columns, 2, 2, -1, inputs)
+    return spectra.permute(1, 0, 2, 4, 3, 5).reshape(t.frequencies, -1, 2 * inputs)
+
+
+def _kernel_spectrum(kernel: Tensor, tiling: Tiling) -> Tensor:
+    """(out, in, k, k) → (frequencies, 2 · in, out), conjugate."""
+    (outputs, inputs, k, _), t = kernel.shape, tiling
+    by_columns = _matrix("kernel_columns_in", tiling, kernel) @ kernel.permute(3, 2, 1, 0).reshape(k, -1)
+    return _each(_matrix("kernel_rows_in", tiling, kernel), by_columns.view(t.columns, 2 * k, -1)).view(t.frequencies, 2 * inputs, outputs)
+
+
+def _answer(spectra: Tensor, tiling: Tiling, images: int) -> Tensor:
+    """(frequencies, 2 P, out) → (N, out, h, w)."""
+    t, outputs = tiling, spectra.shape[2]
+    sums = _matrix("columns_out", tiling, spectra) @ spectra.view(t.columns, -1)
+    tiles = _each(_matrix("rows_out", tiling, spectra), sums.view(t.column_step, 4 * t.half, -1))
+    whole = tiles.view(t.column_step, t.row_step, t.across, t.down, images, outputs).permute(4, 3, 1, 2, 0, 5)
+    maps = whole.reshape(images, t.down * t.row_step, t.across * t.column_step, outputs)
+    return maps[:, : t.height, : t.width].contiguous().permute(0, 3, 1, 2)  # cut first: the cut's way back keeps channels last only then
+
+
+def _taps_first(kernel: Tensor) -> Tensor:
+    """The same (out, in, k, k) with taps outermost in memory, as its spectrum wants it: moving 29 MB forth and back took a quarter of the layer."""
+    if kernel.device.type != "cpu":
+        return kernel
+    return kernel.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+
+
+def _each(matrix: Tensor, batch: Tensor) -> Tensor:
+    """A constant matrix times each of a batch of matrices; a plain `@` would first transpose the batch."""
+    return torch.bmm(matrix.expand(len(batch), -1, -1), batch)
+
+
+def _matrix(name: str, tiling: Tiling, like: Tensor) -> Tensor:
+    return _constant(name, tiling, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _constant(name: str, tiling: Tiling, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # it is kept, and may be needed for gradients later
+        return torch.from_numpy(getattr(Transforms(tiling), name)).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _tiling(height: int, width: int, kernel: int, channels: tuple[int, int], images: int) -> Tiling:
+    return choose_tiling(height, width, kernel, channels, images, learns=True)
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) and x.dtype != torch.float64 else x.dtype
+
+
+@lru_cache(maxsize=1)
+def _has_matrix_units() -> bool:
+    """Whether this processor multiplies bf16 matrices in units of their own (Intel's AMX), eight times as fast as in vectors."""
+    supported: Any = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return bool(supported())

@@ -1,0 +1,143 @@
+"""Every number one may change, with its unit and source. The command line, Python and TOML read the same dataclasses; nothing here computes."""
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from weakspot.errors import SettingsError
+
+Size = tuple[int, int]  # height, width in pixels
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How files become arrays. Kept in the model file, so that inspection reads as training did."""
+
+    orientation: Literal["ignore", "apply"] = "ignore"  # EXIF orientation; a fixed camera writes none, a phone does
+    channels: Literal["auto", "grey", "colour"] = "auto"  # auto: grey when every picture's channels are equal
+    bit_depth: int | None = None  # bits of a camera in a 16-bit file (10, 12, 14); None: all that the file declares
+    max_megapixels: float = 64.0  # a larger picture is refused before it is decoded
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """The network's open points (Xu et al. 2020, tables 1 to 3)."""
+
+    channels: int = 1  # 1 grey, 3 colour
+    third_kernel: int = 15  # cells; 15 as printed, 7 needs less than half the arithmetic
+    attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
+    decision_pooling: Literal["mean", "lse"] = "mean"
+    decision: Literal["replace", "correct"] = "replace"  # correct: the logit is the heat's score plus a bounded correction
+    dropout: float = 0.0  # share of the 257 pooled values set to zero in training
+    top_fraction: float = 0.01  # share of the cells whose mean logit is the heat's score
+
+    def __post_init__(self) -> None:
+        if self.third_kernel % 2 == 0 or not 3 <= self.third_kernel <= 15:
+            raise SettingsError(
+                f"third_kernel = {self.third_kernel}; needed is an odd number from 3 to 15, such as 15 (as printed) or 7 (half the time)"
+            )
+        if not 0 < self.top_fraction <= 1:
+            raise SettingsError(f"top_fraction = {self.top_fraction}; needed is a share of the cells above 0 and up to 1, such as 0.01")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdSettings:
+    """Which rule turns out-of-fold scores into the decision good / review / bad."""
+
+    rule: Literal["best_f1", "no_escapes", "false_alarms", "cost"] = "best_f1"
+    margin: float = 0.5  # no_escapes: how far below the lowest bad score, in logits
+    max_false_alarm_rate: float = 0.01  # false_alarms: share of good pictures that may be called bad
+    cost_escape: float = 100.0  # cost: of a bad part called good, in false alarms
+    cost_false_alarm: float = 1.0
+    review: Literal["gap", "none"] = "gap"  # gap: scores between the two classes' ranges go to a person
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """One training, whole: what `weakspot train` reads from flags and TOML and keeps beside the run."""
+
+    recipe: Literal["sharp", "paper"] = "sharp"
+    size: Size | None = None  # height × width in pixels; None: the pictures' own, reduced until training fits `minutes`
+    minutes: float = 30.0  # how long training may take on this machine, where `size` is not given
+    positives: int | None = None  # bad pictures to train on; None: all
+    hold_out: float = 0.25  # share of the groups kept for the report's test; 0: none
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where it was measured to be faster here
+    threads: int | None = None  # None: as many as cores; another number gives other bits
+    schedule: float = 1.0  # all stages' iterations times this; below 0.2 nothing useful is learned
+    folds: int = 3  # trainings on parts of the training pictures, for k and for the thresholds
+    fold_schedule: float = 0.5  # their iterations times this
+    third_kernel: int | None = None  # None: the recipe's
+    top_fraction: float | None = None  # None: chosen by out-of-fold scores (sharp), 0.01 (paper)
+    pairs: int | None = None  # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
+    pairing: Literal["together", "one_by_one"] | None = None  # None: the recipe's
+    masks: Literal["evaluate", "use"] = "evaluate"  # no training reads a mask
+    read: ReadSettings = field(default_factory=ReadSettings)
+    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
+
+
+def read_settings(kind: type[S], path: Path | None = None, **overrides: Any) -> S:
+    """Settings of dataclass `kind` from a TOML file, with the overrides that are not None on top.
+
+    Raises SettingsError naming the key, what was found and what is allowed; an unknown key is answered with the nearest one.
+    """
+    values = {} if path is None else _read_toml(path)
+    _merge(values, {key: value for key, value in overrides.items() if value is not None})
+    _refuse_unknown_keys(kind, values, where=str(path) if path else "settings")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+
+
+def parse_size(text: str) -> Size:
+    """'704x256' (height x width, pixels) → (704, 256)."""
+    height, x, width = text.lower().replace("×", "x").partition("x")
+    if not (x and height.strip().isdigit() and width.strip().isdigit()):
+        raise SettingsError(f"size {text!r}; needed is HEIGHTxWIDTH in pixels, such as 704x256")
+    size = int(height), int(width)
+    if min(size) < 64:
+        raise SettingsError(f"size {text}: {min(size)} pixels are too few for a heat map; both sides need at least 64")
+    return size
+
+
+def as_plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as nested dictionaries of plain values, for JSON and TOML."""
+    return asdict(settings)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error}); give a TOML file with --settings") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+
+
+def _merge(values: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None:
+    known = {f.name: f.type for f in fields(kind)}
+    for key, value in values.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}"
+            raise SettingsError(f"{where}: unknown key {key!r}; {hint}")
+        inner = known[key]
+        if isinstance(inner, type) and is_dataclass(inner) and isinstance(value, dict):
+            _refuse_unknown_keys(inner, value, where=f"{where}: {key}")

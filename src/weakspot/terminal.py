@@ -1,0 +1,180 @@
+"""What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data. Decides nothing, computes nothing."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from weakspot.errors import shown
+
+if TYPE_CHECKING:
+    from weakspot.data.audit import Audit
+    from weakspot.evaluation.evaluate import Evaluation
+    from weakspot.inspection.folder import Summary
+    from weakspot.inspection.inspection import Inspection, NotInspected
+    from weakspot.inspection.loaded import Verified
+    from weakspot.inspection.manifest import ThresholdRecord
+    from weakspot.jobs.train import TrainResult
+
+MOST_REFUSALS = 10  # that are named in the terminal
+WIDTH = 160  # of tables where stdout is no terminal and has no width
+
+
+def print_json(data: object) -> None:
+    """Data for programs: one JSON value on stdout. NaN, which is no JSON, raises."""
+    print(json.dumps(data, allow_nan=False, indent=2, default=str))
+
+
+def print_inspection(_done: int, _of: int, inspection: "Inspection | NotInspected") -> None:
+    """One image's answer as one JSON line, at once, for whoever reads along."""
+    print(json.dumps(inspection.as_dict(), allow_nan=False), flush=True)
+
+
+def say(*what: object) -> None:
+    """Tables and lines on stdout. Text is shown as it is: names of files are never markup."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    for each in what:
+        console.print(escape(each) if isinstance(each, str) else each, soft_wrap=isinstance(each, str))
+
+
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Table:
+    """A plain table; a column whose cells are all numbers stands to the right."""
+    drawn = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        numbers = bool(rows) and all(_is_number(row[index]) for row in rows)
+        drawn.add_column(escape(column), justify="right" if numbers else "left", header_style="dim", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(_cell(value)) for value in row))
+    return drawn
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.replace(".", "", 1).removeprefix("-").isdigit())
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else shown(value)
+
+
+def show_audit(found: "Audit", as_json: bool) -> None:
+    """What there is, what is wrong with it, what tells the label, and what appears twice."""
+    from weakspot.data.audit_tables import audit_tables
+
+    if as_json:
+        print_json(found.as_dict())
+        return
+    for each in audit_tables(found):
+        say(table(each.title, each.columns, [*each.rows]), "")
+
+
+def show_training(result: "TrainResult", as_json: bool) -> None:
+    """What a training made, where it lies, and what to type next."""
+    paths = {"model": str(result.model), "report": str(result.report) if result.report else None, "run": str(result.run)}
+    if as_json:
+        print_json({**paths, "summary": result.summary})
+        return
+    say(result.summary, "", *(f"{name:<7} {shown(path)}" for name, path in paths.items() if path))
+    say("", f"next:   weakspot inspect {shown(result.model)} NEW_IMAGES -o out/")
+
+
+def show_evaluation(evaluation: "Evaluation", output: Path, as_json: bool) -> None:
+    """How often it would be wrong, with counts, intervals and what they prove; rankings; where the report lies."""
+    from weakspot.evaluation import words
+    from weakspot.evaluation.page import LOCALIZATION, RANKING
+
+    if as_json:
+        print_json(evaluation.metrics)
+        return
+    rates = [(rate.name, f"{rate.k} of {rate.n}", _share(rate.interval), rate.sentence) for rate in words.rates(evaluation)]
+    metrics = evaluation.metrics
+    figures = [(name, metrics[key], _interval(evaluation, key)) for key, name, _ in (*RANKING, *LOCALIZATION) if key in metrics]
+    say(words.standing(evaluation).text, words.headline(evaluation), "")
+    say(table("At the model's thresholds", ("", "count", "95 % interval", "what that shows"), rates), "")  # type: ignore[arg-type]
+    say(table("Ranking, whatever the thresholds", ("", "", "95 % interval"), figures), "")  # type: ignore[arg-type]
+    say(*(f"not measured: {what}: {why}" for what, why in evaluation.not_measured.items()))
+    say(*(f"not inspected: {refused.reason}" for refused in evaluation.refused))
+    say(f"report  {shown(output / 'report.html')}")
+
+
+def _share(interval: tuple[float, float]) -> str:
+    from weakspot.evaluation.intervals import between
+
+    return between(interval)
+
+
+def _interval(evaluation: "Evaluation", key: str) -> str:
+    """Of a count it is that of its share, in per cent."""
+    if key not in evaluation.intervals:
+        return "–"
+    low, high = evaluation.intervals[key]
+    return _share((low, high)) if key.startswith("false_") else f"{low:.3f} to {high:.3f}"
+
+
+def show_inspected(summary: "Summary", as_json: bool) -> None:
+    """How many images got which decision, which could not be read and why, and where the results lie. With --json the images' lines came before."""
+    if as_json:
+        return
+    for refusal in summary.refusals[:MOST_REFUSALS]:
+        say(f"not inspected: {refusal.reason}")
+    if summary.refused > MOST_REFUSALS:
+        say(f"not inspected: {summary.refused - MOST_REFUSALS:,} more, which inspections.csv names")
+    say(table("", ("decision", "images"), [*summary.decisions.items(), ("not inspected", summary.refused)]))
+    say("", f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)")
+
+
+def show_thresholds(record: "ThresholdRecord", as_json: bool) -> None:
+    """The thresholds in force, who chose them, and each earlier one."""
+    if as_json:
+        print_json(record.model_dump(mode="json"))
+        return
+    say(f"bad from raw score {record.bad_from:.6g}, good below {record.good_below:.6g}, between them review")
+    say(f"chosen by: {record.rule}, on: {record.chosen_on}")
+    earlier = [(change.time, change.bad_from, change.good_below, change.rule, change.reason) for change in record.changes]
+    if earlier:
+        say("", table("Replaced", ("when", "bad from", "good below", "chosen by", "replaced because"), [*earlier]))
+
+
+def show_verified(verified: "list[Verified]", as_json: bool) -> None:
+    """What each runtime answered to the self-test, and whether that is what it answered when the file was made."""
+    if as_json:
+        print_json([vars(each) for each in verified])
+        return
+    said = [("as when it was made" if each.ok else each.problem or "differs") for each in verified]
+    rows = [(each.runtime, text, _or_dash(each.raw_score), _or_dash(each.difference)) for each, text in zip(verified, said, strict=True)]
+    say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
+
+
+def _or_dash(value: float | None) -> object:
+    return "–" if value is None else value
+
+
+def show_records(records: "list[Path]", as_json: bool) -> None:
+    """Where an experiment's records lie."""
+    print_json([str(record) for record in records]) if as_json else say(*(shown(record) for record in records))
+
+
+def show_doctor(found: dict[str, Any], as_json: bool) -> None:
+    """What is installed, what would inspect, and how fast this machine is."""
+    if as_json:
+        print_json(found)
+        return
+    machine, runtimes = found["machine"], found["runtimes"]
+    packages: list[tuple[object, ...]] = [(name, version or "missing") for name, version in found["packages"].items()]
+    for extra, members in found["extras"].items():
+        packages += [(f"{name} ({extra})", version or f"missing: pip install 'weakspot[{extra}]'") for name, version in members.items()]
+    say(table(f"Python {found['python']}", ("package", "version"), packages))
+    say("", f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses {runtimes['used'] or 'none'}")
+    say(f"machine      {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}")
+    say(f"instructions {', '.join(machine['instructions']) or 'unknown'}", f"graphics     {machine['gpu'] or 'none that torch can use'}", "")
+    say(table("Speed", ("measured", "", "unit"), [_speed(name, value) for name, value in found["speed"].items()]))
+
+
+def _speed(name: str, value: float) -> tuple[object, ...]:
+    if name == "copy_gb_per_s":
+        return "copying memory", value, "GB/s, read and written"
+    library, precision, _ = name.split("_")
+    return f"matrix product, {library} {precision}", value, "GFLOP/s"

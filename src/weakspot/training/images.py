@@ -1,0 +1,64 @@
+"""The training pictures in memory, at the detector's size, as raw pixel values. Holds no file names and no masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weakspot.training.pairs import Pair, View
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Pictures and their labels, kept decoded since a training looks at each many times."""
+
+    pixels: np.ndarray  # (n, C, H, W), uint8 or uint16
+    labels: np.ndarray  # (n,), 1 bad, 0 good
+
+    def __post_init__(self) -> None:
+        assert self.pixels.ndim == 4 and len(self.pixels) == len(self.labels), (self.pixels.shape, self.labels.shape)
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean of all pixels, in raw units."""
+        return float(np.mean([image.mean(dtype=np.float64) for image in self.pixels]))
+
+    @cached_property
+    def std(self) -> float:
+        """Deviation of all pixels, in raw units; at least one, so that a blank set stays finite."""
+        squares = np.mean([np.square(image, dtype=np.float64).mean() for image in self.pixels])
+        return max(1.0, float(np.sqrt(max(0.0, squares - self.mean**2))))
+
+    def batch(self, views: Sequence[View]) -> Tensor:
+        """Views of pictures → (B, C, H, W) float32, channels last."""
+        chosen = np.stack([_seen(self.pixels[view.index], view, self.mean, self.std) for view in views])
+        return torch.from_numpy(chosen).contiguous(memory_format=torch.channels_last)
+
+    def shrunk(self, factor: int) -> "TrainingImages":
+        """The pictures at 1/factor of their sides, by the mean of factor × factor pixels; incomplete last rows and columns are left out."""
+        n, c, height, width = self.pixels.shape
+        rows, columns = height // factor, width // factor
+        small = np.empty((n, c, rows, columns), self.pixels.dtype)
+        for image, target in zip(self.pixels, small, strict=True):  # one at a time: the sums need four times the memory
+            blocks = image[:, : rows * factor, : columns * factor].reshape(c, rows, factor, columns, factor)
+            target[:] = np.round(blocks.mean((2, 4)))
+        return TrainingImages(small, self.labels)
+
+    def part(self, chosen: np.ndarray) -> "TrainingImages":
+        """Only the chosen pictures, in that order."""
+        return TrainingImages(self.pixels[chosen], self.labels[chosen])
+
+
+def views(pairs: Sequence[Pair]) -> tuple[View, ...]:
+    """Every view of the pairs, each pair's bad one first."""
+    return tuple(view for pair in pairs for view in pair)
+
+
+def _seen(image: np.ndarray, view: View, mean: float, std: float) -> np.ndarray:
+    mirrored = image[:, :: -1 if view.mirror & 2 else 1, :: -1 if view.mirror & 1 else 1].astype(np.float32)
+    if view.contrast == 1 and view.brightness == 0:
+        return mirrored
+    return (mirrored - np.float32(mean)) * np.float32(view.contrast) + np.float32(mean + view.brightness * std)

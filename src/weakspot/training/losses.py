@@ -1,0 +1,62 @@
+"""The losses on picture labels, as plain functions of tensors. No function here sees a mask drawn by a person."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weakspot.network.detector import top_mean
+
+
+def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
+    """Darken good pictures and leave bad ones undecided (Xu et al. 2020, eq. 5, without the square).
+
+    heat: logits (B, 1, h, w); labels: (B,), 1 bad, 0 good; alpha: weight of good images, > 0. Lower is better.
+    """
+    mean_heat = heat.sigmoid().mean((1, 2, 3)).clamp(1e-6, 1 - 1e-6)
+    good = -torch.log1p(-mean_heat)
+    bad = mean_heat * mean_heat.log() + (1 - mean_heat) * torch.log1p(-mean_heat)  # negative entropy: least where half the map is lit
+    return torch.where(labels > 0, bad, alpha * good).sum() * 2 / len(labels)
+
+
+def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 30) -> float:
+    """Weight of the good pictures at a step (Xu et al. 2020, eq. 6): from `initial` down to half of it at mid-training and back.
+
+    hold: iterations for which it stays the same (the paper's n).
+    """
+    return initial * (math.cos(2 * math.pi * (step // hold) / max(1, round(iterations / hold))) + 3) / 4
+
+
+def search_loss(heat: Tensor, labels: Tensor, fraction: float) -> Tensor:
+    """Some cells of a bad picture are bad; every cell of a good one is good.
+
+    heat: logits (B, 1, h, w); labels: (B,); fraction: share of the cells that a defect is taken to cover. Mean over the good plus mean over the bad.
+    """
+    top = top_mean(heat, fraction)
+    every_cell = F.softplus(heat.float()).mean((1, 2, 3))
+    return torch.where(labels > 0, F.softplus(-top), every_cell + F.softplus(top)).sum() * 2 / len(labels)
+
+
+def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
+    """Cell by cell, on the labels that the search gave (training/cells.py); good pictures as in the search.
+
+    heat: logits (B, 1, h, w); bad_cells: (B, 1, h, w) of 0 and 1, all 0 for good images. In a bad picture bad cells, good cells and the hottest
+    good cells weigh 1, 1 and 1/2, whatever their number.
+    """
+    z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
+    on_bad = _mean_where(F.softplus(-z), is_bad_cell)
+    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
+    hottest_good = F.softplus(top_mean(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], fraction))
+    bad = on_bad + on_good + hottest_good / 2
+    good = F.softplus(z).mean(1) + F.softplus(top_mean(heat, fraction))
+    return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
+
+
+def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy on the decision's logits (Xu et al. 2020, eq. 1, with its minus). raw_scores, labels: (B,)."""
+    return F.binary_cross_entropy_with_logits(raw_scores.float(), labels.float())
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    return (values * chosen).sum(1) / chosen.sum(1).clamp(min=1)

@@ -1,0 +1,56 @@
+"""A training that can be stopped at any moment and gone on with: checkpoints while it runs, its weights when it is done."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import load, save
+
+from weakspot.durable import write_durably
+from weakspot.errors import TrainingError
+from weakspot.network.detector import Detector
+from weakspot.training.checkpoint import NAMES, load_checkpoint, save_checkpoint
+from weakspot.training.loop import Step
+from weakspot.training.train import Training, run_training
+
+WEIGHTS = "detector.safetensors"
+EVERY = 20.0  # seconds between checkpoints: what a kill may cost
+
+
+class TrainingStopped(TrainingError):
+    """The user, or the system, asked a training to stop; everything needed to go on is on disk."""
+
+    exit_status = 130
+
+
+def train_resumably(
+    training: Training, folder: Path, identity: str, on_step: Callable[[Step], None], stop: Callable[[], bool], note: Callable[[str], None]
+) -> Detector:  # fmt: skip
+    """Train to the end, from the folder's newest checkpoint where there is one. A training that is done is only read again.
+
+    identity: hash of everything that shapes the training; a checkpoint of another identity is not used. Raises TrainingStopped when `stop()` says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / WEIGHTS).exists():
+        training.detector.load_state_dict(load((folder / WEIGHTS).read_bytes()))
+        return training.detector.eval()
+    number, complaints = load_checkpoint(folder, training, identity)
+    for complaint in complaints:
+        note(complaint)
+    saved, saved_at = number, time.monotonic()
+
+    def step_and_save(step: Step) -> None:
+        nonlocal saved, saved_at
+        on_step(step)
+        stopping = stop()
+        if stopping or time.monotonic() - saved_at > EVERY:
+            saved, saved_at = saved + 1, time.monotonic()
+            save_checkpoint(folder, training, identity, saved)
+        if stopping:
+            raise TrainingStopped(f"stopped in stage {step.stage}, pair {step.step} of {step.of}; nothing is lost: go on with --resume")
+
+    detector = run_training(training, step_and_save)
+    write_durably(folder / WEIGHTS, save({name: tensor.contiguous() for name, tensor in detector.state_dict().items()}))
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
+    return detector

@@ -1,0 +1,166 @@
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from onnx import TensorProto, load_from_string
+
+from weakspot.errors import ModelFileError, SettingsError
+from weakspot.inspection.runtimes import open_runtime, present_runtimes, usable_cores
+
+GRAPH_RUNTIMES = ("onnxruntime", "openvino")
+
+
+def pictures(channels=1, bit_depth=8, count=3, size=(64, 96)) -> np.ndarray:
+    values = np.random.default_rng(1).integers(0, 2**bit_depth, (count, channels, *size))
+    return values.astype(np.uint8 if bit_depth == 8 else np.uint16)
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+@pytest.mark.parametrize(("channels", "bit_depth"), [(1, 8), (3, 8), (1, 16), (3, 16)])
+def test_the_graph_is_answered_as_worked_out_by_hand(make_model, runtime, channels, bit_depth):
+    images = pictures(channels, bit_depth)
+    answer = open_runtime(make_model(channels=channels, bit_depth=bit_depth), runtime, threads=1).run(images)
+    cells = images.reshape(3, channels, 8, 8, 12, 8).astype(np.float64).mean((1, 3, 5)) / (2**bit_depth - 1)
+    logits = 20 * (cells - 0.5)
+    assert np.allclose(answer.raw_score, logits.mean((1, 2)), atol=1e-4)
+    assert np.allclose(answer.heat_score, logits.max((1, 2)), atol=1e-4)
+    assert np.allclose(answer.heat_map, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    assert (answer.raw_score.dtype, answer.heat_score.dtype, answer.heat_map.dtype) == (np.float64, np.float64, np.float32)
+
+
+def test_runtimes_agree(make_model):
+    one, other = (open_runtime(make_model(), name, threads=1).run(pictures()) for name in GRAPH_RUNTIMES)
+    assert np.abs(one.raw_score - other.raw_score).max() < 1e-5
+    assert np.abs(one.heat_map - other.heat_map).max() < 1e-6
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_an_answer_does_not_depend_on_its_neighbours(model, runtime):
+    opened = open_runtime(model, runtime, threads=1)
+    together = opened.run(pictures(count=4))
+    for index, image in enumerate(pictures(count=4)):
+        alone = opened.run(image[None])
+        assert alone.raw_score[0] == together.raw_score[index]
+        assert np.array_equal(alone.heat_map[0], together.heat_map[index])
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_any_size_can_be_asked_and_answers_stay_when_the_next_is_asked(model, runtime):
+    opened = open_runtime(model, runtime, threads=1)
+    first = opened.run(pictures())
+    kept = first.heat_map.copy()
+    for size in [(64, 64), (72, 80), (128, 64), (80, 80), (96, 96), (104, 64)]:
+        assert opened.run(pictures(size=size)).heat_map.shape == (3, size[0] // 8, size[1] // 8)
+    assert np.array_equal(first.heat_map, kept)
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_several_threads_get_the_answers_of_their_own_pictures(model, runtime):
+    opened = open_runtime(model, runtime, threads=1)
+    images = pictures(count=8)
+    expected = [opened.run(image[None]).raw_score[0] for image in images]
+    found: dict[int, list[float]] = {}
+
+    def ask(index: int) -> None:
+        found[index] = [opened.run(images[index][None]).raw_score[0] for _ in range(20)]
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {index: [expected[index]] * 20 for index in range(8)}
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+@pytest.mark.parametrize("graph", [b"", b"garbage", "cut"])
+def test_a_graph_that_is_none_is_refused_in_one_line(model, runtime, graph):
+    with pytest.raises(ModelFileError, match=f"{runtime} cannot run this model file") as refused:
+        open_runtime(replace(model, graph=model.graph[:100] if graph == "cut" else graph), runtime)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_a_graph_without_our_outputs_is_refused(model, make_graph, runtime):
+    with pytest.raises(ModelFileError, match="no output heat_score"):
+        open_runtime(replace(model, graph=make_graph(outputs=("raw_score", "anomaly_map"))), runtime)
+
+
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_a_graph_that_reads_other_files_is_refused(model, tmp_path, monkeypatch, runtime):
+    """Both runtimes would take them from the working directory."""
+    graph = load_from_string(model.graph)
+    kernel = next(value for value in graph.graph.initializer if value.name == "kernel")
+    (tmp_path / "secret.bin").write_bytes(kernel.raw_data)
+    kernel.ClearField("raw_data")
+    kernel.data_location = TensorProto.EXTERNAL
+    location = kernel.external_data.add()
+    location.key, location.value = "location", "secret.bin"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFileError, match="other files"):
+        open_runtime(replace(model, graph=graph.SerializeToString()), runtime)
+
+
+def test_openvino_computes_in_fp32_unless_told_otherwise(model):
+    """Its own choice on a CPU with bf16 units would be bf16."""
+    opened = open_runtime(model, "openvino", threads=1)
+    (compiled,) = opened._compiled.values()
+    assert str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()) == "f32"
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    with pytest.raises(SettingsError, match="bf16: not offered by onnxruntime"):
+        open_runtime(model, "onnxruntime", precision="bf16")
+
+
+def test_what_is_not_installed_is_told_with_what_to_do(model, monkeypatch):
+    monkeypatch.setattr("weakspot.inspection.runtimes.find_spec", lambda name: name == "onnxruntime" or None)
+    assert present_runtimes() == ("onnxruntime",)
+    assert open_runtime(model, "auto").name == "onnxruntime"
+    with pytest.raises(SettingsError, match=r"openvino: not installed; run: pip install 'weakspot\[openvino\]', or take onnxruntime"):
+        open_runtime(model, "openvino")
+
+
+def test_torch_runs_the_weights_themselves(make_model):
+    torch = pytest.importorskip("torch")
+    from weakspot.network.detector import Detector
+    from weakspot.settings import NetworkSettings
+
+    settings = NetworkSettings(third_kernel=3)
+    torch.manual_seed(0)
+    weights = {name: value.numpy() for name, value in Detector(settings, mean=100.0, std=50.0).state_dict().items()}
+    model = replace(make_model(network=vars(settings)), weights=weights)
+    answer = open_runtime(model, "torch", threads=1).run(pictures(count=2))
+    assert answer.heat_map.shape == (2, 8, 12)
+    assert np.isfinite(answer.raw_score).all()
+    with pytest.raises(ModelFileError, match="torch cannot run this model file"):
+        open_runtime(make_model(network=vars(settings)), "torch", threads=1)
+
+
+def test_cores_are_those_this_process_may_use():
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_inspection_reaches_for_no_network_writes_no_files_and_needs_no_torch(model_path, tmp_path):
+    """In a process of its own, with a home and a working directory of its own, where any socket is an error."""
+    for name in ("home", "here"):
+        (tmp_path / name).mkdir()
+    script = (
+        "import socket, sys; import numpy as np\n"
+        "def refuse(*a, **k): raise AssertionError('a socket')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "sys.modules['torch'] = None\n"
+        "from weakspot.inspection.loaded import LoadedDetector\n"
+        "for runtime in ('onnxruntime', 'openvino'):\n"
+        "    detector = LoadedDetector.load(sys.argv[1], runtime, threads=1)\n"
+        "    assert all(found.ok for found in detector.verify((runtime,))), detector.verify((runtime,))\n"
+        "    detector.inspect(np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8))\n"
+        "assert not any('openvino_telemetry' in name for name in sys.modules)\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)}
+    ran = subprocess.run([sys.executable, "-c", script, model_path], cwd=tmp_path / "here", env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert list((tmp_path / "home").iterdir()) == []  # where each runtime's telemetry would keep its identity
+    assert list((tmp_path / "here").iterdir()) == []

@@ -1,0 +1,267 @@
+"""The verbs: what they pass on, what they print where, and how they end. Stand-ins replace what they call; the real thing runs in tests/jobs."""
+
+import ast
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from weakspot import cli
+from weakspot.errors import DataError, ImageError, SettingsError, TrainingError
+from weakspot.settings import TrainSettings
+
+VERBS = ("audit", "train", "evaluate", "inspect", "threshold", "verify", "experiment", "demo", "doctor")
+WEAKSPOT = (sys.executable, "-c", "from weakspot.cli import main; main()")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a person runs it, in a process of its own."""
+    return subprocess.run([*WEAKSPOT, *arguments], capture_output=True, text=True, timeout=120, env=os.environ | environment)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """main() in this process; the exit status."""
+    monkeypatch.setattr(sys, "argv", ["weakspot", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+class Recorder:
+    """Stands in for a job: keeps what it was called with, answers or raises what it was told to."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer, self.given, self.named = answer, (), {}
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        self.given, self.named = given, named
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer(*given, **named) if callable(self.answer) else self.answer
+
+
+def instead_of(monkeypatch: pytest.MonkeyPatch, job: str, answer: Any) -> Recorder:
+    """Put a recorder in the place of a job, 'weakspot.jobs.train:train' say, without loading what the real one needs."""
+    path, _, name = job.partition(":")
+    package, _, module = path.rpartition(".")
+    recorder = Recorder(answer)
+    monkeypatch.setitem(sys.modules, path, SimpleNamespace(**{name: recorder}))  # type: ignore[arg-type]
+    monkeypatch.setattr(importlib.import_module(package), module, sys.modules[path], raising=False)
+    return recorder
+
+
+def instead_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that is only a note of what was asked for."""
+    instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked: ("opened", *asked)  # type: ignore[attr-defined]
+
+
+TRAINED = SimpleNamespace(model=Path("runs/a/part.weakspot"), report=Path("runs/a/report.html"), run=Path("runs/a"), summary="AP 0.98 on 40 images")
+
+
+def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    job = instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
+    toml = tmp_path / "line3.toml"
+    toml.write_text('seed = 4\npositives = 9\n[threshold]\nrule = "no_escapes"\n')
+    arguments = ("parts/", "-o", "runs/a", "--settings", str(toml), "--size", "704x256", "--positives", "7", "--device", "cpu", "--resume", "--quiet")
+    assert call(monkeypatch, "train", *arguments) == 0
+    data, settings = job.given
+    assert data == Path("parts/")
+    assert isinstance(settings, TrainSettings)
+    assert (settings.size, settings.positives, settings.seed, settings.threshold.rule) == ((704, 256), 7, 4, "no_escapes")
+    assert (job.named["output"], job.named["layout"], job.named["resume"]) == (Path("runs/a"), "auto", True)
+    out, err = capsys.readouterr()
+    assert "AP 0.98 on 40 images" in out
+    assert "runs/a/report.html" in out
+    assert "weakspot inspect runs/a/part.weakspot" in out
+    assert err == ""
+
+
+def test_train_with_json_prints_data_alone_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def talkative(*_: Any, progress: Any, **__: Any) -> Any:
+        progress.start("search", 2)
+        progress.step({"step": 1, "loss": 0.5})
+        progress.note("size 704 x 256")
+        return TRAINED
+
+    instead_of(monkeypatch, "weakspot.jobs.train:train", talkative)
+    assert call(monkeypatch, "train", "parts/", "-o", "runs/a", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["model"] == "runs/a/part.weakspot"
+    assert "search 1/2" in err
+    assert "size 704 x 256" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(TrainingError("nothing was learned; try more bad images"), 1), (DataError("parts/: no bad images"), 1), (SettingsError("seed = -1"), 2)],
+)
+def test_a_mistake_of_the_user_is_one_line_on_stderr_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", error)
+    assert call(monkeypatch, "train", "parts/", "-o", "runs/a", "--quiet") == status
+    assert capsys.readouterr() == ("", f"weakspot: error: {error}\n")
+
+
+def test_names_in_messages_cannot_break_the_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", ImageError("a\nb\x1b[2Jc\u202e.png: empty"))
+    assert call(monkeypatch, "train", "parts/", "-o", "runs/a", "--quiet") == 1
+    assert capsys.readouterr().err == "weakspot: error: a\\nb\\x1b[2Jc\\u202e.png: empty\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "parts/", "-o", "x", "--size", "704"), "weakspot: error: size '704'; needed is HEIGHTxWIDTH"),
+        (("train", "parts/", "-o", "x", "--size", "32x32"), "32 pixels are too few"),
+        (("train", "parts/", "-o", "x", "--recipe", "blunt"), "'--recipe': 'blunt' is not one of 'sharp', 'paper'; see weakspot train --help"),
+        (("train", "parts/"), "Missing option '--output'"),
+        (("train", "parts/", "-o", "x", "--settings", "missing.toml"), "missing.toml: cannot be read"),
+        (("trian", "parts/"), "Did you mean 'train'?"),
+        (("doctor", "--jsno"), "--json"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_allowed(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("weakspot: error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_wrong_key_in_the_settings_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("positves = 3\n")
+    done = run("train", "parts/", "-o", str(tmp_path / "x"), "--settings", str(tmp_path / "a.toml"))
+    assert done.returncode == 2
+    assert "unknown key 'positves'; did you mean 'positives'?" in done.stderr
+
+
+def summary(status: int = 0, bad: int = 1, refused: tuple[Any, ...] = ()) -> SimpleNamespace:
+    decisions = {"good": 2, "review": 0, "bad": bad}
+    return SimpleNamespace(total=3, decisions=decisions, refused=len(refused), refusals=refused, output=Path("out"), seconds=0.5, exit_status=status)
+
+
+@pytest.mark.parametrize("status", [0, 1, 3])
+def test_inspect_ends_as_its_summary_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int) -> None:
+    job = instead_of(monkeypatch, "weakspot.inspection.folder:inspect_folder", summary(status, refused=(SimpleNamespace(reason="a.png: cut short"),)))
+    instead_of_loading(monkeypatch)
+    arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", "--runtime", "openvino", "--quiet", "--", "-odd.png")
+    assert call(monkeypatch, "inspect", *arguments) == status
+    detector, paths, output = job.given
+    assert detector == ("opened", Path("part.weakspot"), "openvino")
+    assert (paths, output) == ([Path("new/"), Path("-odd.png")], Path("out"))
+    assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (True, True, False, False)
+    out = capsys.readouterr().out
+    assert "a.png: cut short" in out
+    assert "out/inspections.csv" in out
+
+
+def test_inspect_with_json_prints_one_line_an_image(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def inspect_folder(*_: Any, on_image: Any, **__: Any) -> Any:
+        for number in (1, 2):
+            on_image(number, 2, SimpleNamespace(as_dict=lambda number=number: {"id": number}))
+        return summary()
+
+    instead_of(monkeypatch, "weakspot.inspection.folder:inspect_folder", inspect_folder)
+    instead_of_loading(monkeypatch)
+    assert call(monkeypatch, "inspect", "part.weakspot", "new/", "-o", "out", "--json") == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])
+def test_verify_fails_when_a_runtime_answers_differently(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ok: bool, status: int
+) -> None:
+    from weakspot.inspection.loaded import Verified
+
+    verified = [Verified("onnxruntime", 1.25, 1e-7, True), Verified("openvino", None, None, ok, "" if ok else "cannot take the graph")]
+    monkeypatch.setattr("weakspot.inspection.loaded.LoadedDetector.load", lambda model: SimpleNamespace(verify=lambda: verified))
+    assert call(monkeypatch, "verify", "part.weakspot") == status
+    assert "onnxruntime" in capsys.readouterr().out
+    assert call(monkeypatch, "verify", "part.weakspot", "--json") == status
+    assert json.loads(capsys.readouterr().out)[1]["ok"] is ok
+
+
+def test_what_is_missing_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", ModuleNotFoundError("No module named 'torch'", name="torch"))
+    assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 1
+    assert capsys.readouterr().err == "weakspot: error: torch is not installed, and this verb needs it; run: pip install 'weakspot[train]'\n"
+
+
+def test_too_little_memory_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", MemoryError())
+    assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 1
+    assert "not enough memory" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", KeyboardInterrupt())
+    assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_traceback() -> None:
+    shell = f'{sys.executable} -c "from weakspot.cli import main; main()" --help | head -n 1'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_tells_what_a_verb_does_and_shows_examples(verb: str) -> None:
+    shown = CliRunner().invoke(cli.app, [verb, "--help"], env={"COLUMNS": "160"})
+    assert shown.exit_code == 0
+    assert "Examples" in shown.output
+    assert f"weakspot {verb}" in shown.output
+
+
+def test_the_verbs_are_those_that_work() -> None:
+    assert tuple(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback) == VERBS
+
+
+def test_flags_of_one_name_are_declared_alike_in_every_verb() -> None:
+    alike: dict[str, set[str]] = {}
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        for parameter in inspect.signature(command.callback).parameters.values():
+            (option,) = parameter.annotation.__metadata__
+            alike.setdefault(parameter.name, set()).add(str(getattr(option, "param_decls", None)))
+    assert {name: forms for name, forms in alike.items() if len(forms) > 1} == {}
+
+
+def test_a_verb_is_ten_lines_at_most() -> None:
+    tree = ast.parse(Path(cli.__file__).read_text(encoding="utf-8"))
+    verbs = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in VERBS]
+    assert len(verbs) == len(VERBS)
+    for verb in verbs:
+        lines = {
+            line
+            for statement in verb.body[1:]
+            if not isinstance(statement, ast.ImportFrom)
+            for line in range(statement.lineno, (statement.end_lineno or 0) + 1)
+        }
+        assert len(lines) <= 10, verb.name
+
+
+def test_version_is_the_packages() -> None:
+    from importlib.metadata import version
+
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, version("weakspot") + "\n")
+
+
+def test_doctor_prints_json_that_a_program_can_read() -> None:
+    done = run("doctor", "--json")
+    assert done.returncode == 0
+    assert set(json.loads(done.stdout)) == {"python", "packages", "extras", "runtimes", "machine", "speed"}
