@@ -144,7 +144,7 @@ def detector(kernel: int, ours: bool = True) -> Detector:
 @cache
 def graph(kernel: int) -> bytes:
     """The plain ONNX graph."""
-    return export_graph(copy.deepcopy(detector(kernel)), 64, 64, 8)
+    return export_graph(copy.deepcopy(detector(kernel)), 256, 256, 8)
 
 
 def pixels(size: Size, images: int = 1) -> np.ndarray:

@@ -19,7 +19,7 @@ from weakspot.errors import DataError, ImageError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
 VERBS = ("audit", "train", "evaluate", "inspect", "threshold", "verify", "experiment", "demo", "doctor")
-WEAKSPOT = (sys.executable, "-c", "from weakspot.cli import main; main()")
+WEAKSPOT = (sys.executable, "-m", "weakspot")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,13 +71,30 @@ def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
 ) -> None:
     job = instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
     toml = tmp_path / "line3.toml"
-    toml.write_text('seed = 4\npositives = 9\n[threshold]\nrule = "no_escapes"\n')
-    arguments = ("parts/", "-o", "runs/a", "--settings", str(toml), "--size", "704x256", "--positives", "7", "--device", "cpu", "--resume", "--quiet")
+    toml.write_text('seed = 4\npositives = 9\n[threshold]\nrule = "no_escapes"\nmargin = 0.25\n')
+    arguments = (
+        "parts/",
+        "-o",
+        "runs/a",
+        "--settings",
+        str(toml),
+        "--size",
+        "704x256",
+        "--positives",
+        "7",
+        "--device",
+        "cpu",
+        "--rule",
+        "cost",
+        "--resume",
+        "--quiet",
+    )
     assert call(monkeypatch, "train", *arguments) == 0
     data, settings = job.given
     assert data == Path("parts/")
     assert isinstance(settings, TrainSettings)
-    assert (settings.size, settings.positives, settings.seed, settings.threshold.rule) == ((704, 256), 7, 4, "no_escapes")
+    assert (settings.size, settings.positives, settings.seed, settings.threshold.rule) == ((704, 256), 7, 4, "cost")
+    assert settings.threshold.margin == 0.25
     assert (job.named["output"], job.named["layout"], job.named["resume"]) == (Path("runs/a"), "auto", True)
     out, err = capsys.readouterr()
     assert "AP 0.98 on 40 images" in out
@@ -99,6 +116,7 @@ def test_train_with_json_prints_data_alone_on_stdout(monkeypatch: pytest.MonkeyP
     assert json.loads(out)["model"] == "runs/a/part.weakspot"
     assert "search 1/2" in err
     assert "size 704 x 256" in err
+    assert "settings: the defaults" in err
 
 
 @pytest.mark.parametrize(
@@ -212,7 +230,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_reader_that_goes_away_ends_the_command_without_a_traceback() -> None:
-    shell = f'{sys.executable} -c "from weakspot.cli import main; main()" --help | head -n 1'
+    shell = f'{sys.executable} -m weakspot --help | head -n 1'
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

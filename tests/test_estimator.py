@@ -17,7 +17,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
-from weakspot.errors import ImageError
+from weakspot.errors import DataError, ImageError
 from weakspot.estimator import WeakspotClassifier, images_in
 from weakspot.settings import TrainSettings
 
@@ -165,6 +165,15 @@ def test_settings_that_cannot_be_are_a_value_error_in_fit_and_not_before() -> No
     classifier = WeakspotClassifier(recipe="blunt")
     with pytest.raises(ValueError, match="'sharp' or 'paper'"):
         classifier.fit(*scratched())
+
+
+def test_too_few_images_to_train_on_are_a_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise DataError("1 bad and 5 good pictures to train on; needed are at least 2 of each")
+
+    monkeypatch.setitem(sys.modules, "weakspot.jobs.train", SimpleNamespace(fit_arrays=refuse))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 2 of each"):
+        WeakspotClassifier().fit(*scratched())
 
 
 def test_parameters_win_over_the_settings_they_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:

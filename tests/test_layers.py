@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_TORCH = ("errors", "settings", "durable", "cli", "progress", "terminal", "doctor", "estimator")
+WITHOUT_TORCH = ("errors", "settings", "durable", "cli", "flags", "progress", "terminal", "doctor", "estimator")
 FOLDERS_WITHOUT_TORCH = ("data", "inspection", "evaluation")
 
 

@@ -14,6 +14,7 @@ from weakspot.errors import ImageError
 from weakspot.evaluation.evaluate import Evaluation, evaluate
 from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo, Thresholds, decide, sigmoid
 from weakspot.inspection.manifest import ThresholdChange, ThresholdRecord
+from weakspot.settings import ThresholdSettings, TrainSettings
 
 THRESHOLDS = Thresholds(bad_from=1.0, good_below=0.0, rule="best_f1", chosen_on="out-of-fold scores")
 
@@ -82,6 +83,11 @@ def test_names_of_files_are_never_markup_and_never_break_a_line(capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert any("[bold]x[/bold]\\n" in line for line in lines)
     assert len(lines) == 4
+
+
+def test_settings_that_are_not_the_defaults_are_told_in_one_line() -> None:
+    settings = TrainSettings(positives=10, size=(704, 256), threshold=ThresholdSettings(rule="cost"))
+    assert terminal.differing(settings) == "settings: size = (704, 256), positives = 10, threshold.rule = cost; all of them stand in settings.toml"
 
 
 def test_a_number_that_is_none_is_an_error_and_not_json() -> None:

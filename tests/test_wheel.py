@@ -56,7 +56,7 @@ def toy(place: Path) -> tuple[Path, Path]:
 
 
 def without_torch(paths: tuple[Path, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from weakspot.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "weakspot", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -104,7 +104,7 @@ def test_training_without_torch_is_answered_with_how_to_install_it(line_computer
 def test_inspecting_writes_nothing_into_the_working_folder(tmp_path: Path) -> None:
     model, images = toy(tmp_path)
     (tmp_path / "here").mkdir()
-    command = [sys.executable, "-c", "from weakspot.cli import main; main()", "inspect", str(model), str(images), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "weakspot", "inspect", str(model), str(images), "-o", str(tmp_path / "out")]
     subprocess.run(command, cwd=tmp_path / "here", check=True, capture_output=True, timeout=120)
     assert list((tmp_path / "here").iterdir()) == []
 

@@ -3,11 +3,12 @@
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from weakspot.errors import WeakspotError, shown
+from weakspot.flags import Data, Device, Json, Layout, Minutes, Model, Output, Quiet, Recipe, Resume, Rule, Runtime, Schedule, Seed, Settings, Size
 
 # Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect` start without torch.
 
@@ -20,27 +21,6 @@ MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "
 def _examples(*commands: str) -> str:
     return "\n\n".join(("[bold]Examples[/bold]", *commands))
 
-
-Data = Annotated[Path, typer.Argument(help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts.", show_default=False)]
-Model = Annotated[Path, typer.Argument(help="Model file, *.weakspot.", show_default=False)]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)]
-Layout = Annotated[
-    str, typer.Option(help="How DATA lies on disk: auto, folder, mvtec, kolektorsdd, kolektorsdd2, magnetic_tile, dagm, elpv, table.")
-]  # fmt: skip
-Settings = Annotated[Path | None, typer.Option("--settings", metavar="FILE.toml", help="Settings as TOML; flags win over it.", show_default=False)]
-Size = Annotated[
-    str | None,
-    typer.Option(metavar="HxW", help="Height x width in pixels; default: the images' own, reduced until it fits --minutes.", show_default=False),
-]  # fmt: skip
-Seed = Annotated[int | None, typer.Option(help="Where all randomness begins; default 0.", show_default=False)]
-Device = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; default auto.", show_default=False)]
-Minutes = Annotated[float | None, typer.Option(help="How long training may take, where no --size is given.", show_default=False)]
-Schedule = Annotated[float | None, typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False)]
-Recipe = Annotated[Literal["sharp", "paper"] | None, typer.Option(help="How to train; default sharp.", show_default=False)]
-Runtime = Annotated[Literal["auto", "onnxruntime", "openvino", "torch"], typer.Option(help="What computes.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
-Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]
 
 app = typer.Typer(
     name="weakspot",
@@ -69,6 +49,7 @@ def _weakspot(context: typer.Context, version: Annotated[bool, typer.Option("--v
 def audit(
     data: Data,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for audit.json; it is made.", show_default=False)] = None,
+    settings: Settings = None,
     layout: Layout = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -76,9 +57,11 @@ def audit(
     """Say what is wrong with labelled images: unreadable files, copies across groups and labels, and cues that give the label away."""
     from weakspot import progress, terminal
     from weakspot.jobs.audit import audit_folder
+    from weakspot.settings import TrainSettings, read_settings
 
+    read = read_settings(TrainSettings, settings).read
     with progress.counting("images read", quiet) as on_image:
-        found = audit_folder(data, layout, output, on_image)
+        found = audit_folder(data, read, layout, output, on_image)
     terminal.show_audit(found, as_json)
 
 
@@ -86,7 +69,8 @@ def audit(
     epilog=_examples(
         "weakspot train parts/ -o runs/first",
         "weakspot train parts/ -o runs/quick --size 256x256 --schedule 0.5",
-        "weakspot train parts/ -o runs/few --positives 10 --settings line3.toml",
+        "weakspot train parts/ -o runs/few --positives 10 --rule no_escapes",
+        "weakspot train parts/ -o runs/line3 --settings line3.toml",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
     )
 )
@@ -101,6 +85,7 @@ def train(
     positives: Annotated[int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)] = None,
     hold_out: Annotated[float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)] = None,
     schedule: Schedule = None,
+    rule: Rule = None,
     seed: Seed = None,
     device: Device = None,
     resume: Resume = False,
@@ -112,10 +97,12 @@ def train(
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
     numbers = {"minutes": minutes, "positives": positives, "hold_out": hold_out, "schedule": schedule, "seed": seed}
-    chosen = read_settings(TrainSettings, settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
+    words = {"recipe": recipe, "device": device, "threshold": rule and {"rule": rule}}
+    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **numbers, **words)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
     with progress.progress(quiet) as shows:
+        shows.note(terminal.differing(chosen))
         result = jobs.train(data, chosen, layout=layout, output=output, resume=resume, progress=shows)
     terminal.show_training(result, as_json)
 
@@ -234,6 +221,7 @@ def demo(
     numbers = {"minutes": minutes, "schedule": schedule, "seed": seed}
     chosen = jobs.demo_settings(settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
     with progress.progress(quiet) as shows:
+        shows.note(terminal.differing(chosen))
         result = jobs.demo(chosen, output=output, resume=resume, progress=shows)
     terminal.show_training(result, as_json)
 

@@ -11,13 +11,13 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from weakspot.errors import ImageError, SettingsError
+from weakspot.errors import DataError, ImageError, SettingsError
 from weakspot.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
     from weakspot.inspection.inspection import Inspection
 
-Images = Sequence[NDArray[Any] | Path | str]
+Images = Sequence[NDArray[Any] | Path]
 GOOD_WORDS = {"good", "ok", "normal", "negative", "pass", "passed"}  # labels that, sorted after another word, would pass for the defect
 
 
@@ -54,8 +54,11 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         images = self._images(X, reset=True)
         self.classes_, labels = _labels(y, len(images))
-        settings = self._settings()
-        self.detector_ = fit_arrays([_pixels(image, settings) for image in images], labels, settings)
+        try:
+            settings = self._settings()
+            self.detector_ = fit_arrays([_pixels(image, settings) for image in images], labels, settings)
+        except (DataError, ImageError, SettingsError) as error:
+            raise ValueError(str(error)) from error
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -101,13 +104,10 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _settings(self) -> TrainSettings:
         own = {key: value for key, value in self.get_params(deep=False).items() if key != "settings"}
-        try:
-            if self.settings is None:
-                return read_settings(TrainSettings, **own)
-            defaults = type(self)().get_params(deep=False)
-            return read_settings(TrainSettings, **vars(self.settings) | {key: value for key, value in own.items() if value != defaults[key]})
-        except SettingsError as error:
-            raise ValueError(str(error)) from error
+        if self.settings is None:
+            return read_settings(TrainSettings, **own)
+        defaults = type(self)().get_params(deep=False)
+        return read_settings(TrainSettings, **vars(self.settings) | {key: value for key, value in own.items() if value != defaults[key]})
 
     def _images(self, X: Any, reset: bool) -> Images:
         """The images in X, one by one. reset: whether this is fit, which may remember what X looked like."""
@@ -159,12 +159,9 @@ def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], list[int]]:
     return classes, labels.tolist()
 
 
-def _pixels(image: NDArray[Any] | Path | str, settings: TrainSettings) -> NDArray[Any]:
+def _pixels(image: NDArray[Any] | Path, settings: TrainSettings) -> NDArray[Any]:
     if isinstance(image, np.ndarray):
         return image
     from weakspot.data.reading import read_image
 
-    try:
-        return read_image(Path(image), settings.read).pixels
-    except ImageError as error:
-        raise ValueError(str(error)) from error
+    return read_image(image, settings.read).pixels

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from weakspot.inspection.loaded import Verified
     from weakspot.inspection.manifest import ThresholdRecord
     from weakspot.jobs.train import TrainResult
+    from weakspot.settings import TrainSettings
 
 MOST_REFUSALS = 10  # that are named in the terminal
 WIDTH = 160  # of tables where stdout is no terminal and has no width
@@ -58,6 +59,22 @@ def _is_number(value: object) -> bool:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else shown(value)
+
+
+def differing(settings: "TrainSettings") -> str:
+    """The settings that are not the defaults, in one line."""
+    from weakspot.settings import TrainSettings, as_plain
+
+    own, defaults = _flat(as_plain(settings)), _flat(as_plain(TrainSettings()))
+    different = [f"{key} = {shown(value)}" for key, value in own.items() if value != defaults[key]]
+    return f"settings: {', '.join(different) or 'the defaults'}; all of them stand in settings.toml"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def show_audit(found: "Audit", as_json: bool) -> None:

@@ -95,7 +95,7 @@ def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.Mon
 def command(parts: Path, output: Path, *more: str) -> list[str]:
     settings = output.parent / "settings.toml"
     settings.write_text("folds = 2\nfold_schedule = 1.0\ntop_fraction = 0.05\nthreads = 1\n")
-    return [sys.executable, "-m", "weakspot.cli", "train", str(parts), "-o", str(output), "--settings", str(settings), *QUICK, *more]
+    return [sys.executable, "-m", "weakspot", "train", str(parts), "-o", str(output), "--settings", str(settings), *QUICK, *more]
 
 
 def weights_of(output: Path) -> dict[str, bytes]:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from weakspot.network.detector import Detector, mirror
+from weakspot.network.blocks import mirror
+from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings
 
 SIZES = [(64, 64), (65, 91), (100, 64), (128, 200), (123, 77)]

@@ -103,6 +103,7 @@ def _run(planned: PlannedRun, found: Audit, experiment: Experiment, folder: Path
     identity = {"run": planned.name, "settings": as_plain(planned.settings)}
     run = open_run(folder, folder.exists(), identity)
     began = time.monotonic()
+    commit()  # what runs now, whatever is committed meanwhile
     with observing(run, progress) as observer:
         result = train_split(planned.split, found, planned.settings, run, observer, title=planned.name, identity=identity)
     seconds = time.monotonic() - began

@@ -12,14 +12,14 @@ from weakspot.settings import ReadSettings
 
 
 def audit_folder(
-    data: Path | str, layout: str = "auto", output: Path | None = None, on_image: Callable[[int, int], None] | None = None
+    data: Path | str, settings: ReadSettings, layout: str = "auto", output: Path | None = None, on_image: Callable[[int, int], None] | None = None
 ) -> Audit:  # fmt: skip
     """Audit a folder or table. output: a folder for audit.json, which replaces an earlier one; on_image: told how many images are read, of how many.
 
     Raises DataError, OutputError.
     """
     samples, done = read_layout(Path(data), layout), count(1)
-    found = audit(samples, ReadSettings(), lambda _: on_image(next(done), len(samples)) if on_image else None)
+    found = audit(samples, settings, lambda _: on_image(next(done), len(samples)) if on_image else None)
     if output is not None:
         make_folder(output)
         write_durably(output / "audit.json", json.dumps(found.as_dict(), indent=2, allow_nan=False).encode())

@@ -4,6 +4,7 @@ import platform
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -165,8 +166,9 @@ def machine() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
 def commit() -> str:
-    """The commit of the checkout that this runs from; empty where it runs from an installed package."""
+    """The commit of the checkout that this runs from, as it was when first asked; empty where it runs from an installed package."""
     here = Path(__file__).resolve().parents[3]
     if not (here / ".git").exists():
         return ""

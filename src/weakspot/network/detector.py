@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from weakspot.network.blocks import Chain, ConvBlock
 from weakspot.settings import NetworkSettings
 
 PARTS = ("shared", "localization", "decision")
@@ -21,29 +21,6 @@ class Answer(NamedTuple):
     raw_score: Tensor
     heat_score: Tensor
     heat: Tensor
-
-
-class ConvBlock(nn.Sequential):
-    """Convolution over a mirrored border, batch norm, ReLU: the paper's layer, with stride 1 and no bias."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, kernel, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-        self.border = kernel // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(mirror(x, self.border))  # type: ignore[no-any-return,no-untyped-call]
-
-
-def mirror(x: Tensor, border: int) -> Tensor:
-    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by its edge first."""
-    height, width = x.shape[-2:]
-    if min(height, width) <= border:
-        missing_h, missing_w = max(0, border + 1 - height), max(0, border + 1 - width)
-        x = F.pad(x, (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2), mode="replicate")
-        x = F.pad(x, (border,) * 4, mode="reflect")
-        return x[..., missing_h // 2 : missing_h // 2 + height + 2 * border, missing_w // 2 : missing_w // 2 + width + 2 * border]
-    with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
-        return F.pad(x, (border,) * 4, mode="reflect")
 
 
 def top_mean(heat: Tensor, fraction: float) -> Tensor:
@@ -66,7 +43,7 @@ class Decision(nn.Module):
         super().__init__()
         self.settings = settings
         pool = nn.MaxPool2d(2, ceil_mode=True)
-        self.layers = nn.Sequential(
+        self.layers = Chain(
             ConvBlock(128, 64, 3), ConvBlock(64, 64, 3), pool, ConvBlock(64, 64, 3), pool, ConvBlock(64, 128, 3), pool, ConvBlock(128, 256, 3)
         )  # fmt: skip
         self.dropout = nn.Dropout(settings.dropout)
@@ -97,13 +74,13 @@ class Detector(nn.Module):
         self.register_buffer("mean", torch.tensor(float(mean)))  # raw pixel units
         self.register_buffer("std", torch.tensor(float(std)))
         pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
-        self.shared = nn.Sequential(
+        self.shared = Chain(
             ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
             ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
             ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
             ConvBlock(128, 128, 3),
         )  # fmt: skip
-        self.localization = nn.Sequential(
+        self.localization = Chain(
             ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel), nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1)
         )
         self.decision = Decision(settings)
