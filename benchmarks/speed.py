@@ -137,7 +137,7 @@ def peak_of(work: str, implementation: str, precision: str, size: str, threads: 
 
 def refuse_wider_instructions() -> None:
     """Stop where a layer of a compiled graph still uses AVX-512: then nothing here would be true."""
-    operations = compiled(Setting((64, 64), 1), "fp32", ours=False).get_runtime_model().get_ordered_ops()
+    operations = compiled(Setting((256, 256), 1), "fp32", ours=False).get_runtime_model().get_ordered_ops()
     wide = {
         str(kind) for kind in (op.get_rt_info()["primitiveType"] for op in operations if "primitiveType" in op.get_rt_info()) if "avx512" in str(kind)
     }

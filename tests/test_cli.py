@@ -63,7 +63,9 @@ def instead_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked: ("opened", *asked)  # type: ignore[attr-defined]
 
 
-TRAINED = SimpleNamespace(model=Path("runs/a/part.weakspot"), report=Path("runs/a/report.html"), run=Path("runs/a"), summary="AP 0.98 on 40 images")
+TRAINED = SimpleNamespace(
+    model=Path("runs/a/part.weakspot"), report=Path("runs/a/report.html"), run=Path("runs/a"), summary="AP 0.98 on 40 images", exit_status=0
+)  # fmt: skip
 
 
 def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(

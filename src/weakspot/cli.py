@@ -105,6 +105,7 @@ def train(
         shows.note(terminal.differing(chosen))
         result = jobs.train(data, chosen, layout=layout, output=output, resume=resume, progress=shows)
     terminal.show_training(result, as_json)
+    raise typer.Exit(result.exit_status)
 
 
 @app.command(
@@ -224,6 +225,7 @@ def demo(
         shows.note(terminal.differing(chosen))
         result = jobs.demo(chosen, output=output, resume=resume, progress=shows)
     terminal.show_training(result, as_json)
+    raise typer.Exit(result.exit_status)
 
 
 @app.command(epilog=_examples("weakspot doctor", "weakspot doctor --json"))

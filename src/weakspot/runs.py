@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weakspot.durable import write_durably
+from weakspot.durable import make_folder, write_durably
 from weakspot.errors import OutputError, SettingsError, shown
 
 _MARK = "run.json"  # what tells a run's folder from any other
@@ -75,24 +75,27 @@ class Run:
             return {}
 
 
+def refuse_taken(folder: Path, resume: bool) -> None:
+    """Raises OutputError unless the folder is new or empty, or with `resume` holds a run: asked before anything takes time."""
+    if resume:
+        if not (folder / _MARK).is_file():
+            raise OutputError(f"{shown(folder)}: holds no run to go on with; leave --resume out to begin one there")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "holds a run already; go on with it by --resume" if (folder / _MARK).is_file() else "is not empty"
+        raise OutputError(f"{shown(folder)}: {what}, or choose another --output")
+
+
 def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Run:
     """A new run in an empty or new folder, or with `resume` the one that lies there.
 
     identity: what may not differ between a run and its resumption. Raises OutputError where something lies there, SettingsError naming what differs.
     """
+    refuse_taken(folder, resume)
     run = Run(folder)
     if resume:
-        if not (folder / _MARK).is_file():
-            raise OutputError(f"{shown(folder)}: holds no run to go on with; leave --resume out to begin one there")
         _refuse_other(run.state().get("identity", {}), identity)
         return run
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "holds a run already; go on with it by --resume" if (folder / _MARK).is_file() else "is not empty"
-        raise OutputError(f"{shown(folder)}: {what}, or choose another --output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{shown(folder)}: cannot be made ({error.strerror}); choose another --output") from None
+    make_folder(folder)
     run.write_state({"identity": identity, "finished": False})
     return run
 

@@ -15,6 +15,7 @@ from weakspot.data.layouts import read_layout
 from weakspot.data.samples import Sample
 from weakspot.data.splits import Split, draw_positives, hold_out, split_table
 from weakspot.durable import write_durably
+from weakspot.errors import shown
 from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
 from weakspot.inspection.loaded import LoadedDetector
@@ -25,7 +26,7 @@ from weakspot.jobs.model import Origin, build_model, commit, loaded, machine, ve
 from weakspot.jobs.observe import Observer, Progress, observing
 from weakspot.jobs.pictures import Pictures, pictures_in_memory, pictures_of
 from weakspot.jobs.plan import Plan, plan_training
-from weakspot.runs import Run, open_run, to_toml
+from weakspot.runs import Run, open_run, refuse_taken, to_toml
 from weakspot.settings import Size, TrainSettings, as_plain
 from weakspot.training.machine import choose_machine
 from weakspot.training.train import Machine
@@ -41,6 +42,12 @@ class TrainResult:
     summary: str
     evaluation: Evaluation | None
     size: Size  # height, width at which it looks
+    unreadable: int  # pictures that could not be read, and took no part
+
+    @property
+    def exit_status(self) -> int:
+        """0 when every picture could be read; 1 otherwise, though there is a detector."""
+        return 1 if self.unreadable else 0
 
 
 def train(
@@ -51,12 +58,15 @@ def train(
     data: a folder or table in one of the layouts; output: a new folder, or with `resume` the one of a run that was stopped.
     Raises DataError, TrainingError (also when nothing was learned), OutputError.
     """
+    refuse_taken(output, resume)
     samples = read_layout(Path(data), layout)
+    if progress:
+        progress.note(f"{len(samples)} pictures, {sum(sample.label for sample in samples)} of them bad; looking at each before any training")
+    found = audit(samples, settings.read)
+    split = split_for(found, settings)
     identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
     run = open_run(output, resume, identity)
     with observing(run, progress) as observer:
-        found = audit(samples, settings.read)
-        split = split_for(found, settings)
         return train_split(split, found, settings, run, observer, title=Path(data).name, identity=identity)
 
 
@@ -80,6 +90,8 @@ def train_split(
     """Train on one side of a split and report on the other, in a run's folder."""
     began = time.monotonic()
     _write_beginnings(run, split, found, settings)
+    for sample, reason in found.unreadable:
+        observer.note(f"takes no part: {shown(sample.id)}: {reason}")
     pictures = pictures_of(split.train, settings.read)
     computer = choose_machine(settings)
     plan = _plan(pictures, settings, computer)
@@ -102,10 +114,16 @@ def train_split(
     evaluation = (
         _evaluate(loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began) if split.test else None
     )
-    summary = _summary(evaluation, learned)
+    summary = _summary(evaluation, learned, len(found.unreadable))
     run.write_state({"identity": identity, "finished": True, "seconds": time.monotonic() - began, "summary": summary, "learned": describe(learned)})
     return TrainResult(
-        model=run.model, report=run.report if evaluation else None, run=run.folder, summary=summary, evaluation=evaluation, size=plan.size
+        model=run.model,
+        report=run.report if evaluation else None,
+        run=run.folder,
+        summary=summary,
+        evaluation=evaluation,
+        size=plan.size,
+        unreadable=len(found.unreadable),
     )
 
 
@@ -158,11 +176,13 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
 
 
-def _summary(evaluation: Evaluation | None, learned: Learned) -> str:
+def _summary(evaluation: Evaluation | None, learned: Learned, unreadable: int) -> str:
+    lines = [f"{unreadable} pictures could not be read and took no part: audit.json names them"] if unreadable else []
     if evaluation is None:
-        return (
-            "No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen. "
-            + " ".join(learned.choice.evidence["sentences"])
-        )
-    ranking = f"AP {evaluation.metrics['average_precision']:.3f} on pictures it has not seen" if "average_precision" in evaluation.metrics else ""
-    return "\n".join(part for part in (words.headline(evaluation), ranking) if part)
+        lines.append("No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen.")
+        lines += learned.choice.evidence["sentences"]
+    else:
+        lines.append(words.headline(evaluation))
+        if "average_precision" in evaluation.metrics:
+            lines.append(f"AP {evaluation.metrics['average_precision']:.3f} on pictures it has not seen")
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""The figures in docs/performance.md, put there from the records that `speed.py` wrote: what stands between the two marks is replaced.
+
+python benchmarks/tables.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS, PAGE = ROOT / "results" / "speed", ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+WORKS = {
+    "large_kernel": "The large layer, forth and back, on a pair",
+    "forward": "One image through the network, bare runtimes",
+    "training_step": "A training step of stage one, on a pair",
+    "stage_two": "A step of stage two, on a pair",
+    "inspect": "`inspect`, a PNG in memory to an `Inspection`",
+}
+
+
+def main() -> None:
+    """Rewrite the page's figures."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
+    sections = "\n".join(section(path) for path in records) or "Nothing recorded yet.\n"
+    PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
+
+
+def section(path: Path) -> str:
+    """One record as headings and tables."""
+    record = json.loads(path.read_text())
+    machine, rows = record["machine"], record["rows"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    told = f"{machine['processor']}; instructions: {machine['instructions']}; {versions}; load before: {machine['load_before']:.2f}"
+    works = [table(title, [row for row in rows if row["work"] == work]) for work, title in WORKS.items()]
+    return f"### `results/speed/{path.name}`\n\n{told}\n\n" + "\n".join(work for work in works if work)
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> str:
+    """One work's rows; nothing where there are none."""
+    if not rows:
+        return ""
+    head = f"**{title}**\n\n| size | kernel | threads | implementation | precision | ms | × plain | floor, ms | peak, MB |\n|---|---|---|---|---|---|---|---|---|\n"
+    return head + "".join(line(row) for row in rows)
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row."""
+    size = row["size"].replace("x", " × ")
+    numbers = f"{row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} | {row['floor_seconds'] * 1e3:.1f} | {row['peak_mb'] or ''}"
+    return f"| {size} | {row['kernel']} | {row['threads']} | {row['implementation']} | {row['precision']} | {numbers} |\n"
+
+
+if __name__ == "__main__":
+    main()
