@@ -1,6 +1,5 @@
 """What this machine trains on and how long a pair takes here."""
 
-import os
 import statistics
 import time
 from dataclasses import replace
@@ -9,6 +8,8 @@ from itertools import pairwise
 import torch
 
 from weakspot.errors import SettingsError
+from weakspot.inspection.runtimes import usable_cores
+from weakspot.network.memory import keep_freed_memory
 from weakspot.settings import TrainSettings
 from weakspot.training.cells import CELL
 from weakspot.training.images import TrainingImages
@@ -19,14 +20,16 @@ from weakspot.training.train import Machine, run_training, start_training
 def choose_machine(settings: TrainSettings) -> Machine:
     """Device, precision and threads as the settings ask; `auto` takes the GPU where there is one, bf16 where the processor multiplies in it.
 
-    A CPU that has no bf16 units converts at every layer and is slower in bf16 than in fp32, so there it stays fp32. Sets torch's thread count.
+    A CPU that has no bf16 units converts at every layer and is slower in bf16 than in fp32, so there it stays fp32.
+    Of this process it sets torch's thread count, and that freed memory is kept.
     """
     device = settings.device
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("device cuda: no CUDA device is found by torch here; use --device cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(settings.threads or usable_cores())
+    keep_freed_memory()
     has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
     return Machine(device, settings.precision == "bf16" or (settings.precision == "auto" and has_bf16))
 
