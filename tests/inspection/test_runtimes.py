@@ -108,7 +108,7 @@ def test_a_graph_that_reads_other_files_is_refused(model, tmp_path, monkeypatch,
 def test_openvino_computes_in_fp32_unless_told_otherwise(model):
     """Its own choice on a CPU with bf16 units would be bf16."""
     opened = open_runtime(model, "openvino", threads=1)
-    (compiled,) = opened._compiled.values()
+    (compiled,) = opened._compiled.made.values()
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()) == "f32"
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     with pytest.raises(SettingsError, match="bf16: not offered by onnxruntime"):

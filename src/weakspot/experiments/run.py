@@ -14,14 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from weakspot.data.audit import Audit, audit
 from weakspot.data.layouts import read_layout
 from weakspot.data.splits import Split, kolektor_folds
-from weakspot.durable import write_durably
+from weakspot.durable import make_folder, write_durably
 from weakspot.errors import SettingsError, shown
 from weakspot.experiments.tables import write_tables
 from weakspot.jobs.model import commit, machine, versions
 from weakspot.jobs.observe import Progress, observing
 from weakspot.jobs.train import TrainResult, split_for, train_split
 from weakspot.runs import open_run
-from weakspot.settings import TrainSettings, as_plain, read_settings
+from weakspot.settings import TrainSettings, as_plain, read_settings, refuse_unknown_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def run_experiment(table: Path, results: Path, *, progress: Progress | None = No
     """
     experiment = read_experiment(table)
     folder, trainings = results / table.stem, (runs or results.parent / "runs") / table.stem
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     data = experiment.data if experiment.layout == "elpv" else str(table.parent / experiment.data)
     records = []
     found: Audit | None = None
@@ -73,8 +73,10 @@ def run_experiment(table: Path, results: Path, *, progress: Progress | None = No
 def read_experiment(table: Path) -> Experiment:
     """The file as an Experiment. Raises SettingsError naming the key."""
     try:
-        return TypeAdapter(Experiment).validate_python(tomllib.loads(table.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(table.read_text(encoding="utf-8"))
+        refuse_unknown_keys(Experiment, values, where=shown(table))
+        return TypeAdapter(Experiment).validate_python(values)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{shown(table)}: {error}; needed is an experiment's TOML, such as experiments/elpv.toml") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -28,6 +28,7 @@ COLUMNS = {
     "pixel_ap": "pixel AP",
     "pixel_aupro": "AUPRO",
 }
+COUNTS = {"false_negatives", "false_positives", "false_positives_at_full_recall", "escapes", "review", "false_alarms"}
 NOTE = """# Results
 
 Made from the records beside this page by `weakspot experiment`; nothing here is typed. Scores of test pictures only.
@@ -66,11 +67,11 @@ def _section(folder: Path, records: list[dict[str, Any]]) -> str:
             record["positives"],
             f"{k:g}",
             f"{record['seconds'] / 60:.0f}",
-            *(_number(record["metrics"].get(name)) for name in columns),
+            *(_number(name, record["metrics"].get(name)) for name in columns),
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     for name, row in _over_folds(folder, records).items():
-        lines.append(f"| {name} | | | | | " + " | ".join(_number(row.get(column)) for column in columns) + " |")
+        lines.append(f"| {name} | | | | | " + " | ".join(_number(column, row.get(column)) for column in columns) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -104,7 +105,7 @@ def _pooled(folder: Path, folds: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _number(value: float | None) -> str:
+def _number(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return str(int(value)) if float(value).is_integer() and value > 1 else f"{value:.3f}"
+    return str(int(value)) if name in COUNTS and float(value).is_integer() else f"{value:.3f}"

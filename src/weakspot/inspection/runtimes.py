@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from weakspot.errors import ModelFileError, SettingsError, shown
 from weakspot.inspection.model_file import ModelFile
+from weakspot.inspection.spectral_graph import spectral_graph
 
 Name = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "bf16"]
 Pixels = NDArray[Any]  # (N, C, h, w) uint8 or uint16, raw
 OUTPUTS = ("raw_score", "heat_score", "anomaly_map")  # of the graph's outputs, those that are asked for
 _PACKAGES = {"onnxruntime": "weakspot", "openvino": "weakspot[openvino]", "torch": "weakspot[train]"}
-_KEPT_SHAPES = 4  # compiled graphs that OpenVINO keeps at a time; one is all that inspection needs
+_KEPT_SHAPES = 4  # graphs that a runtime keeps open at a time; one is all that inspection needs
 
 
 class Answer(NamedTuple):
@@ -73,23 +74,32 @@ def usable_cores() -> int:
 
 
 class OnnxRuntime:
-    """The graph on ONNX Runtime's CPU provider, in fp32."""
+    """The graph on ONNX Runtime's CPU provider, in fp32; a session for each of the shapes it meets."""
 
     name = "onnxruntime"
 
     def __init__(self, model: ModelFile, threads: int) -> None:
         with _no_telemetry():
             import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # errors; they are raised as well
+        self._open = onnxruntime.InferenceSession
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads, self._options.inter_op_num_threads = threads, 1
+        self._options.log_severity_level = 3  # errors; they are raised as well
+        self._graph = model.graph
+        self._sessions = _ByShape(self._session)
         with _refused_by(self.name):
-            self._session = onnxruntime.InferenceSession(_self_contained(model.graph), options, providers=["CPUExecutionProvider"])
-            _check_outputs({output.name for output in self._session.get_outputs()})
+            session = self._sessions.get((1, model.manifest.channels, *model.manifest.size))
+            _check_outputs({output.name for output in session.get_outputs()})
 
     def run(self, images: Pixels) -> Answer:
         """(N, C, h, w) raw pixels → Answer."""
-        return _one_by_one(images, lambda image: self._session.run(OUTPUTS, {"image": image}))
+        session = self._sessions.get((1, *images.shape[1:]))
+        return _one_by_one(images, lambda image: session.run(OUTPUTS, {"image": image}))
+
+    def _session(self, shape: tuple[int, ...]) -> Any:
+        """The graph with its large layer in the form that is faster at this size."""
+        graph = spectral_graph(_self_contained(self._graph), *shape[-2:])
+        return self._open(graph, self._options, providers=["CPUExecutionProvider"])
 
 
 class OpenVino:
@@ -107,12 +117,12 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._graph = model.graph
+        self._compiled = _ByShape(self._compile)
         self._lock = Lock()  # a compiled graph has one set of buffers
         with _refused_by(self.name):
-            self._graph = self._core.read_model(_self_contained(model.graph))
-            _check_outputs({name for output in self._graph.outputs for name in output.names})
-            self._compiled_for((1, model.manifest.channels, *model.manifest.size))
+            compiled = self._compiled.get((1, model.manifest.channels, *model.manifest.size))
+            _check_outputs({name for output in compiled.outputs for name in output.names})
 
     def run(self, images: Pixels) -> Answer:
         """(N, C, h, w) raw pixels → Answer."""
@@ -120,18 +130,30 @@ class OpenVino:
             return _one_by_one(images, self._infer)
 
     def _infer(self, image: Pixels) -> list[NDArray[Any]]:
-        results = self._compiled_for(image.shape)({"image": image})
+        results = self._compiled.get(image.shape)({"image": image})
         return [results[name] for name in OUTPUTS]
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
-        """A graph of one fixed shape runs faster than one for all."""
-        if shape not in self._compiled:
-            if len(self._compiled) == _KEPT_SHAPES:
-                del self._compiled[next(iter(self._compiled))]
-            graph = self._graph.clone()
-            graph.reshape({"image": list(shape)})
-            self._compiled[shape] = self._core.compile_model(graph, "CPU", self._options)
-        return self._compiled[shape]
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        """A graph of one fixed shape runs faster than one for all, and its large layer takes the form that is faster at this size."""
+        graph = self._core.read_model(spectral_graph(_self_contained(self._graph), *shape[-2:]))
+        graph.reshape({"image": list(shape)})
+        return self._core.compile_model(graph, "CPU", self._options)
+
+
+class _ByShape:
+    """What was made for the last few shapes (N, C, h, w). Usable from several threads."""
+
+    def __init__(self, make: Callable[[tuple[int, ...]], Any]) -> None:
+        self._make, self._lock = make, Lock()
+        self.made: dict[tuple[int, ...], Any] = {}
+
+    def get(self, shape: tuple[int, ...]) -> Any:
+        with self._lock:
+            if shape not in self.made:
+                if len(self.made) == _KEPT_SHAPES:
+                    del self.made[next(iter(self.made))]
+                self.made[shape] = self._make(shape)
+            return self.made[shape]
 
 
 def _open_torch(model: ModelFile, threads: int) -> Runtime:

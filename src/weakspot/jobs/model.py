@@ -19,7 +19,7 @@ from weakspot.inspection.runtimes import open_runtime, present_runtimes
 from weakspot.inspection.selftest import encode_selftest
 from weakspot.jobs.learn import Learned
 from weakspot.settings import Size, TrainSettings, as_plain
-from weakspot.training.export import Parity, compare, export_graph, refuse_differences
+from weakspot.training.export import FREE_SIZES_FROM, Parity, compare, export_graph, refuse_differences
 from weakspot.training.images import TrainingImages
 
 PACKAGES = ("weakspot", "torch", "numpy", "onnxruntime", "openvino", "pillow")
@@ -96,7 +96,7 @@ def check_parity(model: ModelFile, learned: Learned, pictures: list[np.ndarray])
 def _pictures_to_compare(images: TrainingImages, size: Size, fit: Fit | None) -> list[np.ndarray]:
     chosen = [int(index) for label in (1, 0) for index in np.flatnonzero(images.labels == label)[:COMPARED]]
     pictures = [images.pixels[index] for index in chosen]
-    if fit is not None:
+    if fit is not None and min(size) >= FREE_SIZES_FROM:
         others = [(max(128, side_h), max(128, side_w)) for side_h, side_w in ((size[0] + 8, size[1] - 8), (size[0] * 3 // 4, size[1] * 3 // 4))]
         pictures += [fit(index, other) for index in chosen[:2] for other in others]
     return pictures

@@ -63,23 +63,16 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
 
 
 def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    device = training.machine.device
     prefix = "detector."
     training.detector.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
     training.stage = meta["stage"]
     training.state = StageState(
         **meta["state"],
-        momenta=[_placed(tensors[name], device) for name in sorted(tensors) if name.startswith("momentum.")],
-        averages=[_placed(tensors[name], device) for name in sorted(tensors) if name.startswith("average.")],
+        momenta=[tensors[name] for name in sorted(tensors) if name.startswith("momentum.")],
+        averages=[tensors[name] for name in sorted(tensors) if name.startswith("average.")],
     )
     training.cells = tensors.get("cells")
     torch.set_rng_state(tensors["random"])
-
-
-def _placed(tensor: torch.Tensor, device: str) -> torch.Tensor:
-    """As the optimizer would have it: kernels, and so bits, follow the memory layout."""
-    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    return tensor.to(device).contiguous(memory_format=layout)
 
 
 def _checked_bytes(path: Path) -> bytes:

@@ -17,6 +17,7 @@ from weakspot.errors import TrainingError
 from weakspot.network.detector import Detector
 
 OPSET = 18
+FREE_SIZES_FROM = 128  # pixels a side; smaller, the last maps are single cells, whose mirrored border is another graph
 TOLERANCE = 1e-4  # largest difference from torch, relative to the largest value, of raw score, heat score and heat
 OUTPUTS = ("raw_score", "heat_score", "pred_score", "anomaly_map")
 
@@ -53,7 +54,7 @@ class _Graph(nn.Module):
 def export_graph(detector: Detector, height: int, width: int, bit_depth: int) -> bytes:
     """ONNX bytes: `image` (N, C, H, W) uint8 or uint16 → `raw_score` (N,), `heat_score` (N,), `pred_score` (N,), `anomaly_map` (N, 1, h, w).
 
-    All sizes but C are free. height, width: of the tracing picture, pixels; bit_depth: 8 or 16.
+    N is free; H and W too for a detector of at least FREE_SIZES_FROM pixels a side. height, width: the detector's, pixels; bit_depth: 8 or 16.
     """
     image = torch.zeros(1, detector.settings.channels, height, width, dtype=torch.uint8)
     on_cpu = _Graph(detector).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

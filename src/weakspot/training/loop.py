@@ -1,6 +1,6 @@
 """The one loop that all stages of all recipes run through. It writes nothing and shows nothing: it calls `on_step`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -73,9 +73,10 @@ def run_stage(
     """
     weights = train_only(detector, stage.trains)
     optimizer = torch.optim.SGD(weights, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)
-    _restore(optimizer, weights, state.momenta)
-    if stage.averaging and not state.averages:
-        state.averages = [tensor.detach().clone() for tensor in _averaged(detector, stage)]
+    for weight, momentum in zip(weights, _laid_out(state.momenta, weights), strict=False):
+        optimizer.state[weight]["momentum_buffer"] = momentum
+    if stage.averaging:
+        state.averages = _laid_out(state.averages or _averaged(detector, stage), _averaged(detector, stage))
     while not state.finished(stage):
         drawn = tuple(islice(pairs, stage.pairs))
         rate = learning_rate(stage, state.step, state.found_at)
@@ -121,9 +122,9 @@ def _averaged(detector: Detector, stage: Stage) -> list[Tensor]:
     return [tensor for part in parts for tensor in (*part.parameters(), *part.buffers()) if tensor.is_floating_point()]
 
 
-def _restore(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], momenta: list[Tensor]) -> None:
-    for weight, momentum in zip(weights, momenta, strict=False):
-        optimizer.state[weight]["momentum_buffer"] = momentum
+def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """Copies that lie in memory as the weights do: which kernels run, and so the last bits, follow the layout."""
+    return [torch.empty_like(weight.detach()).copy_(tensor.detach()) for tensor, weight in zip(tensors, weights, strict=False)]
 
 
 def _step(stage: Stage, state: StageState, answer: Answer, loss: float, rate: float, norm: float) -> Step:
