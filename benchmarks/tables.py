@@ -42,7 +42,8 @@ def table(title: str, rows: list[dict[str, Any]]) -> str:
     """One work's rows; nothing where there are none."""
     if not rows:
         return ""
-    head = f"**{title}**\n\n| size | kernel | threads | implementation | precision | ms | × plain | floor, ms | peak, MB |\n|---|---|---|---|---|---|---|---|---|\n"
+    columns = ("size", "kernel", "threads", "implementation", "precision", "ms", "× plain", "floor, ms", "peak, MB")
+    head = f"**{title}**\n\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
     return head + "".join(line(row) for row in rows)
 
 

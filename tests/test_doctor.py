@@ -11,7 +11,7 @@ from weakspot import doctor, terminal
 def test_doctor_tells_versions_runtimes_machine_and_speed_as_plain_values() -> None:
     began = time.perf_counter()
     found = doctor.examine()
-    assert time.perf_counter() - began < 20  # three seconds where nothing else runs
+    assert time.perf_counter() - began < 60  # about three seconds where nothing else runs
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["packages"]["numpy"]
     assert "onnxruntime" in found["runtimes"]["present"]

@@ -36,7 +36,7 @@ class Checkout:
 
     def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = os.environ | {"PYTHON": str(self.python), "NOTES": str(self.notes), "BROKEN": str(self.broken)} | environment
-        return subprocess.run([str(self.root / "scripts" / "setup")], env=variables, capture_output=True, text=True, timeout=60)
+        return subprocess.run([str(self.root / "scripts" / "setup")], env=variables, capture_output=True, text=True, timeout=300)
 
     def did(self) -> list[str]:
         """What was done since the last question."""

@@ -58,7 +58,7 @@ def toy(place: Path) -> tuple[Path, Path]:
 def without_torch(paths: tuple[Path, ...], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "weakspot", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_the_wheel_holds_the_package_and_its_licence_and_nothing_else(wheel: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_wheel_holds_the_package_and_its_licence_and_nothing_else(wheel: Pat
 def test_what_is_hidden_is_hidden(line_computer: tuple[Path, ...]) -> None:
     code = "import importlib.util as u, weakspot; print(u.find_spec('torch'), weakspot.__file__)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, line_computer))}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == f"None {line_computer[1] / 'weakspot' / '__init__.py'}\n"
 
 
@@ -105,7 +105,7 @@ def test_inspecting_writes_nothing_into_the_working_folder(tmp_path: Path) -> No
     model, images = toy(tmp_path)
     (tmp_path / "here").mkdir()
     command = [sys.executable, "-m", "weakspot", "inspect", str(model), str(images), "-o", str(tmp_path / "out")]
-    subprocess.run(command, cwd=tmp_path / "here", check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=tmp_path / "here", check=True, capture_output=True, timeout=300)
     assert list((tmp_path / "here").iterdir()) == []
 
 
@@ -127,13 +127,13 @@ def test_the_wheel_installed_into_an_empty_environment_inspects(wheel: Path, tmp
         str(wheel),
     ]
     subprocess.run(install, env=environment, check=True, timeout=500)
-    installed = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], env=environment, capture_output=True, text=True, timeout=60)
+    installed = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], env=environment, capture_output=True, text=True, timeout=300)
     names = {package["name"].lower() for package in json.loads(installed.stdout)}
     assert names.isdisjoint({"torch", "onnx", "tensorboard", "openvino"})
     model, images = toy(tmp_path)
     weakspot = tmp_path / "empty" / "bin" / "weakspot"
-    done = subprocess.run([weakspot, "inspect", model, images, "-o", tmp_path / "out"], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([weakspot, "inspect", model, images, "-o", tmp_path / "out"], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "out" / "inspections.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 3
-    assert subprocess.run([weakspot, "doctor"], env=environment, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([weakspot, "doctor"], env=environment, capture_output=True, timeout=300).returncode == 0

@@ -25,7 +25,7 @@ def _examples(*commands: str) -> str:
 app = typer.Typer(
     name="weakspot",
     help="Finds surface defects, taught by images labelled good or bad: no masks, no GPU, no internet.\n\n"
-    "Exit status: 0 well, 1 failed, 2 wrong usage, 3 a bad part was found and --fail-on-bad given.",
+    "Exit status: 0 well, 1 failed or an image could not be read, 2 wrong usage, 3 a bad part was found and --fail-on-bad given.",
     epilog=_examples(
         "weakspot audit parts/  # what is wrong with these images",
         "weakspot train parts/ -o runs/first  # a model file and a report",
@@ -63,6 +63,7 @@ def audit(
     with progress.counting("images read", quiet) as on_image:
         found = audit_folder(data, read, layout, output, on_image)
     terminal.show_audit(found, as_json)
+    raise typer.Exit(1 if found.unreadable else 0)
 
 
 @app.command(
@@ -119,6 +120,7 @@ def evaluate(model: Model, data: Data, output: Output, layout: Layout = "auto", 
     with progress.counting("images judged", quiet) as on_image:
         evaluation = evaluate_model(model, data, output, layout=layout, on_image=on_image)
     terminal.show_evaluation(evaluation, output, as_json)
+    raise typer.Exit(1 if evaluation.refused else 0)
 
 
 @app.command(
@@ -251,6 +253,8 @@ def main() -> None:
         if error.name not in MISSING_EXTRAS:
             raise
         _fail(f"{error.name} is not installed, and this verb needs it; run: pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'", 1)
+    except OSError as error:  # the system refused something where no better message stands
+        _fail(f"{error.filename or 'weakspot'}: {(error.strerror or str(error)).lower()}; check the disk, its free space and your rights", 1)
     except MemoryError:
         _fail("not enough memory; take a smaller --size, or close other programs", 1)
 

@@ -1,5 +1,6 @@
 """Every number one may change, with its unit and source. The command line, Python and TOML read the same dataclasses; nothing here computes."""
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -22,6 +23,10 @@ class ReadSettings:
     channels: Literal["auto", "grey", "colour"] = "auto"  # auto: grey when every picture's channels are equal
     bit_depth: int | None = None  # bits of a camera in a 16-bit file (10, 12, 14); None: all that the file declares
     max_megapixels: float = 64.0  # a larger picture is refused before it is decoded
+
+    def __post_init__(self) -> None:
+        _within("bit_depth", self.bit_depth, 9, 16, "the camera's bits in a 16-bit file, such as 12")
+        _within("max_megapixels", self.max_megapixels, 0.001, 1000, "such as 64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,20 @@ class TrainSettings:
     read: ReadSettings = field(default_factory=ReadSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
 
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            checked_size(self.size)
+        _within("minutes", self.minutes, 1e-6, 1e7, "such as 30")
+        _within("positives", self.positives, 2, 10**9, "bad pictures, such as 10")
+        _within("hold_out", self.hold_out, 0, 0.9, "a share of the parts, such as 0.25")
+        _within("seed", self.seed, 0, 2**31 - 1, "such as 0")
+        _within("threads", self.threads, 1, 1024, "such as 2")
+        _within("schedule", self.schedule, 0.001, 1000, "such as 1")
+        _within("folds", self.folds, 0, 100, "such as 3, or 0 for none")
+        _within("fold_schedule", self.fold_schedule, 0.001, 1000, "such as 0.5")
+        _within("pairs", self.pairs, 1, 1024, "such as 1")
+        NetworkSettings(third_kernel=self.third_kernel or 15, top_fraction=0.01 if self.top_fraction is None else self.top_fraction)
+
 
 def read_settings(kind: type[S], path: Path | None = None, **overrides: Any) -> S:
     """Settings of dataclass `kind` from a TOML file, with the overrides that are not None on top.
@@ -89,7 +108,7 @@ def read_settings(kind: type[S], path: Path | None = None, **overrides: Any) -> 
     """
     values = {} if path is None else _read_toml(path)
     _merge(values, {key: value for key, value in overrides.items() if value is not None})
-    _refuse_unknown_keys(kind, values, where=str(path) if path else "settings")
+    refuse_unknown_keys(kind, values, where=str(path) if path else "settings")
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
@@ -103,15 +122,28 @@ def parse_size(text: str) -> Size:
     height, x, width = text.lower().replace("×", "x").partition("x")
     if not (x and height.strip().isdigit() and width.strip().isdigit()):
         raise SettingsError(f"size {text!r}; needed is HEIGHTxWIDTH in pixels, such as 704x256")
-    size = int(height), int(width)
+    return checked_size((int(height), int(width)))
+
+
+def checked_size(size: Size) -> Size:
+    """The size, (height, width), where a detector can look at it; else SettingsError."""
     if min(size) < 64:
-        raise SettingsError(f"size {text}: {min(size)} pixels are too few for a heat map; both sides need at least 64")
+        raise SettingsError(f"size {size[0]}x{size[1]}: {min(size)} pixels are too few for a heat map; both sides need at least 64")
+    if size[0] * size[1] > 64_000_000:
+        raise SettingsError(
+            f"size {size[0]}x{size[1]}: {size[0] * size[1] / 1e6:,.0f} megapixels are more than any training can hold; up to 64 are taken"
+        )
     return size
 
 
 def as_plain(settings: Any) -> dict[str, Any]:
     """A settings dataclass as nested dictionaries of plain values, for JSON and TOML."""
     return asdict(settings)
+
+
+def _within(key: str, value: float | None, least: float, most: float, such_as: str) -> None:
+    if value is not None and not (math.isfinite(value) and least <= value <= most):
+        raise SettingsError(f"{key} = {value}; needed is a number from {least:,} to {most:,}, {such_as}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -131,7 +163,8 @@ def _merge(values: dict[str, Any], over: dict[str, Any]) -> None:
             values[key] = value
 
 
-def _refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None:
+def refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None:
+    """Raise SettingsError for the first key, at any depth, that the dataclass does not have; the nearest one is named."""
     known = {f.name: f.type for f in fields(kind)}
     for key, value in values.items():
         if key not in known:
@@ -140,4 +173,4 @@ def _refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None
             raise SettingsError(f"{where}: unknown key {key!r}; {hint}")
         inner = known[key]
         if isinstance(inner, type) and is_dataclass(inner) and isinstance(value, dict):
-            _refuse_unknown_keys(inner, value, where=f"{where}: {key}")
+            refuse_unknown_keys(inner, value, where=f"{where}: {key}")

@@ -61,6 +61,12 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
         )
 
 
+def check_content(stored: int, needed: int, most_shrunk: int) -> None:
+    """Refuse, before memory is set aside for it, a picture that its few bytes cannot hold."""
+    if stored * most_shrunk < needed:
+        raise ImageError(f"cut short: {stored} bytes cannot hold what the header announces; copy it again")
+
+
 def without_alpha(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 2 or 4) → (H, W) or (H, W, 3), refused unless every pixel is opaque: what is hidden, and by what, nobody has said."""
     alpha = pixels[..., -1]

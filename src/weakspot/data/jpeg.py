@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import simplejpeg
 
-from weakspot.data.formats import Decoded, check_size, exif_orientation
+from weakspot.data.formats import Decoded, check_content, check_size, exif_orientation
 from weakspot.errors import ImageError
 
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
@@ -20,6 +20,7 @@ OTHER_PROCESSES = {
     0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
 }  # fmt: skip
 MOST_SCANS = 60  # each can make a decoder walk over the whole picture
+MOST_PIXELS = 512  # a byte can hold: a block of 64 takes at least a bit
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data, FF 00 is a value and FF D0 to D7 are restarts
 CUT = "cut short: the data end before the picture does; copy it again"
 
@@ -42,6 +43,7 @@ def decode_jpeg(data: bytes, max_megapixels: float) -> Decoded:
     """A whole JPEG; ImageError says what is missing or unsupported."""
     found = _structure(data)
     _check(found, max_megapixels)
+    check_content(found.end, found.width * found.height, MOST_PIXELS)
     grey = len(found.components) == 1
     try:
         pixels = simplejpeg.decode_jpeg(data[: found.end], colorspace="GRAY" if grey else "RGB", strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from weakspot.data import folders, published, tables
 from weakspot.data.samples import Sample as Sample
 from weakspot.data.samples import folders_in, pictures_in
-from weakspot.errors import DataError, shown
+from weakspot.errors import DataError, SettingsError, shown
 
 LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
     "folder": folders.read_folder,
@@ -47,7 +47,8 @@ def read_layout(root: Path, layout: str = "auto") -> list[Sample]:
     root = Path(root)
     if layout not in ("auto", *LAYOUTS):
         near = get_close_matches(layout, LAYOUTS, n=1)
-        raise DataError(f"layout {layout!r} is not known; {f'did you mean {near[0]!r}?' if near else ''} allowed are auto, {', '.join(LAYOUTS)}")
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise SettingsError(f"layout {shown(layout)!r} is not known; {hint}allowed are auto, {', '.join(LAYOUTS)}")
     layout = detect_layout(root) if layout == "auto" else layout
     if layout != "elpv" and not root.exists():
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")

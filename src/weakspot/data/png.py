@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import imagecodecs
 import numpy as np
 
-from weakspot.data.formats import Decoded, check_size, exif_orientation, from_palette, without_alpha
+from weakspot.data.formats import Decoded, check_content, check_size, exif_orientation, from_palette, without_alpha
 from weakspot.errors import ImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
+SAMPLES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+MOST_SHRUNK = 1050  # deflate holds at most 1032 bytes for each of its own
 MOST_CHUNKS = 200_000
 MOST_TEXT = 16 << 20  # bytes that a file's texts and profiles may inflate to, all together
 Chunks = dict[bytes, list[memoryview]]
@@ -27,6 +29,7 @@ def decode_png(data: bytes, max_megapixels: float) -> Decoded:
     chunks, end = _chunks(data)
     width, height, depth, colour = _header(chunks)
     check_size(width, height, max_megapixels)
+    check_content(sum(map(len, chunks[b"IDAT"])), height * ((width * depth * SAMPLES[colour] + 7) // 8), MOST_SHRUNK)
     _refuse_animation(chunks)
     _refuse_bombs(chunks)
     if colour == PALETTE:

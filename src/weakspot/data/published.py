@@ -110,7 +110,8 @@ def read_elpv(root: Path) -> list[Sample]:
     """
     data = _elpv_data(root) or (_elpv_package() if root.as_posix() == "elpv" else None)
     if data is None:
-        raise DataError(f"{shown(root)}: no labels.csv beside images/; install the pictures with: pip install elpv-dataset, and give the word elpv")
+        found = "the package elpv-dataset is not installed" if root.as_posix() == "elpv" else "no labels.csv beside images/"
+        raise DataError(f"{shown(root)}: {found}; get the pictures by: pip install 'weakspot[demo]', and give the word elpv")
     samples = []
     for number, line in enumerate((data / "labels.csv").read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split()

@@ -177,15 +177,20 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"{shown(path)}: cannot be opened ({reason.lower()}); a regular file that may be read is needed") from None
-    with open(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise ImageError(f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; a picture's file is needed")
+            raise ImageError(f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; take a picture's file")
         if about.st_size > MOST_BYTES:
             raise ImageError(f"{shown(path)}: {about.st_size / 1e9:.1f} GB; pictures of up to {MOST_BYTES >> 30} GB are read: take a smaller one")
-        data = file.read(MOST_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(about.st_size + 1)
+    except OSError as error:
+        raise ImageError(f"{shown(path)}: cannot be read ({(error.strerror or str(error)).lower()}); copy it again") from None
+    finally:
+        os.close(descriptor)
     if len(data) != about.st_size:
-        raise ImageError(f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: try again")
+        raise ImageError(f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: take it again later")
     return data
 
 

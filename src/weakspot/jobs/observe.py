@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from weakspot.durable import told
 from weakspot.inspection.overlay import colour
 from weakspot.network.detector import Detector
 from weakspot.runs import Run
@@ -59,8 +60,7 @@ class Observer:
         row = {"training": self.name, **step.plain()}
         if self.progress:
             self.progress.step(row)
-        if self.history:
-            self.history.write(json.dumps(row) + "\n")
+        self._keep(row)
         if self.events and step.step % 10 == 0:
             for key in ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score"):
                 self.events.add_scalar(f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
@@ -71,17 +71,21 @@ class Observer:
         """A line for the person, and for the history."""
         if self.progress:
             self.progress.note(text)
-        if self.history:
-            self.history.write(json.dumps({"training": self.name, "note": text}) + "\n")
+        self._keep({"training": self.name, "note": text})
 
     def stop(self) -> bool:
         """Whether someone asked to stop."""
         return self.stopping.is_set()
 
+    def _keep(self, row: dict[str, Any]) -> None:
+        """A line of the history, at once, so that a full disk shows at the step that does not fit."""
+        if self.history and self.run:
+            with told(self.run.history):
+                self.history.write(json.dumps(row) + "\n")
+                self.history.flush()
+
     def _next_stage(self, step: Step) -> None:
         self.stage = step.stage
-        if self.history:
-            self.history.flush()
         if self.progress:
             self.progress.end()
             self.progress.start(f"{self.name} {step.stage}", step.of)
@@ -94,9 +98,10 @@ class Observer:
         detector.eval()
         for name, image in self.fixed:
             heat = detector.heat(detector.features(image.to(detector.mean.device))).sigmoid()[0, 0].cpu().numpy()
-            self.run.heat_maps.mkdir(exist_ok=True)
             picture = Image.fromarray(colour(heat)).resize((heat.shape[1] * 4, heat.shape[0] * 4), Image.Resampling.NEAREST)
-            picture.save(self.run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
+            with told(self.run.heat_maps):
+                self.run.heat_maps.mkdir(exist_ok=True)
+                picture.save(self.run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
             if self.events:
                 self.events.add_image(f"heat/{name}", np.asarray(picture).transpose(2, 0, 1), step.step)
         train_only(detector, trained)
@@ -107,7 +112,8 @@ def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
     """An observer whose files are open, and which Ctrl-C and SIGTERM ask to stop."""
     observer = Observer(run, progress)
     if run is not None:
-        observer.history = run.history.open("a", encoding="utf-8")
+        with told(run.history):
+            observer.history = run.history.open("a", encoding="utf-8")
         with suppress(ImportError):  # TensorBoard is a convenience, history.jsonl has everything
             from torch.utils.tensorboard import SummaryWriter
 
@@ -118,7 +124,8 @@ def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
     finally:
         for file in (observer.history, observer.events):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # what did not fit was told when it was written
+                    file.close()
         if progress:
             progress.end()
 

@@ -15,7 +15,7 @@ from weakspot.data.layouts import read_layout
 from weakspot.data.samples import Sample
 from weakspot.data.splits import Split, draw_positives, hold_out, split_table
 from weakspot.durable import write_durably
-from weakspot.errors import shown
+from weakspot.errors import DataError, OutputError, shown
 from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
 from weakspot.inspection.loaded import LoadedDetector
@@ -89,6 +89,7 @@ def train_split(
 ) -> TrainResult:  # fmt: skip
     """Train on one side of a split and report on the other, in a run's folder."""
     began = time.monotonic()
+    _refuse_other_pictures(run, found)
     _write_beginnings(run, split, found, settings)
     for sample, reason in found.unreadable:
         observer.note(f"takes no part: {shown(sample.id)}: {reason}")
@@ -141,6 +142,18 @@ def fit_arrays(images: Sequence[np.ndarray], labels: Sequence[int], settings: Tr
 
 def _plan(pictures: Pictures, settings: TrainSettings, computer: Machine) -> Plan:
     return plan_training(pictures.sizes, pictures.channels, pictures.bit_depth, len(pictures.labels), settings, computer)
+
+
+def _refuse_other_pictures(run: Run, found: Audit) -> None:
+    """What a resumed run has trained already must have seen the same pictures."""
+    try:
+        before = json.loads(run.audit.read_bytes())["fingerprint"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError):
+        raise OutputError(f"{shown(run.audit)}: damaged, so that nobody can tell whether the pictures are still the same; begin a new run") from None
+    if before != found.fingerprint:
+        raise DataError("--resume: the pictures or their labels are not those that the run was begun with; put them back, or begin a new run")
 
 
 def _write_beginnings(run: Run, split: Split, found: Audit, settings: TrainSettings) -> None:
