@@ -153,11 +153,11 @@ def _pngs() -> Iterator[tuple[str, bytes]]:
     yield "refused_png_without_end.png", png(16, 16, end=False)
     yield "refused_png_too_few_rows.png", png(16, 16, rows=bytes(17 * 9))
     yield "refused_png_of_50000x50000.png", png(50_000, 50_000, idat=zlib.compress(bytes(1000)))
-    yield "refused_png_bomb_of_900_megapixels.png", png(30_000, 30_000, 1, idat=zeros_deflated(30_000 * 3751))
-    yield "refused_png_bomb_where_pillow_only_warns.png", png(13_000, 13_000, 1, idat=zeros_deflated(13_000 * 1626))
-    yield "refused_png_text_bomb.png", png(16, 16, extra=chunk(b"zTXt", b"k\0\0" + zeros_deflated(100 << 20)))
-    yield "refused_png_international_text_bomb.png", png(16, 16, extra=chunk(b"iTXt", b"k\0\1\0en\0k\0" + zeros_deflated(100 << 20)))
-    yield "refused_png_profile_bomb.png", png(16, 16, extra=chunk(b"iCCP", b"k\0\0" + zeros_deflated(100 << 20)))
+    yield "refused_png_bomb_of_900_megapixels.png", png(30_000, 30_000, 1, idat=zeros_deflated(30_000 * 375))
+    yield "refused_png_bomb_where_pillow_only_warns.png", png(13_000, 13_000, 1, idat=zeros_deflated(13_000 * 163))
+    yield "refused_png_text_bomb.png", png(16, 16, extra=chunk(b"zTXt", b"k\0\0" + zeros_deflated(40 << 20)))
+    yield "refused_png_international_text_bomb.png", png(16, 16, extra=chunk(b"iTXt", b"k\0\1\0en\0k\0" + zeros_deflated(40 << 20)))
+    yield "refused_png_profile_bomb.png", png(16, 16, extra=chunk(b"iCCP", b"k\0\0" + zeros_deflated(40 << 20)))
     yield "refused_png_0x10.png", png(0, 10, idat=zlib.compress(b""))
     yield (
         "refused_png_palette_index_outside.png",
@@ -199,7 +199,7 @@ def _tiffs() -> Iterator[tuple[str, bytes]]:
     pages = [Image.fromarray(np.full((32, 32), value, np.uint8)) for value in range(200)]
     yield "refused_tiff_of_200_pages.tif", encoded(surface(32, 32), "TIFF", save_all=True, append_images=pages)
     yield "refused_tiff_of_100000x100000.tif", tiff(100_000, 100_000, 8, bytes(100))
-    yield "refused_tiff_deflate_bomb.tif", tiff(13_000, 13_000, 8, zeros_deflated(13_000 * 13_000), compression=8)
+    yield "refused_tiff_deflate_bomb.tif", tiff(13_000, 13_000, 8, zeros_deflated(13_000 * 1300), compression=8)
     yield "refused_tiff_lzw_garbage.tif", tiff(64, 64, 8, b"\x80" + bytes(range(200)), compression=5)
     yield "refused_tiff_of_50_megapixels_in_300_bytes.tif", tiff(8000, 7000, 8, bytes(300), compression=5)
     yield "refused_tiff_jpeg_inside.tif", tiff(16, 16, 8, bytes(64), compression=7)
@@ -210,5 +210,5 @@ def _others() -> Iterator[tuple[str, bytes]]:
     header = struct.pack("<IiiHHIIiiII", 40, 40_000, -40_000, 1, 24, 0, 0, 0, 0, 0, 0)
     yield "refused_bmp_of_40000x40000.bmp", b"BM" + struct.pack("<IHHI", 154, 0, 0, 54) + header + bytes(100)
     yield "refused_bmp_half.bmp", encoded(surface(channels=3), "BMP")[:9000]
-    bomb = png(20_000, 20_000, 1, idat=zeros_deflated(20_000 * 2501))
+    bomb = png(20_000, 20_000, 1, idat=zeros_deflated(20_000 * 250))
     yield "refused_ico_with_png_bomb.ico", struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 1, len(bomb), 22) + bomb

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from weakspot.data.likeness import near_pairs, thumbnail
@@ -51,7 +51,7 @@ def noisy(picture):
 
 CHANGES = {
     "compressed": as_jpeg,
-    "half the size": lambda p: np.asarray(Image.fromarray(p).resize((p.shape[1] // 2, p.shape[0] // 2))),
+    "smaller": lambda p: np.asarray(Image.fromarray(p).resize((p.shape[1] * 3 // 4, p.shape[0] * 3 // 4))),
     "darker": lambda p: (p * 0.7).astype(np.uint8),
     "noisier": noisy,
     "in 16 bits": lambda p: p.astype(np.uint16) * 257,
@@ -63,7 +63,8 @@ TURNS = {
     "turned by 90°": lambda p: np.rot90(p, -1),
     "turned by 180°": lambda p: np.rot90(p, 2),
     "turned by 270°": lambda p: np.rot90(p, 1),
-    "turned by 90° and mirrored": lambda p: np.asarray(ImageOps.mirror(Image.fromarray(p).transpose(Image.Transpose.ROTATE_270))),
+    "mirrored left–right and turned by 90°": lambda p: np.rot90(p[:, ::-1], -1),
+    "mirrored left–right and turned by 270°": lambda p: np.rot90(p[:, ::-1], 1),
 }
 
 
@@ -81,13 +82,12 @@ def test_a_turned_copy_is_found_with_its_turn(turn):
     pictures.append(np.ascontiguousarray(TURNS[turn](pictures[3])))
     pairs = near_pairs(np.stack([thumbnail(picture) for picture in pictures]))
     assert [(pair.first, pair.second) for pair in pairs] == [(3, 20)]
-    undone = {"turned by 90°": "turned by 270°", "turned by 270°": "turned by 90°"}
-    assert pairs[0].turn == undone.get(turn, turn)
+    assert pairs[0].turn == turn
 
 
-@pytest.mark.parametrize("count", [12, 20, 60, 400])
+@pytest.mark.parametrize("count", [2, 5, 11, 12, 20, 60, 200])
 def test_parts_that_only_look_alike_are_not_called_copies(count):
-    assert len(found(machined(count))) <= count // 60
+    assert len(found(machined(count))) <= 1
     assert found(rough(count)) == []
 
 
@@ -97,9 +97,9 @@ def test_a_family_of_copies_is_found_whole():
     assert found(pictures) == [(first, second) for first in (0, 60, 61, 62) for second in (60, 61, 62) if first < second]
 
 
-def test_of_few_pictures_only_close_copies_are_told():
-    pictures = rough(4)
-    assert found([*pictures, as_jpeg(pictures[2])]) == [(2, 4)]
+def test_of_few_pictures_only_the_same_pixels_are_called_copies():
+    pictures = machined(6)
+    assert found([*pictures, np.ascontiguousarray(np.repeat(pictures[2][:, ::-1, None], 3, axis=2))]) == [(2, 6)]
     assert found(pictures[:1]) == []
 
 

@@ -9,7 +9,7 @@ from tests.training.toys import toy_images
 from weakspot.errors import TrainingError
 from weakspot.jobs.learn import LEARNED_FROM, _refuse_unlearned, learn
 from weakspot.jobs.observe import Observer
-from weakspot.jobs.out_of_fold import OutOfFold, auroc_error, fold_numbers
+from weakspot.jobs.out_of_fold import OutOfFold, auroc_error, fold_numbers, preferred
 from weakspot.jobs.plan import own_size, plan_training
 from weakspot.settings import TrainSettings
 from weakspot.training.train import Machine
@@ -69,3 +69,10 @@ def test_the_size_is_the_pictures_own_unless_time_is_short():
     assert short.size[0] < 704 and short.size[0] % 8 == short.size[1] % 8 == 0
     assert short.minutes <= limit
     assert plan_training(sizes, 1, 8, 50, TrainSettings(minutes=0.001, size=(704, 256)), machine).size == (704, 256)
+
+
+def test_small_defects_are_looked_for_where_found_and_large_ones_where_nothing_is():
+    assert preferred({0.01: 0.98, 0.1: 0.99, 0.4: 0.99}, 30, 200) == 0.01
+    assert preferred({0.01: 0.66, 0.1: 0.65, 0.4: 0.64}, 30, 200) == 0.4
+    assert preferred({0.01: 0.70, 0.1: 0.98, 0.4: 0.97}, 30, 200) == 0.1
+    assert preferred({0.01: 0.80, 0.1: 0.60, 0.4: 0.55}, 30, 200) == 0.01, "a share that is clearly worse is never taken"

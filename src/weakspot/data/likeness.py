@@ -2,8 +2,8 @@
 
 Pictures of machined parts are all alike at a glance, so an ordinary hash calls every part a copy of the others. Here each picture is reduced to
 32 × 32, its broad light is taken away and its contrast evened out; then whatever can be composed from a few dozen *other* pictures of the set is
-taken away as well, and the signs of what remains are the hash of 1024 bits. Two views of one part agree in at least 85 % of them (the twins of
-KolektorSDD in 93 %); two parts agree in about half, at most 60 % there.
+taken away as well, and the signs of what remains are the hash of 1024 bits. Two views of one part agree in at least 85 % of them (KolektorSDD's
+kos38 and kos39: 92 to 97 %), two parts in about half (there: at most 60 %). A view that is shifted by 1 % of the picture may be missed.
 """
 
 from collections import defaultdict
@@ -14,27 +14,28 @@ from itertools import combinations, product
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.data.reading import as_grey
 
 SIDE = 32  # of the reduced picture; its 1024 values give the hash's bits
 BITS = SIDE * SIDE
 LIMIT = 154  # bits in which two pictures of the same may differ: 15 %
-LIMIT_OF_FEW = 51  # 5 %, where there are too few pictures to tell what they share
+LIMIT_OF_FEW = 4  # the same pixels in another file; different parts come as near as 8 bits where what they share cannot be told
 FEWEST = 12  # pictures from which on it can be told
 BROAD = 2.0  # σ in reduced pixels: what is wider is light, not surface
 OTHERS = 64  # pictures whose common content is taken away, at most
 ABOVE_BULK = 0.25  # agreement (1: all bits, 0: half of them) by which a pair must exceed nine tenths of all pairs
 BLOCK = 512
 TURNS = (
-    "", "mirrored left–right", "turned by 90°", "turned by 90° and mirrored", "turned by 180°", "mirrored top–bottom", "turned by 270°",
-    "turned by 270° and mirrored",
+    "", "mirrored left–right", "turned by 90°", "mirrored left–right and turned by 90°", "turned by 180°", "mirrored top–bottom", "turned by 270°",
+    "mirrored left–right and turned by 270°",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Pictures number `first` < `second`, the bits of 1024 in which they differ, and how the second is turned against the first."""
+    """Pictures number `first` < `second`, the bits of 1024 in which they differ, and what was done to the first to get the second (clockwise)."""
 
     first: int
     second: int
@@ -60,9 +61,10 @@ def near_pairs(thumbnails: np.ndarray) -> list[Likeness]:
     textured = np.flatnonzero(surfaces.any(axis=(1, 2)))
     backgrounds = _backgrounds(textured)
     seen: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-    for background in backgrounds:
-        for first, second, turn, agreement in _agreeing(surfaces, np.setdiff1d(textured, background), background):
-            seen[first, second, turn].append(agreement)
+    with threadpool_limits(1, "blas"):  # on a busy machine, threads that wait for each other take ten times as long as one
+        for background in backgrounds:
+            for first, second, turn, agreement in _agreeing(surfaces, np.setdiff1d(textured, background), background):
+                seen[first, second, turn].append(agreement)
     needed = min(2, len(backgrounds))
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for (first, second, turn), agreements in seen.items():

@@ -13,7 +13,7 @@ from weakspot.training.images import TrainingImages
 from weakspot.training.train import Machine, scores
 
 FRACTIONS = (0.01, 0.1, 0.4)  # shares of the cells that a defect may cover: cracks, spots, diffuse faults
-MARGIN = 2.0  # standard errors by which a larger share must beat a smaller one: few pictures choose by luck
+TOLD_APART = 0.9  # AUROC from which a short search counts as having told bad from good
 
 Learn = Callable[[str, TrainingImages, float, float], Detector]  # name, pictures, top fraction, schedule → trained detector
 
@@ -59,17 +59,25 @@ def out_of_fold(
 def choose_fraction(images: TrainingImages, numbers: np.ndarray, learn: Learn, schedule: float, machine: Machine) -> tuple[float, dict[str, float]]:
     """The share of the cells that a defect is taken to cover, by the out-of-fold AUROC of short searches → (share, AUROC by share).
 
-    A larger share is taken only where it beats the chosen smaller one by MARGIN standard errors (Hanley and McNeil 1982).
+    Standard errors after Hanley and McNeil (1982); `preferred` has the rule.
     """
     by_fraction = {}
     for fraction in FRACTIONS:
         by_fraction[fraction] = out_of_fold(images, numbers, learn, f"k{fraction:g}", fraction, schedule, machine).auroc()
-    chosen = FRACTIONS[0]
     bad, good = int((images.labels == 1).sum()), int((images.labels == 0).sum())
-    for fraction in FRACTIONS[1:]:
-        if by_fraction[fraction] > by_fraction[chosen] + MARGIN * auroc_error(by_fraction[chosen], bad, good):
-            chosen = fraction
-    return chosen, {f"{fraction:g}": auroc for fraction, auroc in by_fraction.items()}
+    return preferred(by_fraction, bad, good), {f"{fraction:g}": auroc for fraction, auroc in by_fraction.items()}
+
+
+def preferred(by_fraction: dict[float, float], bad: int, good: int) -> float:
+    """The smallest share that tells bad from good; where none does, the largest within a standard error of the best.
+
+    A small share marks small defects exactly. Where no share tells them apart, the mean over many cells is swayed least by chance (LOG.md).
+    """
+    telling = [fraction for fraction, auroc in by_fraction.items() if auroc >= TOLD_APART]
+    if telling:
+        return min(telling)
+    best = max(by_fraction.values())
+    return max(fraction for fraction, auroc in by_fraction.items() if auroc >= best - auroc_error(best, bad, good))
 
 
 def auroc_error(auroc: float, bad: int, good: int) -> float:
