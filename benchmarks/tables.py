@@ -16,6 +16,7 @@ WORKS = {
     "training_step": "A training step of stage one, on a pair",
     "stage_two": "A step of stage two, on a pair",
     "inspect": "`inspect`, a PNG in memory to an `Inspection`",
+    "train_to_model": "A whole training of the printed recipe at a fiftieth of its steps, graph written",
 }
 
 

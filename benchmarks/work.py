@@ -23,13 +23,17 @@ from weakspot.inspection.spectral_graph import spectral_graph
 from weakspot.network.blocks import Chain
 from weakspot.network.detector import Detector
 from weakspot.network.large_kernel import LargeKernelConv
-from weakspot.settings import NetworkSettings
+from weakspot.settings import NetworkSettings, TrainSettings
 from weakspot.training.export import export_graph
+from weakspot.training.images import TrainingImages
+from weakspot.training.stages import Recipe, recipe
+from weakspot.training.train import Machine, run_training, start_training
 
 Size = tuple[int, int]
 Run = Callable[[], object]
 PRECISIONS = "fp32", "bf16"
 CHANNELS = 64, 512  # of the large layer
+SHOWN = 8  # made-up pictures, half of them bad, that a whole training sees
 OURS = "weakspot"
 
 
@@ -118,13 +122,32 @@ def inspect(setting: Setting) -> list[Entry]:
     return entries
 
 
+def train_to_model(setting: Setting) -> list[Entry]:
+    """The printed recipe at a fiftieth of its steps, all stages, and the graph written: made-up pictures in, graph out."""
+    (macs, moved), (our_macs, our_moved) = plain_work(setting), spectral_network_work(setting, images=2)
+    iterations = [stage.iterations for stage in short_recipe(setting).stages]
+    images = 2 * (3 * iterations[0] + 3 * iterations[2]) + SHOWN  # forth and back is three times forth; stage two needs each picture once
+    entries = []
+    for precision in PRECISIONS:
+        entries.append(Entry("PyTorch eager", precision, partial(_trains, setting, precision, False), images * macs, images * moved))
+        ours = partial(_trains, setting, precision, True)
+        entries.append(Entry(f"PyTorch, {OURS}", precision, ours, images / 2 * our_macs, images / 2 * our_moved))
+    return entries
+
+
 WORKS: dict[str, Callable[[Setting], list[Entry]]] = {
     "large_kernel": large_kernel,
     "forward": forward,
     "training_step": training_step,
     "stage_two": stage_two,
     "inspect": inspect,
+    "train_to_model": train_to_model,
 }
+
+
+def short_recipe(setting: Setting) -> Recipe:
+    """The printed recipe at a fiftieth of its steps."""
+    return recipe(TrainSettings(recipe="paper", third_kernel=setting.kernel), channels=1, schedule=0.02)
 
 
 @cache
@@ -225,6 +248,18 @@ def _layer_learns(setting: Setting, precision: str, ours: bool) -> Run:
         answer.float().mean().backward()
 
     return step
+
+
+def _trains(setting: Setting, precision: str, ours: bool) -> Run:
+    images = TrainingImages(pixels(setting.size, SHOWN), np.arange(SHOWN) % 2)
+
+    def train() -> None:
+        training = start_training(short_recipe(setting), images, 0, Machine(bf16=precision == "bf16"))
+        if not ours:
+            plain_layers(training.detector)
+        export_graph(run_training(training, lambda step: None), *setting.size, 8)
+
+    return train
 
 
 def _decision_learns(setting: Setting, kept: bool) -> Run:

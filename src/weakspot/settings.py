@@ -34,20 +34,23 @@ class NetworkSettings:
     """The network's open points (Xu et al. 2020, tables 1 to 3)."""
 
     channels: int = 1  # 1 grey, 3 colour
+    normalization: Literal["training", "picture"] = "training"  # by the mean and deviation of all training pictures, or by each picture's own
     third_kernel: int = 15  # cells; 15 as printed, 7 needs less than half the arithmetic
     attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
     decision_pooling: Literal["mean", "lse"] = "mean"
     decision: Literal["replace", "correct"] = "replace"  # correct: the logit is the heat's score plus a bounded correction
     dropout: float = 0.0  # share of the 257 pooled values set to zero in training
-    top_fraction: float = 0.01  # share of the cells whose mean logit is the heat's score
+    top_fractions: tuple[float, ...] = (0.01,)  # shares of the cells: the hottest ones' mean logits, averaged, are the heat's score
 
     def __post_init__(self) -> None:
         if self.third_kernel % 2 == 0 or not 3 <= self.third_kernel <= 15:
             raise SettingsError(
                 f"third_kernel = {self.third_kernel}; needed is an odd number from 3 to 15, such as 15 (as printed) or 7 (half the time)"
             )
-        if not 0 < self.top_fraction <= 1:
-            raise SettingsError(f"top_fraction = {self.top_fraction}; needed is a share of the cells above 0 and up to 1, such as 0.01")
+        if not self.top_fractions or not all(0 < share <= 1 for share in self.top_fractions):
+            raise SettingsError(
+                f"top_fractions = {list(self.top_fractions)}; needed are shares of the cells above 0 and up to 1, such as [0.01, 0.1]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +79,15 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where it was measured to be faster here
     threads: int | None = None  # None: as many as cores; another number gives other bits
     schedule: float = 1.0  # all stages' iterations times this; below 0.2 nothing useful is learned
-    folds: int = 3  # trainings on parts of the training pictures, for k and for the thresholds
+    folds: int = 3  # trainings on parts of the training pictures, for the thresholds
     fold_schedule: float = 0.5  # their iterations times this
+    normalization: Literal["training", "picture"] | None = None  # None: the recipe's; sharp: "picture" where light differs between pictures
     third_kernel: int | None = None  # None: the recipe's
-    top_fraction: float | None = None  # None: chosen by out-of-fold scores (sharp), 0.01 (paper)
+    top_fractions: tuple[float, ...] | None = None  # shares of the cells that a defect may cover; None: the recipe's
     pairs: int | None = None  # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
     pairing: Literal["together", "one_by_one"] | None = None  # None: the recipe's
     masks: Literal["evaluate", "use"] = "evaluate"  # no training reads a mask
+    unlearned: Literal["refuse", "keep"] = "refuse"  # a training that did not learn; keep: with a warning, since an experiment records failures too
     read: ReadSettings = field(default_factory=ReadSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
 
@@ -98,7 +103,7 @@ class TrainSettings:
         _within("folds", self.folds, 0, 100, "such as 3, or 0 for none")
         _within("fold_schedule", self.fold_schedule, 0.001, 1000, "such as 0.5")
         _within("pairs", self.pairs, 1, 1024, "such as 1")
-        NetworkSettings(third_kernel=self.third_kernel or 15, top_fraction=0.01 if self.top_fraction is None else self.top_fraction)
+        NetworkSettings(third_kernel=self.third_kernel or 15, top_fractions=(0.01,) if self.top_fractions is None else self.top_fractions)
 
 
 def read_settings(kind: type[S], path: Path | None = None, **overrides: Any) -> S:

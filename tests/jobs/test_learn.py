@@ -1,5 +1,6 @@
-"""From pictures to thresholds: folds keep parts together, k comes from the data, and what was not learned is said."""
+"""From pictures to thresholds: folds keep parts together, and what was not learned is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,14 @@ import pytest
 
 from tests.training.toys import toy_images
 from weakspot.errors import TrainingError
-from weakspot.jobs.learn import _refuse_unlearned, learn
+from weakspot.jobs.learn import _warn_of_unlearned, learn
 from weakspot.jobs.observe import Observer
-from weakspot.jobs.out_of_fold import OutOfFold, auroc_error, fold_numbers, preferred
+from weakspot.jobs.out_of_fold import OutOfFold, auroc_error, fold_numbers
 from weakspot.jobs.plan import own_size, plan_training
 from weakspot.settings import TrainSettings
 from weakspot.training.train import Machine
 
-QUICK = TrainSettings(schedule=0.1, fold_schedule=1.0, folds=2, third_kernel=7, top_fraction=0.05, size=(64, 64))
+QUICK = TrainSettings(schedule=0.1, fold_schedule=1.0, folds=2, third_kernel=7, top_fractions=(0.05,), size=(64, 64))
 
 
 def test_learning_gives_a_detector_that_tells_held_out_toys_apart(tmp_path: Path):
@@ -23,9 +24,9 @@ def test_learning_gives_a_detector_that_tells_held_out_toys_apart(tmp_path: Path
     learned = learn(images, names, names, QUICK, Machine(), tmp_path, Observer(None, None))
     assert learned.held_out is not None
     assert learned.held_out.auroc() > 0.9
-    assert learned.recipe.network.top_fraction == 0.05
+    assert learned.recipe.network.top_fractions == (0.05,)
     assert "out-of-fold" in learned.choice.thresholds.chosen_on
-    assert {path.name for path in tmp_path.iterdir()} >= {"final", "fold-fold0", "fold-fold1"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"final", "fold-0", "fold-1"}
 
 
 def test_a_group_is_held_out_whole_and_bad_pictures_are_spread():
@@ -43,15 +44,17 @@ def test_what_was_not_learned_is_never_a_quiet_success(bad: float, good: float, 
     held_out = OutOfFold(np.zeros(4), np.array([0.0, 1.0, 0.0, 1.0]), heat, labels)
     assert held_out.auroc() == 0.5
     with pytest.raises(TrainingError, match=how) as error:
-        _refuse_unlearned(labels, held_out.heat_scores, heat, held_out)
+        _warn_of_unlearned(labels, held_out.heat_scores, heat, held_out, QUICK)
     assert "Try:" in str(error.value)
+    (warning,) = _warn_of_unlearned(labels, held_out.heat_scores, heat, held_out, replace(QUICK, unlearned="keep"))
+    assert warning.startswith("the training did not learn")
 
 
 def test_a_heat_that_is_upside_down_is_called_so():
     labels = np.array([1, 1, 0, 0])
     held_out = OutOfFold(np.zeros(4), np.array([0.0, 0.1, 1.0, 2.0]), np.ones((4, 2, 2)), labels)
     with pytest.raises(TrainingError, match="upside down"):
-        _refuse_unlearned(labels, held_out.heat_scores, np.ones((4, 2, 2)), held_out)
+        _warn_of_unlearned(labels, held_out.heat_scores, np.ones((4, 2, 2)), held_out, QUICK)
 
 
 def test_the_error_of_an_auroc_shrinks_with_more_pictures():
@@ -69,10 +72,3 @@ def test_the_size_is_the_pictures_own_unless_time_is_short():
     assert short.size[0] < 704 and short.size[0] % 8 == short.size[1] % 8 == 0
     assert short.minutes <= limit
     assert plan_training(sizes, 1, 8, 50, TrainSettings(minutes=0.001, size=(704, 256)), machine).size == (704, 256)
-
-
-def test_small_defects_are_looked_for_where_found_and_large_ones_where_nothing_is():
-    assert preferred({0.01: 0.98, 0.1: 0.99, 0.4: 0.99}, 30, 200) == 0.01
-    assert preferred({0.01: 0.66, 0.1: 0.65, 0.4: 0.64}, 30, 200) == 0.4
-    assert preferred({0.01: 0.70, 0.1: 0.98, 0.4: 0.97}, 30, 200) == 0.1
-    assert preferred({0.01: 0.80, 0.1: 0.60, 0.4: 0.55}, 30, 200) == 0.01, "a share that is clearly worse is never taken"

@@ -19,7 +19,7 @@ from weakspot.jobs.train import fit_arrays, train
 from weakspot.settings import TrainSettings
 
 QUICK = ["--schedule", "0.05", "--size", "64x64", "--quiet"]
-SETTINGS = TrainSettings(schedule=0.05, size=(64, 64), folds=2, fold_schedule=1.0, top_fraction=0.05, threads=1)
+SETTINGS = TrainSettings(schedule=0.05, size=(64, 64), folds=2, fold_schedule=1.0, top_fractions=(0.05,), threads=1)
 
 
 def write_parts(folder: Path, bad: int = 8, good: int = 12) -> Path:
@@ -94,7 +94,7 @@ def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.Mon
 
 def command(parts: Path, output: Path, *more: str) -> list[str]:
     settings = output.parent / "settings.toml"
-    settings.write_text("folds = 2\nfold_schedule = 1.0\ntop_fraction = 0.05\nthreads = 1\n")
+    settings.write_text("folds = 2\nfold_schedule = 1.0\ntop_fractions = [0.05]\nthreads = 1\n")
     return [sys.executable, "-m", "weakspot", "train", str(parts), "-o", str(output), "--settings", str(settings), *QUICK, *more]
 
 

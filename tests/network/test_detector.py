@@ -46,6 +46,22 @@ def test_normalization_is_inside(small: Detector):
         assert torch.allclose(small(image).heat, plain((image - 120) / 40).heat, atol=1e-5)
 
 
+def test_a_picture_normalized_by_itself_answers_alike_in_any_light():
+    torch.manual_seed(0)
+    detector = Detector(NetworkSettings(normalization="picture", third_kernel=7), mean=120, std=40).eval()
+    image = torch.rand(2, 1, 64, 64) * 100
+    detector.std.fill_(0)  # what is added to a picture's own deviation
+    with torch.no_grad():
+        assert torch.allclose(detector(image).heat, detector(image * 1.7 + 30).heat, atol=1e-4)
+        assert torch.allclose(detector(image).heat[:1], detector(image[:1]).heat, atol=1e-5), "each by itself, whatever came along"
+
+
+def test_a_blank_picture_normalized_by_itself_stays_finite():
+    detector = Detector(NetworkSettings(normalization="picture", third_kernel=7), mean=120, std=40).eval()
+    with torch.no_grad():
+        assert detector(torch.full((1, 1, 64, 64), 77.0)).heat.isfinite().all()
+
+
 @pytest.mark.parametrize("settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"decision": "correct"}, {"third_kernel": 9}])
 def test_every_open_point_can_be_set(settings: dict):
     detector = Detector(NetworkSettings(**{"third_kernel": 7, **settings})).eval()

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weakspot.network.detector import top_mean
+from weakspot.network.detector import heat_score, top_means
 from weakspot.training.losses import cosine_alpha, decision_loss, locate_loss, search_loss, weak_loss
 
 
@@ -48,8 +48,14 @@ def test_the_search_wants_one_hot_place_on_a_bad_picture_and_none_on_a_good_one(
     hot_spot[0, 0, 3, 3] = 6.0
     dark = torch.full((1, 1, 10, 10), -4.0)
     bad, good = torch.tensor([1.0]), torch.tensor([0.0])
-    assert search_loss(hot_spot, bad, 0.01) < search_loss(dark, bad, 0.01)
-    assert search_loss(dark, good, 0.01) < search_loss(hot_spot, good, 0.01)
+    assert search_loss(hot_spot, bad, (0.01,)) < search_loss(dark, bad, (0.01,))
+    assert search_loss(dark, good, (0.01,)) < search_loss(hot_spot, good, (0.01,))
+
+
+def test_the_search_asks_for_every_share_of_the_cells_alike():
+    heat, labels = torch.randn(4, 1, 8, 8), torch.tensor([1.0, 0.0, 1.0, 0.0])
+    each = [search_loss(heat, labels, (share,)) for share in (0.01, 0.1, 0.4)]
+    assert torch.allclose(search_loss(heat, labels, (0.01, 0.1, 0.4)), torch.stack(each).mean())
 
 
 def test_locating_rewards_the_marked_cell_and_no_other():
@@ -65,7 +71,7 @@ def test_locating_rewards_the_marked_cell_and_no_other():
 def test_several_pairs_weigh_as_much_as_one():
     heat, labels, cells = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(2, 1, 8, 8)
     twice = heat.repeat(2, 1, 1, 1), labels.repeat(2)
-    assert torch.allclose(search_loss(*twice, 0.1), search_loss(heat, labels, 0.1))
+    assert torch.allclose(search_loss(*twice, (0.1,)), search_loss(heat, labels, (0.1,)))
     assert torch.allclose(weak_loss(*twice, 8.0), weak_loss(heat, labels, 8.0))
     assert torch.allclose(locate_loss(*twice, cells.repeat(2, 1, 1, 1), 0.1), locate_loss(heat, labels, cells, 0.1))
 
@@ -81,4 +87,5 @@ def test_the_top_mean_is_the_mean_of_the_largest(cells: int, fraction: float, se
     heat = torch.randn(1, 1, 1, cells, generator=torch.Generator().manual_seed(seed))
     count = sum(rank < fraction * cells for rank in range(cells))
     largest = sorted(heat.flatten().tolist(), reverse=True)[:count]
-    assert top_mean(heat, fraction).item() == pytest.approx(sum(largest) / count, abs=1e-5)
+    assert top_means(heat, (fraction,)).item() == pytest.approx(sum(largest) / count, abs=1e-5)
+    assert heat_score(heat, (fraction, 1.0)).item() == pytest.approx((sum(largest) / count + heat.mean().item()) / 2, abs=1e-5)

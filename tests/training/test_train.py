@@ -24,7 +24,7 @@ IMAGES = toy_images()
 
 def tiny(name: str = "sharp", steps: int = 3) -> Recipe:
     """The recipe's stages at a few steps each, on a small third kernel."""
-    whole = recipe(TrainSettings(recipe=name, third_kernel=7), channels=1, top_fraction=0.05)
+    whole = recipe(TrainSettings(recipe=name, third_kernel=7, top_fractions=(0.05,)), channels=1)
     stages = tuple(replace(stage, iterations=steps, find_first=min(stage.find_first, steps), warm_up=min(stage.warm_up, 1)) for stage in whole.stages)
     return replace(whole, stages=stages)
 
@@ -93,6 +93,34 @@ def test_a_training_that_is_done_is_only_read_again(tmp_path: Path):
     done = run_here(tmp_path)
     again = run_here(tmp_path, StopAt(1))
     assert same_bits(weights(done), weights(again))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("detector.safetensors", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "altered"),
+        ("detector.safetensors", lambda data: data[:100], "cut short"),
+        ("detector.safetensors", lambda data: b"", "cut short"),
+        ("detector.json", lambda data: data[:20], "nothing tells which training it is of"),
+        ("detector.json", lambda data: data.replace(b"same", b"other"), "other pictures or settings"),
+        ("detector.json", None, "nothing tells which training it is of"),
+    ],
+)
+def test_weights_that_are_damaged_or_of_another_training_are_told_and_trained_again(
+    tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None, said: str
+):
+    done = run_here(tmp_path)
+    if damage:
+        (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
+    else:
+        (tmp_path / file).unlink()
+    notes: list[str] = []
+    again = start_training(tiny(), IMAGES, 1, MACHINE)
+    train_resumably(again, tmp_path, "same", ignore, lambda: False, notes.append)
+    assert len(notes) == 1
+    assert "detector.safetensors: " in notes[0] and said in notes[0] and "trained again" in notes[0]
+    assert same_bits(weights(done), weights(again))
+    assert same_bits(weights(done), weights(run_here(tmp_path, StopAt(1)))), "what was trained again is whole"
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path):

@@ -60,12 +60,12 @@ def _section(folder: Path, records: list[dict[str, Any]]) -> str:
         "|---" * (5 + len(columns)) + "|",
     ]
     for record in records:
-        size, k = "×".join(map(str, record["size"])), record["learned"]["top_fraction"]
+        size, k = "×".join(map(str, record["size"])), _shares(record["learned"])
         cells = [
             record["run"],
             size,
             record["positives"],
-            f"{k:g}",
+            k,
             f"{record['seconds'] / 60:.0f}",
             *(_number(name, record["metrics"].get(name)) for name in columns),
         ]
@@ -73,6 +73,11 @@ def _section(folder: Path, records: list[dict[str, Any]]) -> str:
     for name, row in _over_folds(folder, records).items():
         lines.append(f"| {name} | | | | | " + " | ".join(_number(column, row.get(column)) for column in columns) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shares(learned: dict[str, Any]) -> str:
+    """Shares of the cells whose hottest count; the first records name one."""
+    return ", ".join(f"{share:g}" for share in learned.get("top_fractions") or [learned["top_fraction"]])
 
 
 def _over_folds(folder: Path, records: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

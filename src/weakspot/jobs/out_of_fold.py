@@ -1,5 +1,5 @@
-"""Scores of training pictures by detectors that had not seen them: few folds, a short schedule. They choose k and the thresholds, and tell whether
-anything was learned at all. No test picture comes near here."""
+"""Scores of training pictures by detectors that had not seen them: few folds, a short schedule. They choose the thresholds, and tell whether anything
+was learned at all. No test picture comes near here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,7 @@ from weakspot.network.detector import Detector
 from weakspot.training.images import TrainingImages
 from weakspot.training.train import Machine, scores
 
-FRACTIONS = (0.01, 0.1, 0.4)  # shares of the cells that a defect may cover: cracks, spots, diffuse faults
-TOLD_APART = 0.9  # AUROC from which a short search counts as having told bad from good
-
-Learn = Callable[[str, TrainingImages, float, float], Detector]  # name, pictures, top fraction, schedule → trained detector
+Learn = Callable[[str, TrainingImages, float], Detector]  # name, pictures, schedule → trained detector
 
 
 @dataclass(frozen=True)
@@ -42,42 +39,16 @@ def fold_numbers(labels: np.ndarray, groups: list[str], folds: int, seed: int) -
     return numbers
 
 
-def out_of_fold(
-    images: TrainingImages, numbers: np.ndarray, learn: Learn, name: str, fraction: float, schedule: float, machine: Machine
-) -> OutOfFold:
+def out_of_fold(images: TrainingImages, numbers: np.ndarray, learn: Learn, schedule: float, machine: Machine) -> OutOfFold:
     """Train once per fold on the rest and score the fold. Scores are made comparable between folds by nothing but the shared loss."""
     raw, heat = np.zeros(len(numbers)), np.zeros(len(numbers))
     maps: dict[int, np.ndarray] = {}
     for number in sorted(set(numbers.tolist())):
         held_out = np.flatnonzero(numbers == number)
-        detector = learn(f"{name}-fold{number}", images.part(np.flatnonzero(numbers != number)), fraction, schedule)
+        detector = learn(f"fold {number}", images.part(np.flatnonzero(numbers != number)), schedule)
         raw[held_out], heat[held_out], heat_maps = scores(detector, images.part(held_out), machine)
         maps.update(zip(held_out.tolist(), heat_maps, strict=True))
     return OutOfFold(raw, heat, np.stack([maps[index] for index in range(len(numbers))]), images.labels)
-
-
-def choose_fraction(images: TrainingImages, numbers: np.ndarray, learn: Learn, schedule: float, machine: Machine) -> tuple[float, dict[str, float]]:
-    """The share of the cells that a defect is taken to cover, by the out-of-fold AUROC of short searches → (share, AUROC by share).
-
-    Standard errors after Hanley and McNeil (1982); `preferred` has the rule.
-    """
-    by_fraction = {}
-    for fraction in FRACTIONS:
-        by_fraction[fraction] = out_of_fold(images, numbers, learn, f"k{fraction:g}", fraction, schedule, machine).auroc()
-    bad, good = int((images.labels == 1).sum()), int((images.labels == 0).sum())
-    return preferred(by_fraction, bad, good), {f"{fraction:g}": auroc for fraction, auroc in by_fraction.items()}
-
-
-def preferred(by_fraction: dict[float, float], bad: int, good: int) -> float:
-    """The smallest share that tells bad from good; where none does, the largest within a standard error of the best.
-
-    A small share marks small defects exactly. Where no share tells them apart, the mean over many cells is swayed least by chance (LOG.md).
-    """
-    telling = [fraction for fraction, auroc in by_fraction.items() if auroc >= TOLD_APART]
-    if telling:
-        return min(telling)
-    best = max(by_fraction.values())
-    return max(fraction for fraction, auroc in by_fraction.items() if auroc >= best - auroc_error(best, bad, good))
 
 
 def auroc_error(auroc: float, bad: int, good: int) -> float:

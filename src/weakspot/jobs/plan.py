@@ -6,7 +6,6 @@ from math import sqrt
 import numpy as np
 
 from weakspot.errors import DataError
-from weakspot.jobs.out_of_fold import FRACTIONS
 from weakspot.settings import Size, TrainSettings
 from weakspot.training.images import TrainingImages
 from weakspot.training.machine import seconds_a_pair
@@ -15,9 +14,7 @@ from weakspot.training.train import Machine
 
 SMALLEST = 64  # pixels a side
 STEP = 8  # sizes are whole cells
-PROBE = 256 * 256  # pixels of the pictures on which a pair is timed; smaller ones tell of overheads
-SEARCH_PIXELS = 20_000  # of the smaller pictures on which the share k is searched for
-SEARCH_SCHEDULE = 0.25  # the search's iterations times this, while k is searched for
+PROBE = 256 * 256  # pixels of the pictures on which a pair is timed, at most; smaller ones tell of overheads
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Plan:
     channels: int
     bit_depth: int
     minutes: float  # estimated, everything included
-    minutes_folds: float  # of these, for k and the thresholds
+    minutes_folds: float  # of these, for the thresholds
 
     @property
     def words(self) -> str:
@@ -49,15 +46,12 @@ def plan_training(
     own = own_size(image_sizes)
     whole = recipe(settings, channels, pairs=1)
     folds = settings.folds if settings.folds > 1 else 0
-    seconds = _seconds_a_megapixel(whole, machine, channels, bit_depth)
+    seconds = _seconds_a_megapixel(whole, machine, channels, bit_depth, settings.size or own)
 
     def minutes(size: Size) -> tuple[float, float]:
         megapixels = size[0] * size[1] / 1e6 * (pairs_a_step(settings, *size) or 1)
         final = _pair_seconds(whole, settings.schedule, seconds, megapixels)
         of_folds = folds * _pair_seconds(whole, settings.schedule * settings.fold_schedule, seconds, megapixels)
-        if chooses_fraction(settings):
-            steps = _steps(whole.stages[0]) * settings.schedule * SEARCH_SCHEDULE
-            of_folds += len(FRACTIONS) * folds * steps * seconds[whole.stages[0].name] * megapixels / search_factor(*size) ** 2
         of_folds += pictures * seconds[whole.stages[0].name] * size[0] * size[1] / 1e6 / 4
         return (final + of_folds) / 60, of_folds / 60
 
@@ -67,17 +61,6 @@ def plan_training(
         size = _scaled(size, min(0.95, sqrt(settings.minutes / total)))  # again, since small pictures go more at a time
         total, of_folds = minutes(size)
     return Plan(size, channels, bit_depth, total, of_folds)
-
-
-def chooses_fraction(settings: TrainSettings) -> bool:
-    """Whether k is taken from the data."""
-    return settings.recipe == "sharp" and settings.top_fraction is None and settings.folds > 1
-
-
-def search_factor(height: int, width: int) -> int:
-    """By how much pictures shrink for the search for k: a share of the cells is the same share at any size."""
-    wanted = round(sqrt(height * width / SEARCH_PIXELS))
-    return max(1, min(max(2, wanted), min(height, width) // SMALLEST))
 
 
 def own_size(image_sizes: list[Size]) -> Size:
@@ -102,8 +85,9 @@ def _steps(stage: Stage) -> float:
     return stage.iterations + stage.find_first / 2
 
 
-def _seconds_a_megapixel(whole: Recipe, machine: Machine, channels: int, bit_depth: int) -> dict[str, float]:
-    side = int(sqrt(PROBE))
-    noise = np.random.default_rng(0).integers(0, 2**bit_depth, (2, channels, side, side)).astype(np.uint8 if bit_depth == 8 else np.uint16)
+def _seconds_a_megapixel(whole: Recipe, machine: Machine, channels: int, bit_depth: int, size: Size) -> dict[str, float]:
+    """Measured at the size, or at that of the probe where it is larger."""
+    height, width = size if size[0] * size[1] <= PROBE else (int(sqrt(PROBE)),) * 2
+    noise = np.random.default_rng(0).integers(0, 2**bit_depth, (2, channels, height, width)).astype(np.uint8 if bit_depth == 8 else np.uint16)
     probe = TrainingImages(noise, np.array([1, 0]))
-    return {name: value / (PROBE / 1e6) for name, value in seconds_a_pair(whole, probe, machine).items()}
+    return {name: value / (height * width / 1e6) for name, value in seconds_a_pair(whole, probe, machine).items()}

@@ -176,7 +176,8 @@ def _evaluate(
         threshold_evidence=learned.choice.evidence,
         settings=as_plain(settings),
         training={
-            "seed": settings.seed, "seconds": round(seconds), "size": f"{plan.size[0]} × {plan.size[1]}", "k": learned.recipe.network.top_fraction,
+            "seed": settings.seed, "seconds": round(seconds), "size": f"{plan.size[0]} × {plan.size[1]}",
+            "shares of the cells": ", ".join(f"{share:.0%}" for share in learned.recipe.network.top_fractions),
             "machine": machine(), "versions": versions(), "commit": commit(),
         },
         audit=tuple(finding.text for finding in found.findings),

@@ -23,15 +23,21 @@ class Answer(NamedTuple):
     heat: Tensor
 
 
-def top_mean(heat: Tensor, fraction: float) -> Tensor:
-    """Mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B,).
+def top_means(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
+    """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B, fractions).
 
     Sorted and weighted rather than cut, so that an exported graph takes maps of any size.
     """
     ordered = heat.flatten(1).float().sort(dim=1, descending=True).values
     cells = ordered.shape[1]
-    chosen = (torch.arange(cells, device=heat.device) < fraction * cells).float()
-    return (ordered * chosen).sum(dim=1) / chosen.sum()
+    places = torch.arange(cells, device=heat.device)
+    chosen = [(places < fraction * cells).float() for fraction in fractions]
+    return torch.stack([(ordered * share).sum(dim=1) / share.sum() for share in chosen], dim=1)
+
+
+def heat_score(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
+    """The heat's own score, a logit: its top means, averaged over the fractions. (B, 1, h, w) → (B,)."""
+    return top_means(heat, fractions).mean(1)
 
 
 class Decision(nn.Module):
@@ -59,11 +65,13 @@ class Decision(nn.Module):
         logit: Tensor = self.dense(self.dropout(values)).float().squeeze(1)
         if self.settings.decision == "replace":
             return logit
-        return top_mean(heat, self.settings.top_fraction) + self.CORRECTION * torch.tanh(logit / self.CORRECTION)
+        return heat_score(heat, self.settings.top_fractions) + self.CORRECTION * torch.tanh(logit / self.CORRECTION)
 
 
 class Detector(nn.Module):
-    """The whole network. Takes raw pixel values of any integer or float type; subtracts the training mean, divides by the training deviation."""
+    """The whole network. Takes raw pixel values of any integer or float type and normalizes them itself."""
+
+    LEAST_CONTRAST = 0.1  # added to a picture's own deviation, in training deviations, so that a blank picture's noise is not blown up
 
     mean: Tensor
     std: Tensor
@@ -88,7 +96,15 @@ class Detector(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
         assert images.shape[1] == self.settings.channels, images.shape
-        return self.shared((images.float() - self.mean) / self.std)  # type: ignore[no-any-return]
+        mean, deviation = self.statistics(images.float())
+        return self.shared((images.float() - mean) / deviation)  # type: ignore[no-any-return]
+
+    def statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation that normalize images (B, C, H, W), raw units: of all training pictures, or of each itself (B, 1, 1, 1)."""
+        if self.settings.normalization == "training":
+            return self.mean, self.std
+        mean = images.mean((1, 2, 3), keepdim=True)
+        return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt() + self.LEAST_CONTRAST * self.std
 
     def heat(self, features: Tensor) -> Tensor:
         """features (B, 128, h, w) → heat logits (B, 1, h, w), fp32: a sigmoid in bf16 has too few steps to rank by."""
@@ -98,7 +114,7 @@ class Detector(nn.Module):
         """images (B, C, H, W), raw pixels → Answer."""
         features = self.features(images)
         heat = self.heat(features)
-        return Answer(self.decision(features, heat), top_mean(heat, self.settings.top_fraction), heat)
+        return Answer(self.decision(features, heat), heat_score(heat, self.settings.top_fractions), heat)
 
 
 def _log_mean_exp(maps: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ import torch
 from scipy.ndimage import binary_dilation, gaussian_filter
 from torch import Tensor
 
-from weakspot.network.detector import Detector, top_mean
+from weakspot.network.detector import Detector, top_means
 from weakspot.training.images import TrainingImages
 from weakspot.training.pairs import View
 
 CELL = 8  # pixels
 COPIES = 4  # slightly noisy copies of a picture, whose gradients are averaged
-NOISE = 0.1  # deviations of the training pictures
+NOISE = 0.1  # deviations, of what pictures are normalized by
 SMOOTHING = 4.0  # pixels, one deviation of the Gaussian
 SHARE_OF_MAXIMUM = 0.35  # cells above it are bad; they are then grown by one cell
 
@@ -42,13 +42,14 @@ def bad_cells(detector: Detector, images: TrainingImages, fraction: float, seed:
 def _attribution(detector: Detector, image: Tensor, fraction: float, noise: torch.Generator, autocast: Callable[[], torch.autocast]) -> np.ndarray:
     """|gradient × input| of the hottest cells' mean with respect to the pixels, averaged over noisy copies: (1, C, H, W) → (H, W)."""
     total = torch.zeros(image.shape[-2:], device=image.device)
+    mean, deviation = detector.statistics(image)
     for _ in range(COPIES):
-        copy = image + NOISE * detector.std * torch.randn(image.shape, generator=noise).to(image.device)
+        copy = image + NOISE * deviation * torch.randn(image.shape, generator=noise).to(image.device)
         copy.requires_grad_(True)
         with autocast():
             heat = detector.heat(detector.features(copy))
-        (gradient,) = torch.autograd.grad(top_mean(heat, fraction).sum(), copy)
-        total += (gradient * (copy - detector.mean)).abs().sum((0, 1)).detach()
+        (gradient,) = torch.autograd.grad(top_means(heat, (fraction,)).sum(), copy)
+        total += (gradient * (copy - mean)).abs().sum((0, 1)).detach()
     return total.cpu().numpy()
 
 

@@ -32,20 +32,16 @@ class TrainingImages:
         squares = np.mean([np.square(image, dtype=np.float64).mean() for image in self.pixels])
         return max(1.0, float(np.sqrt(max(0.0, squares - self.mean**2))))
 
+    @cached_property
+    def light_share(self) -> float:
+        """Share of the pixels' variance that lies between the pictures' means, 0 to 1: how far light differs from picture to picture."""
+        means = np.array([image.mean(dtype=np.float64) for image in self.pixels])
+        return float(means.var()) / self.std**2
+
     def batch(self, views: Sequence[View]) -> Tensor:
         """Views of pictures → (B, C, H, W) float32, channels last."""
         chosen = np.stack([_seen(self.pixels[view.index], view, self.mean, self.std) for view in views])
         return torch.from_numpy(chosen).contiguous(memory_format=torch.channels_last)
-
-    def shrunk(self, factor: int) -> "TrainingImages":
-        """The pictures at 1/factor of their sides, by the mean of factor × factor pixels; incomplete last rows and columns are left out."""
-        n, c, height, width = self.pixels.shape
-        rows, columns = height // factor, width // factor
-        small = np.empty((n, c, rows, columns), self.pixels.dtype)
-        for image, target in zip(self.pixels, small, strict=True):  # one at a time: the sums need four times the memory
-            blocks = image[:, : rows * factor, : columns * factor].reshape(c, rows, factor, columns, factor)
-            target[:] = np.round(blocks.mean((2, 4)))
-        return TrainingImages(small, self.labels)
 
     def part(self, chosen: np.ndarray) -> "TrainingImages":
         """Only the chosen pictures, in that order."""

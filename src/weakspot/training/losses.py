@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakspot.network.detector import top_mean
+from weakspot.network.detector import top_means
 
 
 def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
@@ -28,14 +28,16 @@ def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 3
     return initial * (math.cos(2 * math.pi * (step // hold) / max(1, round(iterations / hold))) + 3) / 4
 
 
-def search_loss(heat: Tensor, labels: Tensor, fraction: float) -> Tensor:
+def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...]) -> Tensor:
     """Some cells of a bad picture are bad; every cell of a good one is good.
 
-    heat: logits (B, 1, h, w); labels: (B,); fraction: share of the cells that a defect is taken to cover. Mean over the good plus mean over the bad.
+    heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own term, since nobody knows how
+    large defects are. Mean over the good plus mean over the bad.
     """
-    top = top_mean(heat, fraction)
+    top = top_means(heat, fractions)
     every_cell = F.softplus(heat.float()).mean((1, 2, 3))
-    return torch.where(labels > 0, F.softplus(-top), every_cell + F.softplus(top)).sum() * 2 / len(labels)
+    bad, good = F.softplus(-top).mean(1), every_cell + F.softplus(top).mean(1)
+    return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
 
 
 def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
@@ -47,9 +49,9 @@ def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float
     z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
     on_bad = _mean_where(F.softplus(-z), is_bad_cell)
     on_good = _mean_where(F.softplus(z), ~is_bad_cell)
-    hottest_good = F.softplus(top_mean(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], fraction))
+    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
     bad = on_bad + on_good + hottest_good / 2
-    good = F.softplus(z).mean(1) + F.softplus(top_mean(heat, fraction))
+    good = F.softplus(z).mean(1) + F.softplus(top_means(heat, (fraction,))[:, 0])
     return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
 
 

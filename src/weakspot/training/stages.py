@@ -7,7 +7,7 @@ from typing import Literal
 from weakspot.settings import NetworkSettings, TrainSettings
 
 LossName = Literal["weak", "search", "locate", "decide", "weak+decide"]
-DIFFUSE = 0.1  # share of the cells from which defects are too large for "locate", whose labels are a few strong cells (LOG.md)
+LIGHT_DIFFERS = 1 / 3  # share of the pixels' variance between pictures, from which each is normalized by itself
 SMALL = 100_000  # pixels of a picture up to which four pairs make a step
 EVERYTHING = ("shared", "localization", "decision")
 HEAT = ("shared", "localization")
@@ -55,7 +55,7 @@ _SHARP = Stage(
 )  # fmt: skip
 SHARP = Recipe(  # ours; LOG.md has what each choice was measured against
     name="sharp",
-    network=NetworkSettings(third_kernel=7, attention="mask_only", decision="correct", dropout=0.3, top_fraction=0.01),
+    network=NetworkSettings(third_kernel=7, attention="mask_only", decision="correct", dropout=0.3, top_fractions=(0.01,)),
     stages=(
         replace(_SHARP, name="search", find_first=400),
         replace(_SHARP, name="locate", loss="locate"),
@@ -64,7 +64,7 @@ SHARP = Recipe(  # ours; LOG.md has what each choice was measured against
 )
 PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is stated
     name="paper",
-    network=NetworkSettings(top_fraction=1.0),  # the heat's score is the mean heat, which is what its loss sees
+    network=NetworkSettings(top_fractions=(1.0,)),  # the heat's score is the mean heat, which is what its loss sees
     stages=(
         Stage(name="localization", trains=HEAT, loss="weak", iterations=750, learning_rate=0.1),
         Stage(name="decision", trains=("decision",), loss="decide", iterations=1200, learning_rate=0.01, drop_at=600),
@@ -74,22 +74,22 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
 RECIPES = {"sharp": SHARP, "paper": PAPER}
 
 
-def recipe(settings: TrainSettings, channels: int, top_fraction: float | None = None, schedule: float = 1.0, pairs: int | None = None) -> Recipe:
+def recipe(settings: TrainSettings, channels: int, schedule: float = 1.0, pairs: int | None = None, light_share: float = 0.0) -> Recipe:
     """The recipe that the settings name, with their overrides.
 
-    channels: 1 grey, 3 colour; top_fraction: chosen from the data, else the settings', else the recipe's; schedule: factor on every stage's
-    iterations; pairs: in a step, else the recipe's.
+    channels: 1 grey, 3 colour; schedule: factor on every stage's iterations; pairs: in a step, else the recipe's; light_share: of the training
+    pictures' variance, what lies between pictures.
     """
     base = RECIPES[settings.recipe]
     network = replace(
         base.network,
         channels=channels,
+        normalization=settings.normalization or _normalization(settings, light_share),
         third_kernel=settings.third_kernel or base.network.third_kernel,
-        top_fraction=settings.top_fraction or top_fraction or base.network.top_fraction,
+        top_fractions=settings.top_fractions or base.network.top_fractions,
     )
     together = settings.pairing != "one_by_one"
-    stages = tuple(stage for stage in base.stages if stage.loss != "locate" or network.top_fraction < DIFFUSE)
-    return Recipe(name=base.name, network=network, stages=tuple(_scaled(stage, schedule, together, pairs or stage.pairs) for stage in stages))
+    return Recipe(name=base.name, network=network, stages=tuple(_scaled(stage, schedule, together, pairs or stage.pairs) for stage in base.stages))
 
 
 def pairs_a_step(settings: TrainSettings, height: int, width: int) -> int | None:
@@ -100,6 +100,11 @@ def pairs_a_step(settings: TrainSettings, height: int, width: int) -> int | None
     if settings.pairs is not None or settings.recipe == "paper":
         return settings.pairs
     return 4 if height * width <= SMALL else 2
+
+
+def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
+    """Each picture by itself where light differs from one to the next; elsewhere its brightness may tell something (LOG.md). `paper`: as printed."""
+    return "picture" if settings.recipe == "sharp" and light_share > LIGHT_DIFFERS else "training"
 
 
 def learning_rate(stage: Stage, step: int, found_at: int | None) -> float:

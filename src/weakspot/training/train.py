@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakspot.network.detector import Answer, Detector, top_mean
+from weakspot.network.detector import Answer, Detector, heat_score
 from weakspot.training import losses
 from weakspot.training.cells import bad_cells
 from weakspot.training.images import TrainingImages, views
@@ -55,7 +55,7 @@ def run_training(training: Training, on_step: Callable[[Step], None]) -> Detecto
         stage = training.recipe.stages[training.stage]
         if stage.loss == "locate" and training.cells is None:
             training.cells = bad_cells(
-                training.detector, training.images, training.recipe.network.top_fraction, training.seed, training.machine.autocast
+                training.detector, training.images, min(training.recipe.network.top_fractions), training.seed, training.machine.autocast
             )
         if training.state.step == 0:
             torch.manual_seed(training.seed * 1000 + training.stage)  # dropout's stream; pairs have their own
@@ -68,18 +68,18 @@ def run_training(training: Training, on_step: Callable[[Step], None]) -> Detecto
 
 
 def _loss_of(training: Training, stage: Stage) -> LossOf:
-    fraction, device = training.recipe.network.top_fraction, training.machine.device
+    fractions, device = training.recipe.network.top_fractions, training.machine.device
 
     def loss_of(answer: Answer, pairs: Pairs, step: int) -> Tensor:
         labels = torch.tensor([1.0, 0.0] * len(pairs), device=device)
         if stage.loss == "weak":
             return losses.weak_loss(answer.heat, labels, losses.cosine_alpha(step, stage.iterations))
         if stage.loss == "search":
-            return losses.search_loss(answer.heat, labels, fraction)
+            return losses.search_loss(answer.heat, labels, fractions)
         if stage.loss == "locate":
             assert training.cells is not None
             cells = torch.stack([mirrored(training.cells[view.index], view.mirror) for view in views(pairs)])
-            return losses.locate_loss(answer.heat, labels, cells.to(device), fraction)
+            return losses.locate_loss(answer.heat, labels, cells.to(device), min(fractions))
         decision = losses.decision_loss(answer.raw_score, labels)
         return decision if stage.loss == "decide" else losses.weak_loss(answer.heat, labels, alpha=8.0) + decision
 
@@ -106,7 +106,7 @@ def _answer(detector: Detector, images: Tensor, stage: Stage) -> Answer:
     if "decision" in stage.trains:
         return detector(images)  # type: ignore[no-any-return]
     heat = detector.heat(detector.features(images))
-    score = top_mean(heat, detector.settings.top_fraction)
+    score = heat_score(heat, detector.settings.top_fractions)
     return Answer(score, score, heat)
 
 
@@ -127,7 +127,7 @@ def _look_at_features(training: Training) -> Look:
         features, heat = (torch.cat(maps) for maps in zip(*(frozen(view) for view in views(pairs)), strict=True))
         with machine.autocast():
             raw_score = detector.decision(features, heat)
-        return Answer(raw_score, top_mean(heat, detector.settings.top_fraction), heat)
+        return Answer(raw_score, heat_score(heat, detector.settings.top_fractions), heat)
 
     return look
 
