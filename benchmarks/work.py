@@ -17,7 +17,7 @@ from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, Manifest, SelfTest, ThresholdRecord
 from weakspot.inspection.model_file import ModelFile
-from weakspot.inspection.runtimes import open_runtime
+from weakspot.inspection.runtimes import Memory, open_runtime
 from weakspot.inspection.spectral import choose_tiling, spectral_work
 from weakspot.inspection.spectral_graph import spectral_graph
 from weakspot.network.blocks import Chain
@@ -26,6 +26,7 @@ from weakspot.network.large_kernel import LargeKernelConv
 from weakspot.settings import NetworkSettings, TrainSettings
 from weakspot.training.export import export_graph
 from weakspot.training.images import TrainingImages
+from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe, recipe
 from weakspot.training.train import Machine, run_training, start_training
 
@@ -101,6 +102,7 @@ def training_step(setting: Setting) -> list[Entry]:
     for precision in PRECISIONS:
         entries.append(Entry("PyTorch eager", precision, partial(_learns, setting, precision, False), 6 * macs, 6 * moved))
         entries.append(Entry(f"PyTorch, {OURS}", precision, partial(_learns, setting, precision, True), 3 * our_macs, 3 * our_moved))
+    entries.append(Entry(f"PyTorch, {OURS}, small memory", "bf16", partial(_learns, setting, "bf16", True, SparingDetector), 8 * macs, 8 * moved))
     return entries
 
 
@@ -119,6 +121,8 @@ def inspect(setting: Setting) -> list[Entry]:
     for precision in PRECISIONS:
         entries.append(Entry("OpenVINO, bare graph", precision, partial(_openvino, setting, precision, True), *work))
         entries.append(Entry(f"OpenVINO, {OURS} inspect", precision, partial(_inspects, setting, precision), *work))
+    small = partial(_inspects, setting, "fp32", "small")
+    entries.append(Entry(f"OpenVINO, {OURS} inspect, small memory", "fp32", small, *plain_work(setting)))
     return entries
 
 
@@ -151,10 +155,10 @@ def short_recipe(setting: Setting) -> Recipe:
 
 
 @cache
-def detector(kernel: int, ours: bool = True) -> Detector:
+def detector(kernel: int, ours: bool = True, kind: type[Detector] = Detector) -> Detector:
     """The network on the weights of seed 0; not ours: of torch's own layers throughout."""
     torch.manual_seed(0)
-    network = Detector(NetworkSettings(third_kernel=kernel), mean=128, std=60).to(memory_format=torch.channels_last)
+    network = kind(NetworkSettings(third_kernel=kernel), mean=128, std=60).to(memory_format=torch.channels_last)
     return network if ours else plain_layers(network)
 
 
@@ -222,8 +226,8 @@ def _torch_sees(setting: Setting, precision: str, ours: bool) -> Run:
     return run
 
 
-def _learns(setting: Setting, precision: str, ours: bool) -> Run:
-    network, images = copy.deepcopy(detector(setting.kernel, ours)).train(), torch.from_numpy(pixels(setting.size, images=2))
+def _learns(setting: Setting, precision: str, ours: bool, kind: type[Detector] = Detector) -> Run:
+    network, images = copy.deepcopy(detector(setting.kernel, ours, kind)).train(), torch.from_numpy(pixels(setting.size, images=2))
     optimizer = torch.optim.SGD([*network.shared.parameters(), *network.localization.parameters()], lr=1e-3)
 
     def step() -> None:
@@ -281,11 +285,11 @@ def _decision_learns(setting: Setting, kept: bool) -> Run:
     return step
 
 
-def _inspects(setting: Setting, precision: str) -> Run:
+def _inspects(setting: Setting, precision: str, memory: Memory = "fast") -> Run:
     file = io.BytesIO()
     Image.fromarray(pixels(setting.size)[0, 0]).save(file, "PNG")
     model = model_file(setting)
-    loaded = LoadedDetector(model, open_runtime(model, "openvino", setting.threads, "bf16" if precision == "bf16" else "fp32"))
+    loaded = LoadedDetector(model, open_runtime(model, "openvino", setting.threads, "bf16" if precision == "bf16" else "fp32", memory))
     return partial(loaded.inspect, file.getvalue())
 
 

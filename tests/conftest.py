@@ -1,4 +1,6 @@
-"""What all tests share: the --slow switch. Toy data are made where they are used."""
+"""What all tests share: the --slow switch, and a cache folder that is not the user's. Toy data are made where they are used."""
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,3 +14,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For a whole session, since detectors are also opened by what is made once for many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("cache")))
+        yield

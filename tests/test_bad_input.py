@@ -4,11 +4,14 @@ Each verb runs for real, in this process; one tiny detector is trained for all t
 """
 
 import csv
+import hashlib
+import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +24,11 @@ from PIL import Image
 from tests.hostile import refused_images
 from tests.training.toys import toy_images
 from weakspot import cli
+from weakspot.inspection.container import pack
 from weakspot.settings import ReadSettings, TrainSettings, read_settings
 
-SETTINGS = "folds = 0\ntop_fraction = 0.05\nthreads = 1\n"
-QUICK = ("--schedule", "0.05", "--size", "64x64", "--quiet")
+SETTINGS = 'folds = 0\ntop_fractions = [0.05]\nthird_kernel = 3\nthreads = 1\nunlearned = "keep"\n'  # what it learns matters to no test here
+QUICK = ("--schedule", "0.005", "--size", "64x64", "--quiet")
 
 
 class Ended(NamedTuple):
@@ -49,6 +53,14 @@ def weakspot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return call
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_timed() -> Iterator[None]:
+    """Timing the machine takes longer than the trainings here, and their size is given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weakspot.jobs.plan.seconds_a_pair", lambda whole, images, machine: {stage.name: 1.0 for stage in whole.stages})
+        yield
+
+
 def write_parts(folder: Path, bad: int = 6, good: int = 8, seed: int = 0) -> Path:
     images = toy_images(bad, good, seed)
     for index, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
@@ -70,7 +82,7 @@ def model(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from weakspot.jobs.train import train
 
     folder = tmp_path_factory.mktemp("trained")
-    tiny = read_settings(TrainSettings, settings, schedule=0.05, size=(64, 64), hold_out=0.0)
+    tiny = read_settings(TrainSettings, settings, schedule=0.005, size=(64, 64), hold_out=0.0)
     return train(write_parts(folder / "parts"), tiny, output=folder / "run").model
 
 
@@ -154,8 +166,34 @@ def test_one_broken_image_among_many_is_left_out_and_said(weakspot: Weakspot, se
     audited = weakspot("audit", parts, "--quiet")
     assert audited.status == 1 and "broken.png" in audited.out and "gone.png" in audited.out
     trained = weakspot("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
-    assert trained.status == 1 and "2 pictures could not be read and took no part" in trained.out
+    assert trained.status == 1 and "2 pictures could not be read and took no part" in trained.out, trained
     assert (tmp_path / "run" / "model.weakspot").exists() and "broken" not in (tmp_path / "run" / "split.csv").read_text()
+
+
+def test_blank_and_tiny_images_take_no_part_so_that_inspection_goes_on_refusing_their_like(
+    weakspot: Weakspot, settings: Path, tmp_path: Path
+) -> None:
+    parts, run = write_parts(tmp_path / "parts"), tmp_path / "run"
+    odd = {"one.png": np.full((1, 1), 9, np.uint8), "small.png": toy_images(side=60).pixels[5, 0], "blank.png": np.full((64, 64), 90, np.uint8)}
+    for name, pixels in odd.items():
+        Image.fromarray(pixels).save(parts / "good" / name)
+    audited = weakspot("audit", parts, "--quiet")
+    assert "3 pictures left out as too small or blank" in audited.out and "small.png: 60 × 60 pixels" in audited.out
+    trained = weakspot("train", parts, "-o", run, "--settings", settings, *QUICK[:-1])
+    assert trained.status == 1 and "3 pictures took no part, too small or blank" in trained.out
+    assert all(f"takes no part: {parts / 'good' / name}: " in trained.err for name in odd)
+    split = (run / "split.csv").read_text()
+    assert not any(name in split for name in odd) and split.count("\n") == 15
+    inspected = weakspot("inspect", run / "model.weakspot", *(parts / "good" / name for name in odd), "-o", tmp_path / "out", "--quiet")
+    assert inspected.status == 1 and set(decisions(tmp_path / "out").values()) == {"not inspected"}
+
+
+def test_a_label_of_which_nothing_can_take_part_is_told(weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path) -> None:
+    for path in (parts / "bad").iterdir():
+        Image.new("L", (64, 64), 7).save(path)
+    begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
+    assert_told(weakspot(*begin), 1, "no bad picture can take part", "every pixel has the value 7", "check camera, light and shutter")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_evaluation_goes_on_without_what_cannot_be_read_or_used_and_says_so(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
@@ -251,6 +289,45 @@ def test_resume_refuses_a_foreign_folder_other_settings_and_other_images(weakspo
     assert_told(weakspot(*begin, tmp_path / "run", "--resume"), 1, "the pictures or their labels are not those", "begin a new run")
 
 
+@contextmanager
+def small_disk(place: Path, kib: int, *options: str) -> Iterator[Path]:
+    """A disk of its own in memory, where the tests may mount one."""
+    place.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", ",".join((f"size={kib}k", *options)), "tmpfs", str(place)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 12, 40, 200])
+def test_a_training_on_a_disk_that_is_really_full_is_told_in_one_line(
+    weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path, free: int
+) -> None:
+    """At its beginning, at the history or TensorBoard's events, or at the weights: KiB that are free."""
+    with small_disk(tmp_path / "disk", 1000) as disk:
+        (disk / "filled").write_bytes(bytes((1000 - free) * 1024))
+        ended = weakspot("train", parts, "-o", disk / "run", "--settings", settings, *QUICK)
+        assert_told(ended, 1, str(disk / "run"), "the disk is full; free some space")
+        (disk / "filled").unlink()
+        shutil.copytree(disk / "run", tmp_path / "run") if (disk / "run").exists() else None
+    if (tmp_path / "run" / "run.json").exists():
+        resumed = weakspot("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK, "--resume")
+        assert resumed.status == 0, resumed
+        assert all(json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines())
+
+
+def test_a_disk_that_can_only_be_read_is_told_by_every_verb_that_writes(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 100, "ro") as disk:
+        for verb in (("audit", parts), ("train", parts), ("evaluate", model, parts), ("inspect", model, parts)):
+            for place in (disk, disk / "out"):
+                assert_told(weakspot(*verb, "-o", place, "--quiet"), 1, str(place), "the disk can only be read; choose another place")
+
+
 @pytest.mark.parametrize("verb", ["train", "inspect"])
 def test_a_folder_with_other_things_in_it_is_not_written_into(weakspot: Weakspot, model: Path, parts: Path, verb: str) -> None:
     before = content(parts)
@@ -278,7 +355,7 @@ def test_what_cannot_be_made_into_a_folder_is_told(weakspot: Weakspot, model: Pa
         ("folds = -1", "folds = -1; needed is a number from"),
         ("folds = 'many'", "folds = 'many'"),
         ("threads = 0", "threads = 0; needed is a number from"),
-        ("top_fraction = 3.0", "top_fraction = 3.0"),
+        ("top_fractions = [3.0]", "top_fractions = [3.0]"),
         ("third_kernel = 4", "third_kernel = 4"),
         ("read = {bit_depth = 99}", "bit_depth = 99; needed is a number from"),
         ("read = {bit_depht = 12}", "unknown key 'bit_depht'; did you mean 'bit_depth'?"),
@@ -303,10 +380,54 @@ def test_an_unknown_layout_is_wrong_usage(weakspot: Weakspot, parts: Path) -> No
     assert_told(weakspot("audit", parts, "--layout", "floder"), 2, "'floder' is not known; did you mean 'folder'?")
 
 
+def test_a_missing_package_of_training_is_named(weakspot: Weakspot, parts: Path, tmp_path: Path) -> None:
+    """In a process of its own, in which torch cannot be found."""
+    script = (
+        "import sys; from importlib.machinery import PathFinder\n"
+        "class Without:\n"
+        "    find_spec = staticmethod(lambda name, *more: None if name.split('.')[0] == 'torch' else PathFinder.find_spec(name, *more))\n"
+        "sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]\n"
+        "from weakspot.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, "train", parts, "-o", tmp_path / "run", "--quiet"], capture_output=True, text=True)
+    assert_told(Ended(ran.returncode, ran.stdout, ran.stderr), 1, "torch is not installed", "pip install 'weakspot[train]'")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_missing_extra_is_named(weakspot: Weakspot, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "elpv_dataset", None)
     monkeypatch.setitem(sys.modules, "elpv_dataset.utils", None)
     assert_told(weakspot("demo", "-o", tmp_path / "run", "--quiet"), 1, "elpv-dataset is not installed", "pip install 'weakspot[demo]'")
+
+
+def test_a_model_file_of_a_newer_version_is_told_with_the_way_out(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["manifest.json"] = json.dumps(json.loads(members["manifest.json"]) | {"format_version": 2, "of_tomorrow": 1}).encode()
+    members["manifest.sha256"] = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
+    newer = tmp_path / "newer.weakspot"
+    newer.write_bytes(b"".join(pack(members)))
+    for arguments in (("inspect", newer, parts, "-o", tmp_path / "out"), ("verify", newer), ("threshold", newer)):
+        assert_told(weakspot(*arguments), 1, "newer.weakspot", "written by a newer weakspot", "update weakspot to use it")
+
+
+def test_pipes_and_pictures_of_other_kinds_in_a_folder_hold_nothing_up_and_are_told(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
+    for name in ("pipe.png", "pipe"):
+        os.mkfifo(parts / "good" / name)
+    (parts / "good" / "moving.gif").write_bytes(b"GIF89a")
+    assert "good/pipe.png: not a regular file but a pipe" in weakspot("audit", parts, "--quiet").out
+    ended = weakspot("inspect", model, parts, "-o", tmp_path / "out", "--quiet")
+    assert ended.status == 1 and "pipe.png: not a regular file but a pipe" in ended.out and "moving.gif: a GIF" in ended.out
+    assert list(decisions(tmp_path / "out").values()).count("not inspected") == 2
+
+
+def test_data_whose_name_begins_with_a_dash_can_be_given(weakspot: Weakspot, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(parts.parent)
+    parts.rename("-parts")
+    assert weakspot("audit", "--quiet", "--", "-parts").status == 0
+    assert_told(weakspot("audit", "-parts"), 2, "No such option", "--help")
 
 
 def test_a_reader_of_json_that_goes_away_gets_no_traceback(model: Path, parts: Path, tmp_path: Path) -> None:

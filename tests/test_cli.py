@@ -60,7 +60,7 @@ def instead_of(monkeypatch: pytest.MonkeyPatch, job: str, answer: Any) -> Record
 
 def instead_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that is only a note of what was asked for."""
-    instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked: ("opened", *asked)  # type: ignore[attr-defined]
+    instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked, **how: (*asked, how)  # type: ignore[attr-defined]
 
 
 TRAINED = SimpleNamespace(
@@ -176,10 +176,11 @@ def summary(status: int = 0, bad: int = 1, refused: tuple[Any, ...] = ()) -> Sim
 def test_inspect_ends_as_its_summary_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int) -> None:
     job = instead_of(monkeypatch, "weakspot.inspection.folder:inspect_folder", summary(status, refused=(SimpleNamespace(reason="a.png: cut short"),)))
     instead_of_loading(monkeypatch)
-    arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", "--runtime", "openvino", "--quiet", "--", "-odd.png")
+    how = ("--runtime", "openvino", "--precision", "fp32", "--memory", "small")
+    arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", *how, "--quiet", "--", "-odd.png")
     assert call(monkeypatch, "inspect", *arguments) == status
     detector, paths, output = job.given
-    assert detector == ("opened", Path("part.weakspot"), "openvino")
+    assert detector == (Path("part.weakspot"), "openvino", {"precision": "fp32", "memory": "small"})
     assert (paths, output) == ([Path("new/"), Path("-odd.png")], Path("out"))
     assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (True, True, False, False)
     out = capsys.readouterr().out
@@ -206,7 +207,7 @@ def test_verify_fails_when_a_runtime_answers_differently(
     from weakspot.inspection.loaded import Verified
 
     verified = [Verified("onnxruntime", 1.25, 1e-7, True), Verified("openvino", None, None, ok, "" if ok else "cannot take the graph")]
-    monkeypatch.setattr("weakspot.inspection.loaded.LoadedDetector.load", lambda model: SimpleNamespace(verify=lambda: verified))
+    monkeypatch.setattr("weakspot.inspection.loaded.LoadedDetector.load_exact", lambda model: SimpleNamespace(verify=lambda: verified))
     assert call(monkeypatch, "verify", "part.weakspot") == status
     assert "onnxruntime" in capsys.readouterr().out
     assert call(monkeypatch, "verify", "part.weakspot", "--json") == status

@@ -200,7 +200,9 @@ def test_an_image_that_must_not_be_judged_is_a_value_error_and_no_prediction() -
 def test_a_real_training_tells_scratched_images_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the training itself, short
     X, y = scratched(16)
-    classifier = WeakspotClassifier(size=(SIDE, SIDE), schedule=0.1, folds=1, settings=TrainSettings(top_fraction=0.01, threads=1, pairs=1)).fit(X, y)
+    classifier = WeakspotClassifier(size=(SIDE, SIDE), schedule=0.1, folds=1, settings=TrainSettings(top_fractions=(0.01,), threads=1, pairs=1)).fit(
+        X, y
+    )
     assert classifier.score(X, y) == 1.0
     assert classifier.heat_maps(X)[0].shape == (8, 8)
     assert np.array_equal(copy.deepcopy(classifier).decision_function(X), classifier.decision_function(X))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weakspot.estimator import WeakspotClassifier
+    from weakspot.inspection.fastest import AskedPrecision as Precision
     from weakspot.inspection.inspection import Inspection
     from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.inspection.runtimes import Memory
     from weakspot.inspection.runtimes import Name as Runtime
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime, which would keep a record of itself in the home folder
@@ -22,11 +24,15 @@ __all__ = ["Inspection", "WeakspotClassifier", "__version__", "load", "train"]
 _HOMES = {"Inspection": "weakspot.inspection.inspection", "WeakspotClassifier": "weakspot.estimator"}
 
 
-def load(path: Path | str, runtime: "Runtime" = "auto") -> "LoadedDetector":
-    """The detector in a model file, ready to `inspect`. runtime: auto, onnxruntime, openvino or torch. Raises ModelFileError."""
+def load(path: Path | str, runtime: "Runtime" = "auto", precision: "Precision" = "auto", memory: "Memory" = "fast") -> "LoadedDetector":
+    """The detector in a model file, ready to `inspect`. Raises ModelFileError.
+
+    runtime: auto (what was measured to be fastest here), onnxruntime, openvino or torch; precision: auto, fp32 or bf16, with the decisions of fp32;
+    memory: fast, or small for less of it in more time.
+    """
     from weakspot.inspection.loaded import LoadedDetector
 
-    return LoadedDetector.load(path, runtime)
+    return LoadedDetector.load(path, runtime, precision=precision, memory=memory)
 
 
 def train(

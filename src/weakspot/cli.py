@@ -8,7 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from weakspot.errors import WeakspotError, shown
-from weakspot.flags import Data, Device, Json, Layout, Minutes, Model, Output, Quiet, Recipe, Resume, Rule, Runtime, Schedule, Seed, Settings, Size
+from weakspot.flags import (
+    Data,
+    Device,
+    Json,
+    Layout,
+    Memory,
+    Minutes,
+    Model,
+    Output,
+    Precision,
+    Quiet,
+    Recipe,
+    Resume,
+    Rule,
+    Runtime,
+    Schedule,
+    Seed,
+    Settings,
+    Size,
+)  # fmt: skip
 
 # Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect` start without torch.
 
@@ -63,7 +82,7 @@ def audit(
     with progress.counting("images read", quiet) as on_image:
         found = audit_folder(data, read, layout, output, on_image)
     terminal.show_audit(found, as_json)
-    raise typer.Exit(1 if found.unreadable else 0)
+    raise typer.Exit(1 if found.left_out else 0)
 
 
 @app.command(
@@ -137,6 +156,8 @@ def inspect(
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with its heat map on it.")] = False,
     heat_maps: Annotated[bool, typer.Option("--heat-maps", help="Write each raw heat map as 16-bit PNG.")] = False,
     runtime: Runtime = "auto",
+    precision: Precision = "auto",
+    memory: Memory = "fast",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
     fail_on_bad: Annotated[bool, typer.Option("--fail-on-bad", help="End with 3 when a bad part was found.")] = False,
     as_json: Json = False,
@@ -150,7 +171,8 @@ def inspect(
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        summary = inspect_folder(LoadedDetector.load(model, runtime), paths, output, **wanted, on_image=on_image)
+        detector = LoadedDetector.load(model, runtime, precision=precision, memory=memory)
+        summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
 
@@ -181,7 +203,7 @@ def verify(model: Model, as_json: Json = False) -> None:
     from weakspot import terminal
     from weakspot.inspection.loaded import LoadedDetector
 
-    verified = LoadedDetector.load(model).verify()
+    verified = LoadedDetector.load_exact(model).verify()
     terminal.show_verified(verified, as_json)
     raise typer.Exit(0 if all(each.ok for each in verified) else 1)
 
@@ -230,13 +252,16 @@ def demo(
     raise typer.Exit(result.exit_status)
 
 
-@app.command(epilog=_examples("weakspot doctor", "weakspot doctor --json"))
-def doctor(as_json: Json = False) -> None:
-    """Say what is installed, which runtime is used, and how fast this machine is."""
+@app.command(epilog=_examples("weakspot doctor", "weakspot doctor part.weakspot  # which runtime is fastest for it", "weakspot doctor --json"))
+def doctor(
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Model file to time now, on each runtime.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is installed, which runtime is the fastest, and how fast this machine is."""
     from weakspot import doctor as examination
     from weakspot import terminal
 
-    terminal.show_doctor(examination.examine(), as_json)
+    terminal.show_doctor(examination.examine(model), as_json)
 
 
 def main() -> None:

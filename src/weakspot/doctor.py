@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from weakspot.inspection.fastest import kept_here, measure
+from weakspot.inspection.model_file import read_model_file
+from weakspot.inspection.processor import processor
 from weakspot.inspection.runtimes import present_runtimes, usable_cores
+from weakspot.inspection.timings import Timing
 
 PACKAGES = (
     "weakspot",
@@ -28,22 +32,24 @@ PACKAGES = (
     "onnxruntime",
 )
 EXTRAS = {"train": ("torch", "onnx", "onnxscript", "tensorboard"), "openvino": ("openvino",), "demo": ("elpv-dataset",)}
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")  # as Linux names them
 SIDE = 1536  # of the matrices multiplied: large enough for the full rate, small enough for a tenth of a second
 COPY_BYTES = 128 * 2**20
 SECONDS = 0.3  # for each measurement
 
 
-def examine(measure: bool = True) -> dict[str, Any]:
-    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in under three seconds, its speed."""
+def examine(model: Path | None = None, with_speed: bool = True) -> dict[str, Any]:
+    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in under three seconds, its speed.
+
+    model: a model file, for which each runtime is timed now. Raises ModelFileError.
+    """
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "extras": {extra: {name: version(name) for name in names} for extra, names in EXTRAS.items()},
-        "runtimes": runtimes(),
+        "runtimes": runtimes(model),
         "machine": machine(),
     }
-    return found | ({"speed": speed()} if measure else {})
+    return found | ({"speed": speed()} if with_speed else {})
 
 
 def version(name: str) -> str | None:
@@ -54,21 +60,28 @@ def version(name: str) -> str | None:
         return None
 
 
-def runtimes() -> dict[str, Any]:
-    """Which runtimes are present, and which one `--runtime auto` takes."""
+def runtimes(model: Path | None = None) -> dict[str, Any]:
+    """Which runtimes are present, which one makes figures, and how long each took: for `model`, timed now, or for all that is remembered."""
     present = present_runtimes()
-    return {"present": list(present), "used": next(iter(present), None)}
+    timings = [measure(read_model_file(model))] if model else kept_here()
+    return {"present": list(present), "first": next(iter(present), None), "timings": [_plain(timing) for timing in timings]}
+
+
+def _plain(timing: Timing) -> dict[str, Any]:
+    setting, milliseconds = timing.setting, timing.milliseconds
+    of = {"size": list(setting.size), "channels": setting.channels, "third_kernel": setting.third_kernel, "threads": setting.threads}
+    return of | {"milliseconds": dict(sorted(milliseconds.items(), key=lambda item: item[1]))}
 
 
 def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, memory in GiB, and the instructions that count for speed."""
-    flags, model = _cpuinfo()
+    name, instructions = processor()
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": model or platform.processor() or platform.machine(),
+        "processor": name,
         "cores": usable_cores(),
         "memory_gib": _memory_gib(),
-        "instructions": [name for name in INSTRUCTIONS if name in flags],
+        "instructions": list(instructions),
         "gpu": _gpu(),
     }
 
@@ -102,16 +115,6 @@ def _seconds(work: Callable[[], object]) -> float:
         best = min(best, now - began)
         if now >= end:
             return best
-
-
-def _cpuinfo() -> tuple[set[str], str]:
-    """Flags and model name of the first processor; empty where the system has no such file."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return set(), ""
-    lines = [line.partition(":") for line in path.read_text(errors="replace").splitlines()]
-    values = {key.strip(): value.strip() for key, _, value in reversed(lines)}
-    return set((values.get("flags") or values.get("Features") or "").split()), values.get("model name", "")
 
 
 def _memory_gib() -> float | None:

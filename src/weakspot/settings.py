@@ -77,6 +77,7 @@ class TrainSettings:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where it was measured to be faster here
+    memory: Literal["fast", "small"] = "fast"  # small: less memory for more time; the same numbers but for rounding
     threads: int | None = None  # None: as many as cores; another number gives other bits
     schedule: float = 1.0  # all stages' iterations times this; below 0.2 nothing useful is learned
     folds: int = 3  # trainings on parts of the training pictures, for the thresholds

@@ -184,10 +184,19 @@ def show_doctor(found: dict[str, Any], as_json: bool) -> None:
     for extra, members in found["extras"].items():
         packages += [(f"{name} ({extra})", version or f"missing: pip install 'weakspot[{extra}]'") for name, version in members.items()]
     say(table(f"Python {found['python']}", ("package", "version"), packages))
-    say("", f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses {runtimes['used'] or 'none'}")
+    say("", f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses the fastest, evaluate {runtimes['first'] or 'none'}")
+    say(*(f"measured     {_timing(timing)}" for timing in runtimes["timings"]))
     say(f"machine      {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}")
     say(f"instructions {', '.join(machine['instructions']) or 'unknown'}", f"graphics     {machine['gpu'] or 'none that torch can use'}", "")
     say(table("Speed", ("measured", "", "unit"), [_speed(name, value) for name, value in found["speed"].items()]))
+
+
+def _timing(timing: dict[str, Any]) -> str:
+    height, width = timing["size"]
+    of = f"{height} × {width}, {timing['threads']} thread{'s' if timing['threads'] > 1 else ''}"
+    of += f", third kernel {timing['third_kernel']}" if timing["third_kernel"] else ""
+    times = [f"{name}, {milliseconds:.3g} ms" for name, milliseconds in timing["milliseconds"].items()]
+    return f"at {of}: {'; '.join(times) or 'no runtime answers as the model file says; see weakspot verify'}"
 
 
 def _speed(name: str, value: float) -> tuple[object, ...]:

@@ -145,13 +145,16 @@ def test_what_is_missing_is_named(tmp_path):
     message = refusal(tree(tmp_path / "4", "good/a.png", "bad/"))
     assert "4/bad: the folder holds no pictures" in message
     assert "no such folder" in refusal(tmp_path / "nowhere")
-    assert "one file" in refusal(tree(tmp_path / "5", "a.png") / "a.png")
+    assert "a single file" in refusal(tree(tmp_path / "5", "a.png") / "a.png")
 
 
 def test_an_unknown_tree_is_answered_with_what_was_found_and_what_is_expected(tmp_path):
     message = refusal(tree(tmp_path, "scratches/a.png", "clean/b.png", "c.png"))
-    for part in ("2 folders (clean/, scratches/)", "1 files (c.png)", "good/*.png", "(table)"):
+    for part in ("holds 2 folders (clean/, scratches/) and 1 file (c.png)", "needed is one of: good/*.png", "(table)"):
         assert part in message
+    assert "holds 1 folder (b/), which is no layout known here" in refusal(tree(tmp_path / "other", "b/c.png", "notes.txt"))
+    (tmp_path / "empty").mkdir()
+    assert "holds neither folders nor pictures" in refusal(tmp_path / "empty")
 
 
 def test_an_unknown_layout_is_answered_with_the_nearest(tmp_path):

@@ -147,6 +147,17 @@ def test_what_is_no_regular_file_is_told_and_the_others_go_on(make_detector, tmp
     assert sorted(Path(refusal.image.path).name for refusal in summary.refusals) == ["dangling.png", "loop.png", "missing.png", "pipe.png"]
 
 
+def test_what_is_passed_over_is_told_once_and_pictures_of_other_kinds_are_refused(make_detector, parts, tmp_path, caplog):
+    (parts / "elsewhere").symlink_to(tmp_path)
+    (parts / "0001").write_bytes((parts / "good.png").read_bytes())
+    (parts / "moving.gif").write_bytes(b"GIF89a")
+    summary = inspect_folder(make_detector(), [parts], tmp_path / "out")
+    assert (summary.total, summary.refused, summary.exit_status) == (5, 2, 1)
+    assert "moving.gif: a GIF (it begins with" in summary.refusals[1].reason and "export it as one of them" in summary.refusals[1].reason
+    assert [record.getMessage() for record in caplog.records] == [f"passed over: {summary.passed_over}"]
+    assert "1 file without a picture's ending" in summary.passed_over and "1 linked folder" in summary.passed_over
+
+
 @pytest.mark.parametrize("paths", [[], ["empty"], ["missing"], ["nothing*.png"], ["missing", "also missing.png"]])
 def test_no_pictures_at_all_are_told_before_anything_is_written(make_detector, tmp_path, monkeypatch, paths):
     monkeypatch.chdir(tmp_path)

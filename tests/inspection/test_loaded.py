@@ -1,5 +1,7 @@
 import hashlib
 import io
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -162,7 +164,7 @@ def test_what_cannot_be_read_is_refused_by_name(make_detector, tmp_path, make_pi
 class Broken:
     """A runtime that answers what it is told to, or fails."""
 
-    name = "broken"
+    name, precision = "broken", "fp32"
 
     def __init__(self, raw_score=0.0, heat_score=0.0, heat=0.1, error=None):
         self.answer = Answer(np.array([raw_score]), np.array([heat_score]), np.full((1, 8, 12), heat, np.float32))
@@ -231,3 +233,41 @@ def test_a_detector_is_saved_as_it_was_loaded(model_path, tmp_path):
 def test_thresholds_of_the_file_decide(make_detector, make_pixels):
     strict = ThresholdRecord.of(Thresholds(bad_from=-9.0, good_below=-9.0, rule="", chosen_on=""))
     assert make_detector(thresholds=strict).inspect(make_pixels(60)).decision == "bad"
+
+
+def test_in_bf16_the_self_test_is_still_compared_in_fp32(model):
+    """Rechecked or not, bf16 is further off than the self-test allows."""
+    detector = LoadedDetector(model, Broken(raw_score=model.manifest.selftest.raw_score + 0.1))
+    detector.runtime.name, detector.runtime.precision = "openvino", "bf16"
+    (found,) = detector.verify(("openvino",))
+    assert found.ok
+
+
+def test_figures_take_the_first_runtime_in_fp32_whatever_was_measured(model_path, model, monkeypatch):
+    monkeypatch.setattr("weakspot.inspection.loaded.open_fastest", lambda *_: pytest.fail("measured"))
+    runtime = LoadedDetector.load_exact(model_path, threads=1).runtime
+    assert (runtime.name, runtime.precision) == (present_runtimes()[0], "fp32")
+
+
+def test_runtime_threads_precision_and_memory_are_passed_on(model_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("weakspot.inspection.loaded.open_fastest", lambda model, *how: asked.append(how))
+    LoadedDetector.load(model_path)
+    LoadedDetector.load(model_path, "openvino", 2, "bf16", "small")
+    assert asked == [("auto", None, "auto", "fast"), ("openvino", 2, "bf16", "small")]
+
+
+def test_a_png_is_inspected_without_what_it_does_not_need(model_path, tmp_path, save_picture, make_pixels):
+    """In a process of its own: what is imported all the same is time that one picture waits for."""
+    path = save_picture(tmp_path / "good.png", make_pixels(60))
+    script = (
+        "import sys; from weakspot import cli\n"
+        "sys.argv = ['weakspot', 'inspect', *sys.argv[1:], '--runtime', 'onnxruntime', '--quiet']\n"
+        "try: cli.main()\n"
+        "finally: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, model_path, path, "-o", tmp_path / "out"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    imported = set(ran.stderr.split())
+    assert {"numpy", "onnxruntime", "weakspot"} <= imported
+    assert imported & {"torch", "openvino", "tifffile", "scipy", "sklearn", "onnx", "matplotlib"} == set()

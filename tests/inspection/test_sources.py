@@ -1,22 +1,57 @@
-"""Which pictures are meant by files, folders and patterns."""
+"""Which pictures are meant by files, folders and patterns, and what is said of the rest."""
 
-from weakspot.inspection.sources import list_images
+import os
+
+import pytest
+
+from weakspot.errors import DataError
+from weakspot.inspection.sources import find_images
+
+
+def names(*paths):
+    return [path.name for path in find_images(paths).images]
 
 
 def test_names_are_found_once_in_a_fixed_order(parts):
-    found = list_images([parts / "sub", parts, str(parts / "*.png"), parts / "good.png"])
-    assert [path.name for path in found] == ["doubtful.bmp", "bad.tif", "cut.png", "good.png"]
-    assert found == list_images([parts / "sub", parts])
+    assert names(parts / "sub", parts, str(parts / "*.png"), parts / "good.png") == ["doubtful.bmp", "bad.tif", "cut.png", "good.png"]
+    assert find_images([parts / "sub", parts, parts]) == find_images([parts / "sub", parts])
 
 
 def test_patterns_take_pictures_alone_and_a_name_that_exists_is_no_pattern(parts):
-    assert [path.name for path in list_images([str(parts / "*")])] == ["cut.png", "good.png", "doubtful.bmp", "bad.tif"]
-    assert [path.name for path in list_images([str(parts / "**" / "*.tif")])] == ["bad.tif"]
+    assert names(str(parts / "*")) == ["cut.png", "good.png", "doubtful.bmp", "bad.tif"]
+    assert names(str(parts / "**" / "*.tif")) == ["bad.tif"]
     (parts / "[x].png").write_bytes(b"")
     (parts / "x.png").write_bytes(b"")
-    assert [path.name for path in list_images([parts / "[x].png"])] == ["[x].png"]
+    assert names(parts / "[x].png") == ["[x].png"]
 
 
-def test_links_to_folders_are_not_followed_so_that_a_ring_ends(parts):
+def test_links_to_folders_are_not_followed_so_that_a_ring_ends_and_are_told_of(parts):
     (parts / "ring").symlink_to(parts)
-    assert len(list_images([parts])) == 4
+    found = find_images([parts])
+    assert len(found.images) == 4
+    assert found.passed_over == f"1 linked folder, such as {parts / 'ring'}; name them themselves if they shall be inspected"
+    assert len(find_images([parts / "ring"]).images) == 4
+
+
+def test_pictures_of_kinds_that_are_not_read_are_taken_so_that_each_is_refused_by_name(parts):
+    for name in ("a.gif", "b.WebP", "c.ico", "d.heic"):
+        (parts / name).touch()
+    assert names(parts) == names(str(parts / "*")) == ["a.gif", "b.WebP", "c.ico", "cut.png", "d.heic", "good.png", "doubtful.bmp", "bad.tif"]
+
+
+def test_files_that_may_be_pictures_are_passed_over_with_a_word_and_texts_without_one(parts):
+    assert find_images([parts]).passed_over == ""
+    (parts / "0001").touch()
+    (parts / "scan.001").touch()
+    (parts / ".DS_Store").touch()
+    assert find_images([parts]).passed_over.startswith(f"2 files without a picture's ending, such as {parts / '0001'}; ")
+    assert find_images([str(parts / "*")]).passed_over == find_images([parts]).passed_over
+    found = find_images([parts, parts / "0001"])
+    assert [path.name for path in found.images][-1] == "0001" and [path.name for path in found.others] == ["scan.001"]
+
+
+def test_where_no_picture_is_found_it_is_said_what_is_there(tmp_path):
+    (tmp_path / "0001").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"no pictures found in .* \(passed over: 2 files without .*\); give files"):
+        find_images([tmp_path])

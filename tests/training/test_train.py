@@ -1,5 +1,6 @@
 """Trainings change what they should, repeat to the bit, and go on after a stop as if nothing had been."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.training.toys import toy_images
 from weakspot.errors import TrainingError
 from weakspot.settings import TrainSettings
 from weakspot.training.cells import bad_cells
+from weakspot.training.images import TrainingImages
 from weakspot.training.loop import StageState, Step
 from weakspot.training.pairs import endless_pairs
 from weakspot.training.resume import TrainingStopped, train_resumably
@@ -95,11 +97,17 @@ def test_a_training_that_is_done_is_only_read_again(tmp_path: Path):
     assert same_bits(weights(done), weights(again))
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("done")
+    run_here(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "said"),
     [
         ("detector.safetensors", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "altered"),
-        ("detector.safetensors", lambda data: data[:100], "cut short"),
         ("detector.safetensors", lambda data: b"", "cut short"),
         ("detector.json", lambda data: data[:20], "nothing tells which training it is of"),
         ("detector.json", lambda data: data.replace(b"same", b"other"), "other pictures or settings"),
@@ -107,9 +115,9 @@ def test_a_training_that_is_done_is_only_read_again(tmp_path: Path):
     ],
 )
 def test_weights_that_are_damaged_or_of_another_training_are_told_and_trained_again(
-    tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None, said: str
+    done: Path, tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None, said: str
 ):
-    done = run_here(tmp_path)
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     if damage:
         (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
     else:
@@ -119,8 +127,8 @@ def test_weights_that_are_damaged_or_of_another_training_are_told_and_trained_ag
     train_resumably(again, tmp_path, "same", ignore, lambda: False, notes.append)
     assert len(notes) == 1
     assert "detector.safetensors: " in notes[0] and said in notes[0] and "trained again" in notes[0]
-    assert same_bits(weights(done), weights(again))
-    assert same_bits(weights(done), weights(run_here(tmp_path, StopAt(1)))), "what was trained again is whole"
+    assert same_bits(weights(run_here(done)), weights(again))
+    assert same_bits(weights(run_here(tmp_path, StopAt(1))), weights(again)), "what was trained again is kept"
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path):
@@ -190,6 +198,16 @@ def test_the_search_tells_toy_defects_apart_and_its_pixels_lie_on_them():
         assert cells[index, 0].flatten()[blot] == 1
 
 
-def test_large_defects_are_not_located_by_their_strongest_cells():
-    names = {fraction: [stage.name for stage in recipe(TrainSettings(), 1, fraction).stages] for fraction in (0.01, 0.4)}
-    assert names == {0.01: ["search", "locate", "decide"], 0.4: ["search", "decide"]}
+def test_pictures_are_normalized_each_by_itself_where_light_differs_and_the_recipe_is_ours():
+    def chosen(light_share: float, **settings: object) -> str:
+        return recipe(TrainSettings(**settings), 1, light_share=light_share).network.normalization
+
+    assert (chosen(0.1), chosen(0.5), chosen(0.5, recipe="paper")) == ("training", "picture", "training")
+    assert (chosen(0.1, normalization="picture"), chosen(0.5, normalization="training")) == ("picture", "training")
+
+
+def test_the_share_of_light_is_what_lies_between_pictures():
+    noise = np.random.default_rng(0).integers(0, 20, (8, 1, 64, 64)).astype(np.uint8)
+    lit = noise + np.arange(0, 160, 20, dtype=np.uint8)[:, None, None, None]
+    assert TrainingImages(noise, np.arange(8) % 2).light_share < 0.01
+    assert TrainingImages(lit, np.arange(8) % 2).light_share > 0.9

@@ -18,9 +18,10 @@ from weakspot.data.likeness import near_pairs, thumbnail
 from weakspot.data.reading import ImageFile, read_image, read_mask
 from weakspot.data.samples import Sample
 from weakspot.data.splits import merge_groups
-from weakspot.errors import ImageError
+from weakspot.errors import ImageError, shown
 from weakspot.settings import ReadSettings
 
+SMALLEST = 64  # pixels a side that the network needs
 MANY = 0.5  # share of the pictures in one family of copies, from which likeness is no longer believed to mean one part
 
 
@@ -56,8 +57,9 @@ class Duplicate:
 class Audit:
     """What was found in a set of samples.
 
-    readable: samples whose pictures could be read, in their order; hashes: SHA-256 of each one's file; unreadable: samples with the reason;
-    masks: samples with what is wrong with their mask; copies_believed: False where most pictures look alike and only identical files count as copies.
+    readable: samples whose pictures could be read and may take part, in their order; hashes: SHA-256 of each one's file; unreadable: samples with
+    the reason; unfit: samples that could be read, but are too small or blank, with the reason; masks: samples with what is wrong with their mask;
+    copies_believed: False where most pictures look alike and only identical files count as copies.
     """
 
     samples: list[Sample]
@@ -66,6 +68,7 @@ class Audit:
     facts: list[Facts]
     warnings: list[tuple[Sample, str]]
     unreadable: list[tuple[Sample, str]]
+    unfit: list[tuple[Sample, str]]
     masks: list[tuple[Sample, str]]
     duplicates: list[Duplicate]
     cues: list[Cue]
@@ -75,6 +78,11 @@ class Audit:
     def findings(self) -> list[Finding]:
         """The sentences, gravest first."""
         return findings(self)
+
+    @property
+    def left_out(self) -> list[tuple[Sample, str]]:
+        """Samples that take no part, with the reason, which names the file."""
+        return [*self.unreadable, *self.unfit]
 
     @property
     def fingerprint(self) -> str:
@@ -98,6 +106,7 @@ class Audit:
             "formats": _tally(f.format for f in self.facts), "bit_depths": _tally(str(f.bit_depth) for f in self.facts),
             "kinds_of_picture": _tally(f.kind for f in self.facts), "kinds_of_defect": _tally(s.kind for s in self.samples if s.kind),
             "unreadable": [{"id": sample.id, "reason": reason} for sample, reason in self.unreadable],
+            "unfit": [{"id": sample.id, "reason": reason} for sample, reason in self.unfit],
             "masks": [{"id": sample.id, "reason": reason} for sample, reason in self.masks],
             "warnings": [{"id": sample.id, "warning": text} for sample, text in self.warnings],
             "duplicates": [duplicate.as_dict() for duplicate in self.duplicates], "copies_believed": self.copies_believed,
@@ -108,13 +117,16 @@ class Audit:
 def audit(samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[[Sample], None] | None = None) -> Audit:
     """Read every picture and mask once and compare them all; `on_image` is called after each sample.
 
-    A picture that cannot be read is listed, not raised.
+    A picture that cannot be read, or that shows nothing, is listed, not raised.
     """
     samples = list(samples)
-    readable, hashes, facts, warnings, unreadable, masks, thumbnails = [], [], [], [], [], [], []
+    readable, hashes, facts, warnings, unreadable, unfit, masks, thumbnails = [], [], [], [], [], [], [], []
     for sample in samples:
         try:
             image = read_image(sample.path, settings)
+            refuse_unfit(image.pixels, shown(sample.path))
+        except UnfitImage as error:
+            unfit.append((sample, str(error)))
         except ImageError as error:
             unreadable.append((sample, str(error)))
         else:
@@ -129,7 +141,24 @@ def audit(samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[
     duplicates = _duplicates(readable, hashes, thumbnails)
     largest = max((len(family) for family in _families([d for d in duplicates if d.kind == "near"])), default=0)
     believed = largest <= max(8, MANY * len(readable))
-    return Audit(samples, readable, hashes, facts, warnings, unreadable, masks, duplicates, find_cues(facts), believed)
+    return Audit(samples, readable, hashes, facts, warnings, unreadable, unfit, masks, duplicates, find_cues(facts), believed)
+
+
+class UnfitImage(ImageError):
+    """A picture that can be read, but from which nothing can be learned."""
+
+
+def refuse_unfit(pixels: np.ndarray, name: str) -> None:
+    """Raise UnfitImage for a picture that inspection would refuse on any detector: one that trains would make it take such pictures for parts.
+
+    pixels: (H, W) or (H, W, 3).
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise UnfitImage(f"{name}: {width} × {height} pixels; needed are at least {SMALLEST} × {SMALLEST}; take a larger picture")
+    if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():  # the first row spares most pictures the whole look
+        value = " ".join(str(each) for each in np.atleast_1d(pixels[0, 0]))
+        raise UnfitImage(f"{name}: no picture: every pixel has the value {value}; check camera, light and shutter")
 
 
 def fingerprint(samples: Iterable[Sample], hashes: Iterable[str]) -> str:
@@ -150,6 +179,7 @@ def counts(found: Audit) -> dict[str, int]:
         "groups_when_merged": len({sample.group for sample in found.merged()}),
         "masks": sum(sample.mask is not None for sample in found.samples),
         "unreadable": len(found.unreadable),
+        "unfit": len(found.unfit),
         "identical_pairs": len(found.duplicates) - len(near),
         "near_pairs": len(near),
         "pairs_across_groups": sum(duplicate.across_groups for duplicate in found.duplicates),

@@ -21,7 +21,7 @@ class Table:
 
 def audit_tables(audit: Audit) -> list[Table]:
     """What there is, what was found, what tells the label, and what appears twice; a table without rows is left out."""
-    tables = [_amounts(audit), _pictures(audit), _findings(audit), _unreadable(audit), _copies(audit), _cues(audit)]
+    tables = [_amounts(audit), _pictures(audit), _findings(audit), _left_out(audit), _copies(audit), _cues(audit)]
     return [table for table in tables if table.rows]
 
 
@@ -47,8 +47,8 @@ def _findings(audit: Audit) -> Table:
     return Table("Findings", ("grade", "what"), [(finding.grade, finding.text) for finding in audit.findings])
 
 
-def _unreadable(audit: Audit) -> Table:
-    return Table("Not readable", ("label", "why"), [("bad" if sample.label else "good", reason) for sample, reason in audit.unreadable[:MOST_ROWS]])
+def _left_out(audit: Audit) -> Table:
+    return Table("Take no part", ("label", "why"), [("bad" if sample.label else "good", reason) for sample, reason in audit.left_out[:MOST_ROWS]])
 
 
 def _copies(audit: Audit) -> Table:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weakspot.data.cues import FROM_BOTH, FROM_LIGHT, Cue
+from weakspot.data.folders import amount
 from weakspot.errors import shown
 
 if TYPE_CHECKING:
     from weakspot.data.audit import Audit, Duplicate
 
-SMALLEST = 64  # pixels a side that the network needs
 FEW = 5  # bad parts, below which little can be learned and nothing shown
 WRONG, LOOK, NOTE = "wrong", "look", "note"
 
@@ -35,23 +35,25 @@ def findings(found: Audit) -> list[Finding]:
 
 def _of_files(found: Audit) -> Iterable[Finding]:
     if found.unreadable:
-        yield Finding(LOOK, f"{_files(len(found.unreadable))} cannot be read and are left out, such as {found.unreadable[0][1]}")
+        yield Finding(LOOK, f"{amount(len(found.unreadable), 'picture')} left out that cannot be read, such as {found.unreadable[0][1]}")
+    if found.unfit:
+        yield Finding(LOOK, f"{amount(len(found.unfit), 'picture')} left out as too small or blank, such as {found.unfit[0][1]}")
     if found.masks:
         sample, reason = found.masks[0]
         yield Finding(
             LOOK,
-            f"{len(found.masks)} masks do not fit, such as that of {shown(sample.id)}: {reason}; correct them, or figures on the place will be off",
+            f"{amount(len(found.masks), 'mask')} to correct, such as that of {shown(sample.id)}: {reason}; else figures on the place will be off",
         )
     if found.warnings:
         sample, text = found.warnings[0]
-        yield Finding(NOTE, f"{len(found.warnings)} remarks on files, such as {shown(sample.id)}: {text}")
+        yield Finding(NOTE, f"{amount(len(found.warnings), 'remark')} on files, such as {shown(sample.id)}: {text}")
 
 
 def _of_copies(found: Audit) -> Iterable[Finding]:
     torn = [pair for pair in found.duplicates if pair.across_labels]
     if torn:
         grade = WRONG if any(pair.kind == "identical" for pair in torn) else LOOK
-        what = f"{len(torn)} pairs of pictures show the same and are called good and bad: {_pairs(torn)}"
+        what = f"{amount(len(torn), 'pair')} of pictures showing the same, called good and bad: {_pairs(torn)}"
         yield Finding(grade, f"{what}; correct the labels, or remove one of each")
     if not found.copies_believed:
         yield Finding(
@@ -62,7 +64,7 @@ def _of_copies(found: Audit) -> Iterable[Finding]:
     if across:
         groups = sorted({" = ".join(sorted((pair.first.group, pair.second.group))) for pair in across})
         named = f" ({', '.join(map(shown, groups[:4]))}{', …' if len(groups) > 4 else ''})" if len(groups) < len(across) else ""
-        what = f"{len(across)} pairs of pictures from different groups show the same{named}: {_pairs(across)}"
+        what = f"{amount(len(across), 'pair')} of pictures from different groups showing the same{named}: {_pairs(across)}"
         yield Finding(LOOK, f"{what}; each such pair is kept on one side of every split")
 
 
@@ -77,10 +79,6 @@ def _of_cue(cue: Cue) -> Finding:
 
 
 def _of_pictures(found: Audit) -> Iterable[Finding]:
-    small = [sample for sample, f in zip(found.readable, found.facts, strict=True) if min(f.width, f.height) < SMALLEST]
-    if small:
-        what = f"{_files(len(small))} of fewer than {SMALLEST} × {SMALLEST} pixels, such as {shown(small[0].id)}"
-        yield Finding(LOOK, f"{what}; take larger ones, or remove them")
     shapes = [f.width / f.height for f in found.facts]
     if shapes and max(shapes) > 1.2 * min(shapes):
         what = f"width to height runs from {min(shapes):.2f} to {max(shapes):.2f}, and all are stretched to one size"
@@ -100,15 +98,15 @@ def _of_amounts(found: Audit) -> Iterable[Finding]:
     bad = {sample.group for sample in found.readable if sample.label}
     good = {sample.group for sample in found.readable if not sample.label}
     if len(bad) < FEW:
-        yield Finding(LOOK, f"{len(bad)} bad parts can be read; with fewer than {FEW} little is learned and nothing can be shown: add bad parts")
+        yield Finding(
+            LOOK, f"{amount(len(bad), 'bad part')} can be used; with fewer than {FEW} little is learned and nothing can be shown: add bad parts"
+        )
     if len(good) < FEW:
-        yield Finding(LOOK, f"{len(good)} good parts can be read; with fewer than {FEW} the detector does not learn what varies: add good parts")
+        yield Finding(
+            LOOK, f"{amount(len(good), 'good part')} can be used; with fewer than {FEW} the detector does not learn what varies: add good parts"
+        )
 
 
 def _pairs(pairs: list[Duplicate], most: int = 3) -> str:
     named = [f"{shown(pair.first.id)} and {shown(pair.second.id)}{f' ({pair.turn})' if pair.turn else ''}" for pair in pairs[:most]]
     return ", ".join(named) + (", …" if len(pairs) > most else "")
-
-
-def _files(count: int) -> str:
-    return f"{count} picture{'s' if count != 1 else ''}"

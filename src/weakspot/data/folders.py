@@ -55,7 +55,8 @@ def read_folder(root: Path) -> list[Sample]:
             unlabelled.append(path)
     _refuse_empty(root, samples)
     if unlabelled:
-        log.warning("%s: %d pictures lie in neither good/ nor bad/ and are left out, such as %s", shown(root), len(unlabelled), shown(unlabelled[0]))
+        amounts = f"{amount(len(unlabelled), 'picture')} in neither good/ nor bad/ left out"
+        log.warning("%s: %s, such as %s", shown(root), amounts, shown(unlabelled[0]))
     _check_masks(masks, samples)
     return samples
 
@@ -70,9 +71,13 @@ def is_mvtec(root: Path) -> bool:
 def read_mvtec(root: Path) -> list[Sample]:
     """One category: train/good, test/good, test/DEFECT, ground_truth/DEFECT/STEM_mask.png."""
     categories = [root] if _is_category(root) else [path for path in folders_in(root) if _is_category(path)]
-    if len(categories) != 1:
+    if not categories:
+        raise DataError(
+            f"{shown(root)}: holds no category; needed are train/ with good/ alone, and test/ with good/ and a folder for each kind of defect"
+        )
+    if len(categories) > 1:
         names = ", ".join(shown(path.name) for path in categories[:5])
-        raise DataError(f"{shown(root)}: {len(categories)} categories ({names}); each is a product of its own: give one category's folder")
+        raise DataError(f"{shown(root)}: holds {len(categories)} categories ({names}), each a product of its own; give one category's folder")
     category, samples = categories[0], []
     for part in ("train", "test"):
         for folder in folders_in(category / part):
@@ -127,7 +132,7 @@ def _mask_of(path: Path, words: tuple[str, ...], masks: Masks) -> Path | None:
     best = max(shared)
     if shared.count(best) > 1:
         several = f"{shared.count(best)} masks have its name, such as {shown(found[0])}"
-        raise DataError(f"{shown(path)}: {several}; put masks into sub-folders like the pictures'")
+        raise DataError(f"{shown(path)}: {several}; put masks into sub-folders named like the pictures'")
     return found[shared.index(best)]
 
 
@@ -145,10 +150,15 @@ def _check_masks(masks: Masks, samples: list[Sample]) -> None:
     used = [sample.mask for sample in samples if sample.mask]
     twice = next((mask for mask, count in Counter(used).items() if count > 1), None)
     if twice:
-        raise DataError(f"{shown(twice)}: the mask fits more than one picture by its name; put masks into sub-folders like the pictures'")
+        raise DataError(f"{shown(twice)}: this mask has the name of more than one picture; put masks into sub-folders named like the pictures'")
     unused = sorted({path for paths in masks.values() for path in paths} - set(used))
     if unused:
-        log.warning("%d masks fit no bad picture by name and are left out, such as %s", len(unused), shown(unused[0]))
+        log.warning("%s with no bad picture's name left out, such as %s", amount(len(unused), "mask"), shown(unused[0]))
+
+
+def amount(count: int, noun: str) -> str:
+    """'1 mask', '2 masks'."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _plain(word: str) -> str:

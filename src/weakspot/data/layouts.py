@@ -65,18 +65,20 @@ def detect_layout(root: Path) -> str:
             return "elpv"
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
     if not root.is_dir() and root.suffix.lower() not in tables.SUFFIXES:
-        raise DataError(f"{shown(root)}: one file; give a folder that holds good/ and bad/, or a CSV table")
+        raise DataError(f"{shown(root)}: is a single file; give a folder that holds good/ and bad/, or a CSV table")
     for layout, recognises in RECOGNISED.items():
         if recognises(root):
             return layout
-    raise DataError(f"{shown(root)}: no layout recognised; found {_found(root)}; expected is one of: {EXPECTED}")
+    raise DataError(f"{shown(root)}: {_held(root)}, which is no layout known here; needed is one of: {EXPECTED}")
 
 
-def _found(root: Path) -> str:
+def _held(root: Path) -> str:
+    """What lies directly in a folder, for a person who expected a layout there."""
     if not root.is_dir():
-        return f"a table without the columns path and label ({shown(root.name)})"
-    inside = {"folders": [f"{shown(path.name)}/" for path in folders_in(root)], "files": [shown(path.name) for path in pictures_in(root)]}
-    return " and ".join(f"{len(names)} {what}{f' ({_some(names)})' if names else ''}" for what, names in inside.items())
+        return "holds no columns path and label"
+    inside = {"folder": [f"{shown(path.name)}/" for path in folders_in(root)], "file": [shown(path.name) for path in pictures_in(root)]}
+    held = [f"{folders.amount(len(names), what)} ({_some(names)})" for what, names in inside.items() if names]
+    return f"holds {' and '.join(held) or 'neither folders nor pictures'}"
 
 
 def _some(names: list[str], most: int = 5) -> str:
@@ -87,12 +89,11 @@ def _check(samples: list[Sample], root: Path, layout: str) -> None:
     """Nothing can be learned or measured without both labels; two samples of one id could not be told apart in a result."""
     bad = sum(sample.label for sample in samples)
     if not samples:
-        raise DataError(f"{shown(root)}: no pictures, read as layout {layout}; expected is one of: {EXPECTED}")
+        raise DataError(f"{shown(root)}: holds no pictures when read as layout {layout}; needed is one of: {EXPECTED}")
     if not bad or bad == len(samples):
         found, missing = ("good", "bad") if not bad else ("bad", "good")
-        amount = f"1 {found} picture" if len(samples) == 1 else f"{len(samples)} {found} pictures"
-        read = f"{amount} and no {missing} ones, read as layout {layout}"
-        raise DataError(f"{shown(root)}: {read}; both are needed: put {missing} pictures into {missing}/")
+        held = f"{folders.amount(len(samples), f'{found} picture')} and no {missing} ones, read as layout {layout}"
+        raise DataError(f"{shown(root)}: holds {held}; both are needed: put {missing} pictures into {missing}/")
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise DataError(f"{shown(root)}: {shown(twice[0])} is listed twice; list each picture once")

@@ -18,13 +18,20 @@ from weakspot.data.bmp import decode_bmp
 from weakspot.data.formats import SUFFIXES, Decoded, recognise
 from weakspot.data.jpeg import decode_jpeg
 from weakspot.data.png import decode_png
-from weakspot.data.tiff import decode_tiff
 from weakspot.errors import ImageError, shown
 from weakspot.settings import ReadSettings, Size
 
 MOST_BYTES = 1 << 30
 MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
-DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {"PNG": decode_png, "JPEG": decode_jpeg, "BMP": decode_bmp, "TIFF": decode_tiff}
+
+
+def _decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
+    from weakspot.data.tiff import decode_tiff  # here, since tifffile takes longer to import than a picture of another kind to read
+
+    return decode_tiff(data, max_megapixels)
+
+
+DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {"PNG": decode_png, "JPEG": decode_jpeg, "BMP": decode_bmp, "TIFF": _decode_tiff}
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],

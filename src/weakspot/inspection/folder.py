@@ -1,5 +1,6 @@
 """Many pictures in one go: each is read while the one before it is judged; one that cannot be read is told of, and the others go on."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from weakspot.errors import ImageError
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector, Prepared
 from weakspot.inspection.output import Writer, check_output, staged
-from weakspot.inspection.sources import list_images
+from weakspot.inspection.sources import find_images
 
+log = logging.getLogger(__name__)
 OnImage = Callable[[int, int, Inspection | NotInspected], None]  # how many are done, of how many, and the newest
 
 
@@ -28,6 +30,7 @@ class Summary:
     output: Path
     seconds: float
     exit_status: int  # 3 when a bad part was found and that was asked for, else 1 when a picture was refused, else 0
+    passed_over: str = ""  # what lay beside the pictures and was not looked at, in words
 
 
 def inspect_folder(
@@ -48,7 +51,10 @@ def inspect_folder(
     """
     start = perf_counter()
     check_output(output, overwrite)
-    images = list_images(paths, leave_out=output)
+    sources = find_images(paths, leave_out=output)
+    images = sources.images
+    if sources.passed_over:
+        log.warning("passed over: %s", sources.passed_over)
     decisions: Counter[str] = Counter(good=0, review=0, bad=0)
     refusals: list[NotInspected] = []
     with staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
@@ -64,7 +70,8 @@ def inspect_folder(
                 on_image(number, len(images), entry)
     status = 3 if fail_on_bad and decisions["bad"] else 1 if refusals else 0
     read = len(images) - len(refusals)
-    return Summary(len(images), read, len(refusals), dict(decisions), tuple(refusals), output, perf_counter() - start, status)
+    seconds = perf_counter() - start
+    return Summary(len(images), read, len(refusals), dict(decisions), tuple(refusals), output, seconds, status, sources.passed_over)
 
 
 def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | ImageError]]:

@@ -170,11 +170,11 @@ def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_
 
     heat_map: (h, w) in [0, 1], whose cells divide the picture evenly. image_height, image_width: pixels of the original picture.
     """
-    from scipy.ndimage import find_objects, label  # here, since it takes longer to import than most pictures without a hot cell to inspect
-
     hot = heat_map >= region_from
     if not hot.any():
         return ()
+    from scipy.ndimage import find_objects, label  # here, since it takes longer to import than most pictures without a hot cell to inspect
+
     labels, _ = label(hot, structure=np.ones((3, 3), dtype=int))
     across = _cell_edges(image_width, heat_map.shape[1])
     down = _cell_edges(image_height, heat_map.shape[0])

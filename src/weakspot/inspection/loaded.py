@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakspot.data.reading import decode_image, fit_image, read_image
-from weakspot.errors import ImageError, ModelFileError, WeakspotError, shown
+from weakspot.errors import ImageError, WeakspotError, shown
+from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.inspection import Decision, ImageInfo, Inspection, ModelInfo, Thresholds, decide, find_regions, sigmoid
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.refusals import check_channels, check_contrast, check_size
-from weakspot.inspection.runtimes import Answer, Name, Precision, Runtime, open_runtime, present_runtimes
-from weakspot.inspection.selftest import decode_selftest
+from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
 
 Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W) or (H, W, 3) uint8 or uint16
 
@@ -59,10 +59,21 @@ class LoadedDetector:
         self.info = ModelInfo(model.manifest.name, model.sha256)
 
     @classmethod
-    def load(cls, path: Path | str, runtime: Name = "auto", threads: int | None = None, precision: Precision = "fp32") -> Self:
-        """Read, check and open a model file. Raises ModelFileError, or SettingsError where the runtime is not to be had."""
+    def load(
+        cls, path: Path | str, runtime: Name = "auto", threads: int | None = None, precision: AskedPrecision = "auto", memory: Memory = "fast"
+    ) -> Self:  # fmt: skip
+        """Read, check and open a model file; what is left to `auto` is what was measured to be fastest here, with the decisions of fp32.
+
+        Raises ModelFileError, or SettingsError where the runtime is not to be had.
+        """
         model = read_model_file(Path(path))
-        return cls(model, open_runtime(model, runtime, threads, precision))
+        return cls(model, open_fastest(model, runtime, threads, precision, memory))
+
+    @classmethod
+    def load_exact(cls, path: Path | str, threads: int | None = None) -> Self:
+        """The same in fp32 on the first runtime present, for figures: they must not depend on what was measured here."""
+        model = read_model_file(Path(path))
+        return cls(model, open_runtime(model, threads=threads))
 
     @property
     def manifest(self) -> Manifest:
@@ -117,12 +128,8 @@ class LoadedDetector:
         )
 
     def verify(self, runtimes: tuple[str, ...] | None = None) -> list[Verified]:
-        """Run the self-test picture on every runtime that is installed here, or on those named. A runtime that fails is told, not raised."""
-        manifest = self.manifest
-        try:
-            image = decode_selftest(self.model.selftest, manifest.size, manifest.channels, manifest.bit_depth)
-        except ValueError as error:
-            raise ModelFileError(f"model {shown(manifest.name)}: {error}; copy the file again from where it was made, or train again") from None
+        """Run the self-test picture in fp32 on every runtime that is installed here, or on those named. A runtime that fails is told, not raised."""
+        image = selftest_image(self.model)
         return [self._verified(name, image) for name in (present_runtimes() if runtimes is None else runtimes)]
 
     def save(self, path: Path | str) -> None:
@@ -147,7 +154,8 @@ class LoadedDetector:
     def _verified(self, name: str, image: NDArray[Any]) -> Verified:
         expected = self.manifest.selftest
         try:
-            runtime = self.runtime if name == self.runtime.name else open_runtime(self.model, name)
+            mine = (name, "fp32") == (self.runtime.name, self.runtime.precision)
+            runtime = self.runtime if mine else open_runtime(self.model, name)
             answer = _told(lambda: runtime.run(image[None]), "the self-test picture", name)
         except WeakspotError as error:
             return Verified(name, None, None, False, str(error))

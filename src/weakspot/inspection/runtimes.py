@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from weakspot.errors import ModelFileError, SettingsError, shown
 from weakspot.inspection.model_file import ModelFile
+from weakspot.inspection.processor import processor
 from weakspot.inspection.spectral_graph import spectral_graph
 
 Name = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "bf16"]
+Memory = Literal["fast", "small"]  # small: the large layer in its plain form, which needs less memory and more time
 Pixels = NDArray[Any]  # (N, C, h, w) uint8 or uint16, raw
 OUTPUTS = ("raw_score", "heat_score", "anomaly_map")  # of the graph's outputs, those that are asked for
 _PACKAGES = {"onnxruntime": "weakspot", "openvino": "weakspot[openvino]", "torch": "weakspot[train]"}
@@ -39,6 +41,7 @@ class Runtime(Protocol):
     """Something that answers for pictures at the detector's size."""
 
     name: str
+    precision: Precision
 
     def run(self, images: Pixels) -> Answer:
         """(N, C, h, w) raw pixels → Answer. Any N; usable from several threads."""
@@ -46,13 +49,16 @@ class Runtime(Protocol):
 
 
 def present_runtimes() -> tuple[str, ...]:
-    """The runtimes that are installed here, in the order in which `auto` prefers them."""
+    """The runtimes that are installed here, in the order in which `open_runtime` prefers them."""
     return tuple(name for name in _PACKAGES if find_spec(name) is not None)
 
 
-def open_runtime(model: ModelFile, prefer: str = "auto", threads: int | None = None, precision: Precision = "fp32") -> Runtime:
-    """A runtime ready to run `model`. threads: None for all cores this process may use. bf16: OpenVINO alone, and faster only where the CPU has it.
+def open_runtime(
+    model: ModelFile, prefer: str = "auto", threads: int | None = None, precision: Precision = "fp32", memory: Memory = "fast"
+) -> Runtime:  # fmt: skip
+    """A runtime ready to run `model`; `auto` is the first one present, whichever is faster: what makes figures must not depend on a measurement.
 
+    threads: None for all cores this process may use. bf16: OpenVINO alone, and faster only where the CPU has it.
     Raises SettingsError when it is not installed or cannot do what is asked, ModelFileError when it cannot take the graph.
     """
     present = present_runtimes()
@@ -64,8 +70,17 @@ def open_runtime(model: ModelFile, prefer: str = "auto", threads: int | None = N
         raise SettingsError(f"precision {precision}: not offered by {name}; take runtime openvino, or fp32")
     threads = threads or usable_cores()
     if name == "openvino":
-        return OpenVino(model, threads, precision)
-    return OnnxRuntime(model, threads) if name == "onnxruntime" else _open_torch(model, threads)
+        return OpenVino(model, threads, precision, memory)
+    return OnnxRuntime(model, threads, memory) if name == "onnxruntime" else _open_torch(model, threads, memory)
+
+
+def offers_bf16() -> bool:
+    """Whether OpenVINO is here and this processor multiplies in bf16; elsewhere OpenVINO would take it, and convert at every step."""
+    if "openvino" not in present_runtimes():
+        return False
+    with _no_telemetry():
+        import openvino
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def usable_cores() -> int:
@@ -77,15 +92,17 @@ class OnnxRuntime:
     """The graph on ONNX Runtime's CPU provider, in fp32; a session for each of the shapes it meets."""
 
     name = "onnxruntime"
+    precision: Precision = "fp32"
 
-    def __init__(self, model: ModelFile, threads: int) -> None:
+    def __init__(self, model: ModelFile, threads: int, memory: Memory = "fast") -> None:
         with _no_telemetry():
             import onnxruntime
         self._open = onnxruntime.InferenceSession
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads, self._options.inter_op_num_threads = threads, 1
         self._options.log_severity_level = 3  # errors; they are raised as well
-        self._graph = model.graph
+        self._options.enable_cpu_mem_arena = memory == "fast"  # what it frees between two images is kept, or handed back
+        self._graph, self._plain = model.graph, memory == "small"
         self._sessions = _ByShape(self._session)
         with _refused_by(self.name):
             session = self._sessions.get((1, model.manifest.channels, *model.manifest.size))
@@ -97,9 +114,7 @@ class OnnxRuntime:
         return _one_by_one(images, lambda image: session.run(OUTPUTS, {"image": image}))
 
     def _session(self, shape: tuple[int, ...]) -> Any:
-        """The graph with its large layer in the form that is faster at this size."""
-        graph = spectral_graph(_self_contained(self._graph), *shape[-2:])
-        return self._open(graph, self._options, providers=["CPUExecutionProvider"])
+        return self._open(_graph_for(shape, self._graph, self._plain), self._options, providers=["CPUExecutionProvider"])
 
 
 class OpenVino:
@@ -107,17 +122,17 @@ class OpenVino:
 
     name = "openvino"
 
-    def __init__(self, model: ModelFile, threads: int, precision: Precision = "fp32") -> None:
+    def __init__(self, model: ModelFile, threads: int, precision: Precision = "fp32", memory: Memory = "fast") -> None:
         with _no_telemetry():
             import openvino
-        self._core = openvino.Core()
+        self._core, self.precision = openvino.Core(), precision
         self._options = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._graph = model.graph
+        self._graph, self._plain = model.graph, memory == "small" or (precision == "bf16" and "amx_bf16" in processor().instructions)
         self._compiled = _ByShape(self._compile)
         self._lock = Lock()  # a compiled graph has one set of buffers
         with _refused_by(self.name):
@@ -134,8 +149,8 @@ class OpenVino:
         return [results[name] for name in OUTPUTS]
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
-        """A graph of one fixed shape runs faster than one for all, and its large layer takes the form that is faster at this size."""
-        graph = self._core.read_model(spectral_graph(_self_contained(self._graph), *shape[-2:]))
+        """A graph of one fixed shape runs faster than one for all."""
+        graph = self._core.read_model(_graph_for(shape, self._graph, self._plain))
         graph.reshape({"image": list(shape)})
         return self._core.compile_model(graph, "CPU", self._options)
 
@@ -156,10 +171,10 @@ class _ByShape:
             return self.made[shape]
 
 
-def _open_torch(model: ModelFile, threads: int) -> Runtime:
+def _open_torch(model: ModelFile, threads: int, memory: Memory) -> Runtime:
     """The torch runtime lives with the network, above this folder; it is named here as text, so that nothing here needs torch to be imported."""
     with _refused_by("torch"):
-        runtime: Runtime = import_module("weakspot.network.runtime").TorchRuntime(model, threads)
+        runtime: Runtime = import_module("weakspot.network.runtime").TorchRuntime(model, threads, memory)
         return runtime
 
 
@@ -171,6 +186,14 @@ def _one_by_one(images: Pixels, infer: Callable[[Pixels], list[NDArray[Any]]]) -
         heat_scores.append(float(heat_score.item()))
         heat_maps.append(np.array(heat_map[0, 0], np.float32))  # a copy: the runtime may use its buffer again
     return Answer(np.array(raw_scores), np.array(heat_scores), np.stack(heat_maps))
+
+
+def _graph_for(shape: tuple[int, ...], graph: bytes, plain: bool) -> bytes:
+    """The graph with its large layer in the form that is faster at this size. plain: as it lies in the file, which takes less memory.
+
+    With matrix units the plain form is the faster one in bf16, for it runs near their rate.
+    """
+    return _self_contained(graph) if plain else spectral_graph(_self_contained(graph), *shape[-2:])
 
 
 def _self_contained(graph: bytes) -> bytes:

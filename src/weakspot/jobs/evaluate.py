@@ -16,7 +16,7 @@ def evaluate_model(
 ) -> Evaluation:  # fmt: skip
     """Judge every labelled picture of `data` by a model file and write the report into `output`, a new folder or an earlier evaluation's."""
     check_output(output, overwrite=True)  # before the long part
-    detector = LoadedDetector.load(model)
+    detector = LoadedDetector.load_exact(model)
     samples = read_layout(Path(data), layout)
     background = Background(
         title=f"{detector.manifest.name} on {len(samples)} pictures",

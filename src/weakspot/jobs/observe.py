@@ -1,9 +1,11 @@
 """What is kept and shown of trainings while they run: history.jsonl, TensorBoard events, heat maps of a few pictures. Changes nothing."""
 
 import json
+import logging
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Protocol
 
@@ -20,6 +22,7 @@ from weakspot.training.loop import Step, train_only
 from weakspot.training.pairs import View
 from weakspot.training.stages import Recipe
 
+log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
 HEAT_MAPS_EVERY = 50  # steps (the paper's Fig. 6 shows such a series)
 
@@ -63,7 +66,7 @@ class Observer:
         self._keep(row)
         if self.events and step.step % 10 == 0:
             for key in ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score"):
-                self.events.add_scalar(f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
+                self._event(self.events.add_scalar, f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
         if self.run and self.fixed and step.step % HEAT_MAPS_EVERY == 0:
             self._keep_heat_maps(detector, step)
 
@@ -72,6 +75,12 @@ class Observer:
         if self.progress:
             self.progress.note(text)
         self._keep({"training": self.name, "note": text})
+
+    def warn(self, text: str) -> None:
+        """A note that also reaches who asked for no progress, as a script does."""
+        if not self.progress:
+            log.warning("%s", text)
+        self.note(text)
 
     def stop(self) -> bool:
         """Whether someone asked to stop."""
@@ -83,6 +92,11 @@ class Observer:
             with told(self.run.history):
                 self.history.write(json.dumps(row) + "\n")
                 self.history.flush()
+
+    def _event(self, add: Callable[..., None], *what: Any) -> None:
+        assert self.run is not None
+        with told(self.run.events):
+            add(*what)
 
     def _next_stage(self, step: Step) -> None:
         self.stage = step.stage
@@ -103,7 +117,7 @@ class Observer:
                 self.run.heat_maps.mkdir(exist_ok=True)
                 picture.save(self.run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
             if self.events:
-                self.events.add_image(f"heat/{name}", np.asarray(picture).transpose(2, 0, 1), step.step)
+                self._event(self.events.add_image, f"heat/{name}", np.asarray(picture).transpose(2, 0, 1), step.step)
         train_only(detector, trained)
 
 
@@ -111,15 +125,10 @@ class Observer:
 def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
     """An observer whose files are open, and which Ctrl-C and SIGTERM ask to stop."""
     observer = Observer(run, progress)
-    if run is not None:
-        with told(run.history):
-            observer.history = run.history.open("a", encoding="utf-8")
-        with suppress(ImportError):  # TensorBoard is a convenience, history.jsonl has everything
-            from torch.utils.tensorboard import SummaryWriter
-
-            observer.events = SummaryWriter(str(run.events))
     try:
-        with _interruptible(observer.stopping):
+        with _interruptible(observer.stopping), _quiet_writers():
+            if run is not None:
+                observer.history, observer.events = _open_history(run), _open_events(run)
             yield observer
     finally:
         for file in (observer.history, observer.events):
@@ -128,6 +137,36 @@ def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
                     file.close()
         if progress:
             progress.end()
+
+
+def _open_history(run: Run) -> IO[str]:
+    """The history, to be gone on with; a last line that a full disk or a kill has torn is cut off."""
+    with told(run.history):
+        content = run.history.read_bytes() if run.history.exists() else b""
+        if not content.endswith(b"\n") and content:
+            os.truncate(run.history, content.rfind(b"\n") + 1)
+        return run.history.open("a", encoding="utf-8")
+
+
+def _open_events(run: Run) -> Any:
+    """TensorBoard's writer; None where it is not installed, for it is a convenience, and history.jsonl has everything."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    with told(run.events):
+        return SummaryWriter(str(run.events))
+
+
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """TensorBoard's thread keeps the system's refusal and raises it at the next call, where it is told; its own traceback would only confuse."""
+    before = threading.excepthook
+    threading.excepthook = lambda failed: None if issubclass(failed.exc_type, OSError) else before(failed)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

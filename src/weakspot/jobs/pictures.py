@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from weakspot.data.audit import refuse_unfit
 from weakspot.data.reading import fit_image, read_image
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError
@@ -48,7 +49,9 @@ def pictures_of(samples: Sequence[Sample], settings: ReadSettings) -> Pictures:
 
 
 def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int]) -> Pictures:
-    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16."""
+    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16. Raises ImageError for one that is too small or blank: its giver can leave it out."""
+    for number, image in enumerate(images):
+        refuse_unfit(image, f"picture {number}")
     depth = max(8 * image.itemsize for image in images)
     sizes = [(image.shape[0], image.shape[1]) for image in images]
     return Pictures(lambda number: images[number], _checked_labels(labels), sizes, depth, 3 if any(map(has_colour, images)) else 1)

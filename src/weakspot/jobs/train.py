@@ -42,12 +42,12 @@ class TrainResult:
     summary: str
     evaluation: Evaluation | None
     size: Size  # height, width at which it looks
-    unreadable: int  # pictures that could not be read, and took no part
+    left_out: int  # pictures that could not be read, are too small or blank, and took no part
 
     @property
     def exit_status(self) -> int:
-        """0 when every picture could be read; 1 otherwise, though there is a detector."""
-        return 1 if self.unreadable else 0
+        """0 when every picture could take part; 1 otherwise, though there is a detector."""
+        return 1 if self.left_out else 0
 
 
 def train(
@@ -71,8 +71,15 @@ def train(
 
 
 def split_for(found: Audit, settings: TrainSettings) -> Split:
-    """What trains and what is kept apart: as the layout says, else by groups; then the wanted number of bad pictures."""
+    """What trains and what is kept apart: as the layout says, else by groups; then the wanted number of bad pictures.
+
+    Only what the audit calls readable is on either side. Raises DataError where that leaves a label without pictures.
+    """
     samples = found.merged()
+    for label, word in ((1, "bad"), (0, "good")):
+        if not any(sample.label == label for sample in samples):
+            reason = next(reason for sample, reason in found.left_out if sample.label == label)
+            raise DataError(f"no {word} picture can take part, such as {reason}")
     if {sample.part for sample in samples} >= {"train", "test"} and {s.label for s in samples if s.part == "train"} == {0, 1}:
         split = Split("given by the data", *(tuple(s for s in samples if s.part == part) for part in ("train", "test")))
     elif settings.hold_out > 0:
@@ -91,8 +98,8 @@ def train_split(
     began = time.monotonic()
     _refuse_other_pictures(run, found)
     _write_beginnings(run, split, found, settings)
-    for sample, reason in found.unreadable:
-        observer.note(f"takes no part: {shown(sample.id)}: {reason}")
+    for _, reason in found.left_out:
+        observer.warn(f"takes no part: {reason}")
     pictures = pictures_of(split.train, settings.read)
     computer = choose_machine(settings)
     plan = _plan(pictures, settings, computer)
@@ -115,7 +122,7 @@ def train_split(
     evaluation = (
         _evaluate(loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began) if split.test else None
     )
-    summary = _summary(evaluation, learned, len(found.unreadable))
+    summary = _summary(evaluation, learned, found)
     run.write_state({"identity": identity, "finished": True, "seconds": time.monotonic() - began, "summary": summary, "learned": describe(learned)})
     return TrainResult(
         model=run.model,
@@ -124,7 +131,7 @@ def train_split(
         summary=summary,
         evaluation=evaluation,
         size=plan.size,
-        unreadable=len(found.unreadable),
+        left_out=len(found.left_out),
     )
 
 
@@ -190,8 +197,10 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
 
 
-def _summary(evaluation: Evaluation | None, learned: Learned, unreadable: int) -> str:
-    lines = [f"{unreadable} pictures could not be read and took no part: audit.json names them"] if unreadable else []
+def _summary(evaluation: Evaluation | None, learned: Learned, found: Audit) -> str:
+    unread, unfit = len(found.unreadable), len(found.unfit)
+    lines = [f"{unread} picture{'s' * (unread != 1)} could not be read and took no part: audit.json says which"] * bool(unread)
+    lines += [f"{unfit} picture{'s' * (unfit != 1)} took no part, too small or blank: audit.json says which"] * bool(unfit)
     if evaluation is None:
         lines.append("No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen.")
         lines += learned.choice.evidence["sentences"]

@@ -15,14 +15,19 @@ from weakspot.inspection.spectral import Tiling, Transforms, choose_tiling, plai
 
 # The plain layer's way back takes three times its way forth, the spectral one's less than twice; measured at 8 × 8 to 176 × 64 cells.
 GAIN_TO_LEARN = 0.5
+SpectrumOf = Callable[[Tensor, Tiling], Tensor]
 
 
 class LargeKernelConv(nn.Conv2d):
     """A convolution without bias over a map whose border is already there: (N, in, h + k - 1, w + k - 1) → (N, out, h, w)."""
 
+    plain = False  # True: never in the spectral form, whose kernel's spectrum takes 120 to 240 MB
+    frozen = False  # True: its weights will not change, so that the spectrum is made once for each shape of map
+
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, bias=False)
         self.weight.data = _taps_first(self.weight.data)
+        self._spectrum: tuple[object, Tensor] | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Keeps the kernel's layout when the other layers get theirs, as by `.to(memory_format=...)`."""
@@ -32,9 +37,21 @@ class LargeKernelConv(nn.Conv2d):
 
     def forward(self, padded: Tensor) -> Tensor:
         """Spectral where that is faster; in a graph that is being exported, plain: it is rewritten when it is loaded."""
-        if torch.onnx.is_in_onnx_export() or not spectral_is_faster(padded, self.weight):
+        if self.plain or torch.onnx.is_in_onnx_export() or not spectral_is_faster(padded, self.weight):
             return super().forward(padded)
-        return spectral_conv(padded, self.weight)
+        return spectral_conv(padded, self.weight, spectrum_of=self._kept_spectrum if self.frozen else None)
+
+    def _kept_spectrum(self, kernel: Tensor, tiling: Tiling) -> Tensor:
+        """The last one that was made, if it was for this tiling and precision."""
+        made_for = tiling, kernel.dtype
+        if self._spectrum is None or self._spectrum[0] != made_for:
+            self._spectrum = made_for, _kernel_spectrum(kernel, tiling)
+        return self._spectrum[1]
+
+
+def large_layers(network: nn.Module) -> list[LargeKernelConv]:
+    """The large layers of a network, wherever they are."""
+    return [layer for layer in network.modules() if isinstance(layer, LargeKernelConv)]
 
 
 def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
@@ -47,13 +64,13 @@ def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
     return gain > (GAIN_TO_LEARN if torch.is_grad_enabled() and kernel.requires_grad else 1)
 
 
-def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None) -> Tensor:
+def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, spectrum_of: SpectrumOf | None = None) -> Tensor:
     """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), channels last in memory."""
     (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
     tiling = tiling or _tiling(height - k + 1, width - k + 1, k, (inputs, outputs), images)
     dtype = _product_dtype(padded)
     with torch.autocast(padded.device.type, enabled=False):
-        spectra = _tile_spectra(padded.to(dtype), tiling) @ _kernel_spectrum(kernel.to(dtype), tiling)
+        spectra = _tile_spectra(padded.to(dtype), tiling) @ (spectrum_of or _kernel_spectrum)(kernel.to(dtype), tiling)
         return _answer(spectra, tiling, images)
 
 

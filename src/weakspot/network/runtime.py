@@ -5,8 +5,9 @@ import torch
 from numpy.typing import NDArray
 
 from weakspot.inspection.model_file import ModelFile
-from weakspot.inspection.runtimes import Answer
+from weakspot.inspection.runtimes import Answer, Memory, Precision
 from weakspot.network.detector import Detector
+from weakspot.network.large_kernel import large_layers
 from weakspot.settings import NetworkSettings
 
 
@@ -14,12 +15,15 @@ class TorchRuntime:
     """fp32 on the CPU."""
 
     name = "torch"
+    precision: Precision = "fp32"
 
-    def __init__(self, model: ModelFile, threads: int) -> None:
+    def __init__(self, model: ModelFile, threads: int, memory: Memory = "fast") -> None:
         torch.set_num_threads(threads)
         self._detector = Detector(NetworkSettings(**model.manifest.network))
         self._detector.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()})
-        self._detector.eval()
+        self._detector.eval().requires_grad_(False)
+        for layer in large_layers(self._detector):
+            layer.plain, layer.frozen = memory == "small", True
 
     @torch.no_grad()
     def run(self, images: NDArray[np.uint8] | NDArray[np.uint16]) -> Answer:

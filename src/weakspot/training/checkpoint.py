@@ -1,6 +1,7 @@
 """Stop anywhere, go on to the same bits: everything a training is, as arrays and JSON in one safetensors file. No pickle.
 
 The last two are kept. A checkpoint that is damaged, or belongs to other pictures or settings, is refused by name, and the one before it is used.
+Of a training that is done the weights are kept, under the same two conditions.
 """
 
 import hashlib
@@ -14,11 +15,13 @@ from safetensors.torch import load, save
 
 from weakspot.durable import write_durably
 from weakspot.errors import TrainingError, shown
+from weakspot.network.detector import Detector
 from weakspot.training.loop import StageState
 from weakspot.training.train import Training
 
 _HASH_BYTES = 32  # a SHA-256 of the rest stands in front: safetensors itself lets a flipped bit through
 NAMES = ("checkpoint-a.bin", "checkpoint-b.bin")
+WEIGHTS, SEAL = "detector.safetensors", "detector.json"
 
 
 def save_checkpoint(folder: Path, training: Training, identity: str, number: int) -> Path:
@@ -50,6 +53,40 @@ def load_checkpoint(folder: Path, training: Training, identity: str) -> tuple[in
     number, meta, data = max(found, key=lambda entry: entry[0])
     _restore(training, meta, load(data))
     return number, complaints
+
+
+def save_weights(folder: Path, detector: Detector, identity: str) -> None:
+    """Keep what a training came to. Weights without their seal count as none, so it is written last."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()})
+    write_durably(folder / WEIGHTS, data)
+    write_durably(folder / SEAL, json.dumps({"identity": identity, "sha256": hashlib.sha256(data).hexdigest()}).encode())
+
+
+def load_weights(folder: Path, detector: Detector, identity: str) -> bool:
+    """Put the weights of a training that is done into a detector; False where there are none. Raises TrainingError where they must not be used."""
+    path = folder / WEIGHTS
+    if not path.exists():
+        return False
+    try:
+        seal = json.loads((folder / SEAL).read_bytes())
+        data = path.read_bytes()
+        if seal["identity"] != identity:
+            raise TrainingError("belongs to other pictures or settings")
+        if seal["sha256"] != hashlib.sha256(data).hexdigest():
+            raise TrainingError("cut short or altered (its checksum does not fit)")
+        tensors = load(data)
+        if _shapes(tensors) != _shapes(detector.state_dict()):
+            raise TrainingError("belongs to another network")
+    except TrainingError as error:
+        raise TrainingError(f"{shown(path)}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TrainingError(f"{shown(path)}: {SEAL} beside it is missing or damaged, so nothing tells which training it is of") from None
+    detector.load_state_dict(tensors)
+    return True
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _tensors(training: Training) -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ def choose_machine(settings: TrainSettings) -> Machine:
     """Device, precision and threads as the settings ask; `auto` takes the GPU where there is one, bf16 where the processor multiplies in it.
 
     A CPU that has no bf16 units converts at every layer and is slower in bf16 than in fp32, so there it stays fp32.
-    Of this process it sets torch's thread count, and that freed memory is kept.
+    Of this process it sets torch's thread count, and that freed memory is kept, unless memory is to be spared.
     """
     device = settings.device
     if device == "cuda" and not torch.cuda.is_available():
@@ -29,9 +29,11 @@ def choose_machine(settings: TrainSettings) -> Machine:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(settings.threads or usable_cores())
-    keep_freed_memory()
+    if settings.memory == "fast":
+        keep_freed_memory()
     has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
-    return Machine(device, settings.precision == "bf16" or (settings.precision == "auto" and has_bf16))
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16)
+    return Machine(device, bf16, small=settings.memory == "small")
 
 
 def seconds_a_pair(recipe: Recipe, images: TrainingImages, machine: Machine) -> dict[str, float]:

@@ -4,16 +4,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import load, save
-
-from weakspot.durable import write_durably
+from weakspot.durable import make_folder
 from weakspot.errors import TrainingError
 from weakspot.network.detector import Detector
-from weakspot.training.checkpoint import NAMES, load_checkpoint, save_checkpoint
+from weakspot.training.checkpoint import NAMES, load_checkpoint, load_weights, save_checkpoint, save_weights
 from weakspot.training.loop import Step
 from weakspot.training.train import Training, run_training
 
-WEIGHTS = "detector.safetensors"
 EVERY = 20.0  # seconds between checkpoints: what a kill may cost
 
 
@@ -28,12 +25,15 @@ def train_resumably(
 ) -> Detector:  # fmt: skip
     """Train to the end, from the folder's newest checkpoint where there is one. A training that is done is only read again.
 
-    identity: hash of everything that shapes the training; a checkpoint of another identity is not used. Raises TrainingStopped when `stop()` says so.
+    identity: hash of everything that shapes the training; checkpoints and weights of another identity, and damaged ones, are not used.
+    Raises TrainingStopped when `stop()` says so.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / WEIGHTS).exists():
-        training.detector.load_state_dict(load((folder / WEIGHTS).read_bytes()))
-        return training.detector.eval()
+    make_folder(folder)
+    try:
+        if load_weights(folder, training.detector, identity):
+            return training.detector.eval()
+    except TrainingError as error:
+        note(f"{error}; not used, and trained again")
     number, complaints = load_checkpoint(folder, training, identity)
     for complaint in complaints:
         note(complaint)
@@ -50,7 +50,7 @@ def train_resumably(
             raise TrainingStopped(f"stopped in stage {step.stage}, pair {step.step} of {step.of}; nothing is lost: go on with --resume")
 
     detector = run_training(training, step_and_save)
-    write_durably(folder / WEIGHTS, save({name: tensor.contiguous() for name, tensor in detector.state_dict().items()}))
+    save_weights(folder, detector, identity)
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
     return detector

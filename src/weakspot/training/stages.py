@@ -7,7 +7,7 @@ from typing import Literal
 from weakspot.settings import NetworkSettings, TrainSettings
 
 LossName = Literal["weak", "search", "locate", "decide", "weak+decide"]
-LIGHT_DIFFERS = 1 / 3  # share of the pixels' variance between pictures, from which each is normalized by itself
+LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
 SMALL = 100_000  # pixels of a picture up to which four pairs make a step
 EVERYTHING = ("shared", "localization", "decision")
 HEAT = ("shared", "localization")

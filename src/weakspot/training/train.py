@@ -13,15 +13,17 @@ from weakspot.training.cells import bad_cells
 from weakspot.training.images import TrainingImages, views
 from weakspot.training.loop import Look, LossOf, Pairs, StageState, Step, run_stage
 from weakspot.training.pairs import View, endless_pairs, mirrored
+from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe, Stage
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how precisely a training computes."""
+    """Where and how precisely a training computes, and whether it spares memory."""
 
     device: str = "cpu"
     bf16: bool = False
+    small: bool = False
 
     def autocast(self) -> torch.autocast:
         """bf16 products with fp32 weights, or nothing at all."""
@@ -45,7 +47,8 @@ class Training:
 def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: Machine) -> Training:
     """A detector with fresh weights, drawn by the seed, that knows its pictures' mean and deviation."""
     torch.manual_seed(seed)
-    detector = Detector(recipe.network, images.mean, images.std).to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fresh = (SparingDetector if machine.small else Detector)(recipe.network, images.mean, images.std)
+    detector = fresh.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Training(recipe, images, seed, machine, detector)
 
 

@@ -1,0 +1,58 @@
+"""The detector as it learns where memory is scarce: less is kept for the way back, and computed again there. The same numbers but for rounding."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from weakspot.network.blocks import Chain
+from weakspot.network.detector import Detector
+from weakspot.network.large_kernel import large_layers
+from weakspot.settings import NetworkSettings
+
+
+class SparingDetector(Detector):
+    """A detector whose shared layers, while they learn, keep only what lies between poolings, and whose large layer is plain."""
+
+    def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__(settings, mean, std)
+        for layer in large_layers(self):
+            layer.plain = True
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
+        if not (self.shared.training and torch.is_grad_enabled()):
+            return super().features(images)
+        mean, deviation = self.statistics(images.float())
+        maps = (images.float() - mean) / deviation
+        for part in _up_to_each_pooling(self.shared):
+            maps = checkpoint(part, maps, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, part))
+        return maps
+
+
+def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds a part's way forth, and its repetition on the way back: there the batch norms have had their batch."""
+    return nullcontext(), _statistics_held(part)
+
+
+@contextmanager
+def _statistics_held(part: nn.Module) -> Iterator[None]:
+    before = [buffer.clone() for buffer in part.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(part.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+
+def _up_to_each_pooling(chain: Chain) -> list[Chain]:
+    """The same layers in shorter chains."""
+    parts: list[list[nn.Module]] = [[]]
+    for layer in chain:
+        parts[-1].append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            parts.append([])
+    return [Chain(*layers) for layers in parts]
