@@ -25,7 +25,7 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = "\n".join(section(path) for path in records) or "Nothing recorded yet.\n"
+    sections = "\n".join(section(path) for path in records) + starts() or "Nothing recorded yet.\n"
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
 
 
@@ -37,6 +37,24 @@ def section(path: Path) -> str:
     told = f"{machine['processor']}; instructions: {machine['instructions']}; {versions}; load before: {machine['load_before']:.2f}"
     works = [table(title, [row for row in rows if row["work"] == work]) for work, title in WORKS.items()]
     return f"### `results/speed/{path.name}`\n\n{told}\n\n" + "\n".join(work for work in works if work)
+
+
+def starts() -> str:
+    """The record of `start.py`; nothing where there is none."""
+    path = RECORDS / "start.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    head = "| size | kernel | runtime | `weakspot inspect`, s | bare runtime, s | more, s |\n|---|---|---|---|---|---|\n"
+    rows = [start_line(row) for row in record["starts"]]
+    told = f"{record['machine']['processor']}; load before: {record['machine']['load_before']:.2f}"
+    return f"\n### `results/speed/start.json`\n\nFrom the start of a process to the answer for one image; {told}\n\n{head}{''.join(rows)}"
+
+
+def start_line(row: dict[str, Any]) -> str:
+    """One row of it."""
+    numbers = " | ".join(f"{row[name]:.2f}" for name in ("seconds", "bare_seconds", "more"))
+    return f"| {row['size'].replace('x', ' × ')} | {row['kernel']} | {row['runtime']} | {numbers} |\n"
 
 
 def table(title: str, rows: list[dict[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, Manifest, SelfTest, ThresholdRecord
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Memory, open_runtime
+from weakspot.inspection.selftest import encode_selftest
 from weakspot.inspection.spectral import choose_tiling, spectral_work
 from weakspot.inspection.spectral_graph import spectral_graph
 from weakspot.network.blocks import Chain
@@ -192,7 +193,7 @@ def model_file(setting: Setting) -> ModelFile:
         name="benchmark", thresholds=nowhere, size=setting.size, channels=1, bit_depth=8, image_sizes=sizes, image_std_min=1.0, top_fraction=0.01,
         selftest=selftest,
     )  # fmt: skip
-    return ModelFile(manifest, {}, graph(setting.kernel), b"", "")
+    return ModelFile(manifest, {}, graph(setting.kernel), encode_selftest(pixels(setting.size)[0]), "")
 
 
 def compiled(setting: Setting, precision: str, ours: bool) -> openvino.CompiledModel:

@@ -89,7 +89,7 @@ def test_the_wheel_inspects_verifies_and_examines_without_torch(line_computer: t
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
     assert without_torch(line_computer, "verify", model).returncode == 0
     assert without_torch(line_computer, "threshold", model, "--bad-from", "2", "--reason", "a test").returncode == 0
-    assert "runtimes     onnxruntime; inspect uses onnxruntime" in without_torch(line_computer, "doctor").stdout
+    assert "runtimes     onnxruntime; inspect uses the fastest, evaluate onnxruntime" in without_torch(line_computer, "doctor").stdout
     assert without_torch(line_computer, "--help").returncode == 0
 
 
