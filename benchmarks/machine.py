@@ -1,5 +1,6 @@
 """What this machine can do at best: multiply-adds and copied bytes a second, the yardstick of `speed.py`."""
 
+import os
 import platform
 import statistics
 import time
@@ -49,7 +50,24 @@ def processor() -> str:
     return f"{values.get('model name', platform.machine())}, {' '.join(instructions)}"
 
 
-def others_load() -> float:
-    """Processes that wanted to run during the last minute: above 0.5 before a measurement, somebody else is at work."""
-    path = Path("/proc/loadavg")
-    return float(path.read_text().split()[0]) if path.exists() else 0.0
+def peak_mb() -> int:
+    """Largest resident memory of this process so far. `getrusage` would begin with that of the process that started it; 0 where it is not told."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def others_load(watched: float = 3.0) -> float:
+    """Cores that others keep busy, on average over a few seconds in which this process sleeps: above 0.2, somebody else is at work."""
+    before = _busy_seconds()
+    time.sleep(watched)
+    return round((_busy_seconds() - before) / watched, 2)
+
+
+def _busy_seconds() -> float:
+    """Processor time that all cores have spent on work so far; 0 where the system does not tell."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+    ticks = [int(number) for number in path.read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(ticks[:8]) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and waiting for disks

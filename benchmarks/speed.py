@@ -8,7 +8,6 @@ All implementations of a work run in turn, round after round, in one process; me
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -41,7 +40,7 @@ def main() -> None:
     keep_freed_memory()
     notes = {"processor": machine.processor(), "load_before": machine.others_load(), "instructions": "AVX2" if asked.avx2 else "all"}
     notes |= {"versions": {"torch": torch.__version__, "openvino": openvino.__version__.split("-")[0]}}
-    print(notes, "" if notes["load_before"] < 0.5 else "NOT A QUIET MACHINE: others are at work", sep="\n")
+    print(notes, "" if notes["load_before"] < 0.2 else "NOT A QUIET MACHINE: others are at work", sep="\n")
     if asked.avx2:
         refuse_wider_instructions()
     rows = []
@@ -98,10 +97,11 @@ def timed(entries: list[Entry], threads: int) -> list[tuple[Entry, float, float]
     began = time.perf_counter()
     for run in runs:
         run()
-    rounds = max(3, min(15, int(LONGEST / (time.perf_counter() - began))))
+    rounds = max(3, min(15, int(LONGEST / 2 / (time.perf_counter() - began))))
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         for run, kept in zip(runs, times):
+            run()  # not timed: threads of the runtime before may still be spinning
             start = time.perf_counter()
             run()
             kept.append(time.perf_counter() - start)
@@ -132,7 +132,7 @@ def peak_of(work: str, implementation: str, precision: str, size: str, threads: 
     entries = WORKS[work](Setting(size_of(size), int(threads), int(kernel)))
     run = next(entry for entry in entries if (entry.implementation, entry.precision) == (implementation, precision)).make()
     run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2)
+    return machine.peak_mb()
 
 
 def refuse_wider_instructions() -> None:

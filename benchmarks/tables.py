@@ -25,7 +25,7 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = "\n".join(section(path) for path in records) + starts() or "Nothing recorded yet.\n"
+    sections = "\n".join(section(path) for path in records) + starts() + peaks() or "Nothing recorded yet.\n"
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
 
 
@@ -49,6 +49,17 @@ def starts() -> str:
     rows = [start_line(row) for row in record["starts"]]
     told = f"{record['machine']['processor']}; load before: {record['machine']['load_before']:.2f}"
     return f"\n### `results/speed/start.json`\n\nFrom the start of a process to the answer for one image; {told}\n\n{head}{''.join(rows)}"
+
+
+def peaks() -> str:
+    """The record of `memory.py`; nothing where there is none."""
+    path = RECORDS / "memory.json"
+    if not path.exists():
+        return ""
+    head = "| verb | kernel | how | memory | peak, MB |\n|---|---|---|---|---|\n"
+    rows = [" | ".join(str(row[name]) for name in ("verb", "kernel", "how", "memory", "peak_mb")) for row in json.loads(path.read_text())["peaks"]]
+    lines = "".join(f"| {row} |\n" for row in rows)
+    return f"\n### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512\n\n{head}{lines}"
 
 
 def start_line(row: dict[str, Any]) -> str:

@@ -167,11 +167,12 @@ def inspect(
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.inspection.sources import are_few
 
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        detector = LoadedDetector.load(model, runtime, precision=precision, memory=memory)
+        detector = LoadedDetector.load(model, runtime, precision=precision, memory="small" if are_few(paths) else memory)
         summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)

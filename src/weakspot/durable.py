@@ -7,8 +7,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +35,16 @@ def write_durably(path: Path, content: bytes) -> None:
     """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched."""
     with replacing(path) as file:
         file.write(content)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: none takes its place before all are written. Raises OutputError; the earlier ones are then untouched."""
+    with ExitStack() as stack:
+        files = {path: stack.enter_context(replacing(path)) for path in contents}
+        for path, file in files.items():
+            with told(path):
+                file.write(contents[path])
+                file.flush()
 
 
 @contextmanager
@@ -79,6 +89,15 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for folder in missing:
             sync_folder(folder.parent)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder, and raise OutputError where no file can be made in it: for use before long work whose results shall go there."""
+    make_folder(folder)
+    with told(folder):
+        file = _new_file_beside(folder / "any")
+        file.close()
+        Path(file.name).unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weakspot import durable
-from weakspot.durable import make_folder, remove_leftovers, replacing, write_durably
+from weakspot.durable import make_folder, refuse_unwritable, remove_leftovers, replacing, write_durably, write_together
 from weakspot.errors import OutputError
 
 
@@ -35,6 +36,40 @@ def test_the_earlier_file_survives_whatever_fails(tmp_path, monkeypatch, call, n
         write_durably(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"earlier"
     assert names(tmp_path) == ["file"]
+
+
+def test_files_that_belong_together_are_all_the_earlier_ones_where_the_disk_is_full_at_the_last(tmp_path, monkeypatch):
+    earlier = {tmp_path / name: b"earlier" for name in ("one", "two", "three")}
+    write_together(earlier)
+    real = durable._new_file_beside
+
+    class Full(io.BytesIO):
+        name = ""
+
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "full")
+
+    def new_file(target):
+        file = real(target)
+        if target.name != "three":
+            return file
+        full = Full()
+        full.name = file.name
+        file.close()
+        return full
+
+    monkeypatch.setattr(durable, "_new_file_beside", new_file)
+    with pytest.raises(OutputError, match="three: cannot be written: the disk is full"):
+        write_together(dict.fromkeys(earlier, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == earlier
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    refuse_unwritable(tmp_path / "new" / "folder")
+    assert names(tmp_path / "new" / "folder") == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        refuse_unwritable(tmp_path / "file" / "folder")
 
 
 def test_a_failed_sync_is_not_tried_again(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from weakspot.errors import DataError
-from weakspot.inspection.sources import find_images
+from weakspot.inspection.sources import FEW, are_few, find_images
 
 
 def names(*paths):
@@ -15,6 +15,12 @@ def names(*paths):
 def test_names_are_found_once_in_a_fixed_order(parts):
     assert names(parts / "sub", parts, str(parts / "*.png"), parts / "good.png") == ["doubtful.bmp", "bad.tif", "cut.png", "good.png"]
     assert find_images([parts / "sub", parts, parts]) == find_images([parts / "sub", parts])
+
+
+def test_a_handful_of_files_named_one_by_one_is_few(parts):
+    assert are_few([parts / "good.png"]) and are_few([str(parts / "good.png")] * FEW)
+    assert not are_few([parts / "good.png"] * (FEW + 1))
+    assert not are_few([parts]) and not are_few([parts / "good.png", str(parts / "*.png")]) and not are_few([parts / "missing.png"])
 
 
 def test_patterns_take_pictures_alone_and_a_name_that_exists_is_no_pattern(parts):

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from weakspot.durable import make_folder, write_durably
+from weakspot.durable import make_folder, write_together
 from weakspot.errors import OutputError, shown
 from weakspot.evaluation import intervals
 from weakspot.evaluation.charts import number
@@ -45,8 +45,7 @@ def write_report(
     targets = tuple(output / name for name in NAMES)
     contents = metrics_json(evaluation), scores_csv(evaluation), report_html(evaluation, read_pixels, read_mask)
     make_folder(output)
-    for target, content in zip(targets, contents, strict=True):
-        write_durably(target, content.encode("utf-8", "backslashreplace"))
+    write_together({target: content.encode("utf-8", "backslashreplace") for target, content in zip(targets, contents, strict=True)})
     return targets
 
 

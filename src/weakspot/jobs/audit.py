@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weakspot.data.audit import Audit, audit
 from weakspot.data.layouts import read_layout
-from weakspot.durable import make_folder, write_durably
+from weakspot.durable import refuse_unwritable, write_durably
 from weakspot.settings import ReadSettings
 
 
@@ -19,8 +19,9 @@ def audit_folder(
     Raises DataError, OutputError.
     """
     samples, done = read_layout(Path(data), layout), count(1)
+    if output is not None:
+        refuse_unwritable(output)  # before the long part
     found = audit(samples, settings, lambda _: on_image(next(done), len(samples)) if on_image else None)
     if output is not None:
-        make_folder(output)
         write_durably(output / "audit.json", json.dumps(found.as_dict(), indent=2, allow_nan=False).encode())
     return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from weakspot.data.layouts import Sample, read_layout
 from weakspot.data.reading import read_image, read_mask
+from weakspot.durable import refuse_unwritable
 from weakspot.evaluation.evaluate import Background, Evaluation, evaluate
 from weakspot.evaluation.report import check_output, write_report
 from weakspot.inspection.inspection import Inspection
@@ -15,9 +16,10 @@ def evaluate_model(
     model: Path, data: Path | str, output: Path, *, layout: str = "auto", on_image: Callable[[int, int], None] | None = None
 ) -> Evaluation:  # fmt: skip
     """Judge every labelled picture of `data` by a model file and write the report into `output`, a new folder or an earlier evaluation's."""
-    check_output(output, overwrite=True)  # before the long part
+    check_output(output, overwrite=True)
     detector = LoadedDetector.load_exact(model)
     samples = read_layout(Path(data), layout)
+    refuse_unwritable(output)  # before the long part
     background = Background(
         title=f"{detector.manifest.name} on {len(samples)} pictures",
         settings=detector.manifest.settings,
