@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_the_model_file_answers_alike_on_every_runtime(finished):
     detector = load(finished.model)
     assert all(each.ok for each in detector.verify())
     assert read_model_file(finished.model).manifest.parity.keys() >= {"onnxruntime"}
+
+
+def test_what_was_not_learned_and_is_kept_all_the_same_says_so_in_summary_report_and_model(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 1.1)  # so that nothing counts as learned
+    result = train(parts, replace(SETTINGS, schedule=0.01, folds=0, unlearned="keep"), output=tmp_path / "run")
+    assert "the training did not learn" in result.summary
+    assert "did not learn" in result.report.read_text()
+    assert any("did not learn" in warning for warning in read_model_file(result.model).manifest.warnings)
 
 
 def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

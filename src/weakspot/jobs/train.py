@@ -188,6 +188,7 @@ def _evaluate(
             "machine": machine(), "versions": versions(), "commit": commit(),
         },
         audit=tuple(finding.text for finding in found.findings),
+        limits=learned.warnings,
     )  # fmt: skip
     return evaluate_samples(detector, split.test, run.folder, background, overwrite=True)
 
@@ -201,6 +202,7 @@ def _summary(evaluation: Evaluation | None, learned: Learned, found: Audit) -> s
     unread, unfit = len(found.unreadable), len(found.unfit)
     lines = [f"{unread} picture{'s' * (unread != 1)} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{unfit} picture{'s' * (unfit != 1)} took no part, too small or blank: audit.json says which"] * bool(unfit)
+    lines += learned.warnings
     if evaluation is None:
         lines.append("No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen.")
         lines += learned.choice.evidence["sentences"]
