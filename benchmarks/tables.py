@@ -25,7 +25,7 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = "\n".join(section(path) for path in records) + starts() + peaks() or "Nothing recorded yet.\n"
+    sections = "\n".join(section(path) for path in records) + starts() + peaks() + profiles() or "Nothing recorded yet.\n"
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
 
 
@@ -60,6 +60,18 @@ def peaks() -> str:
     rows = [" | ".join(str(row[name]) for name in ("verb", "kernel", "how", "memory", "peak_mb")) for row in json.loads(path.read_text())["peaks"]]
     lines = "".join(f"| {row} |\n" for row in rows)
     return f"\n### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512\n\n{head}{lines}"
+
+
+def profiles() -> str:
+    """The record of `step_profile.py`; nothing where there is none."""
+    path = RECORDS / "step_profile.json"
+    if not path.exists():
+        return ""
+    told = "\n### `results/speed/step_profile.json`\n\nOperations of weakspot's training step on a pair, bf16\n"
+    for size, rows in json.loads(path.read_text())["profiles"].items():
+        head = f"\n**{size.replace('x', ' × ')}**\n\n| operation | calls | ms a step |\n|---|---|---|\n"
+        told += head + "".join(f"| `{row['operation']}` | {row['calls']} | {row['milliseconds']} |\n" for row in rows)
+    return told
 
 
 def start_line(row: dict[str, Any]) -> str:
