@@ -190,7 +190,7 @@ def model_file(setting: Setting) -> ModelFile:
     nowhere = ThresholdRecord.of(Thresholds(bad_from=0.0, good_below=0.0, rule="best_f1", chosen_on="nothing"))
     sizes, selftest = ImageSizes(min=setting.size, max=setting.size), SelfTest(raw_score=0.0, heat_score=0.0)
     manifest = Manifest(
-        name="benchmark", thresholds=nowhere, size=setting.size, channels=1, bit_depth=8, image_sizes=sizes, image_std_min=1.0, top_fraction=0.01,
+        name="benchmark", thresholds=nowhere, size=setting.size, channels=1, bit_depth=8, image_sizes=sizes, image_std_min=1.0,
         selftest=selftest,
     )  # fmt: skip
     return ModelFile(manifest, {}, graph(setting.kernel), encode_selftest(pixels(setting.size)[0]), "")

@@ -40,3 +40,8 @@ class OutputError(WeakspotError):
 def shown(name: object) -> str:
     """A path or name as one line that is safe to print: control characters, newlines and direction marks become escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in str(name))
+
+
+def amount(count: int, noun: str) -> str:
+    """'1 mask', '2 masks'."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -61,7 +61,6 @@ def made_manifest(**changes: Any) -> Manifest:
         "bit_depth": 8,
         "image_sizes": ImageSizes(min=(64, 96), max=(128, 192)),
         "image_std_min": 4.0,
-        "top_fraction": 0.01,
         "selftest": SelfTest(raw_score=0.0, heat_score=0.0),
         "settings": {"size": (64, 96), "seed": 0},
     }

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weakspot.data.cues import FROM_BOTH, FROM_LIGHT, Cue
-from weakspot.data.folders import amount
-from weakspot.errors import shown
+from weakspot.errors import amount, shown
 
 if TYPE_CHECKING:
     from weakspot.data.audit import Audit, Duplicate

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from weakspot.data.samples import Sample, child, files_under, folders_in, pictures_in, relative_id
-from weakspot.errors import DataError, shown
+from weakspot.errors import DataError, amount, shown
 
 log = logging.getLogger(__name__)
 GOOD = frozenset("good ok okay normal pass passed io accept accepted intact nodefect nodefects defectfree nondefective undamaged".split())
@@ -154,11 +154,6 @@ def _check_masks(masks: Masks, samples: list[Sample]) -> None:
     unused = sorted({path for paths in masks.values() for path in paths} - set(used))
     if unused:
         log.warning("%s with no bad picture's name left out, such as %s", amount(len(unused), "mask"), shown(unused[0]))
-
-
-def amount(count: int, noun: str) -> str:
-    """'1 mask', '2 masks'."""
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _plain(word: str) -> str:

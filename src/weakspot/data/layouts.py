@@ -8,7 +8,7 @@ from pathlib import Path
 from weakspot.data import folders, published, tables
 from weakspot.data.samples import Sample as Sample
 from weakspot.data.samples import folders_in, pictures_in
-from weakspot.errors import DataError, SettingsError, shown
+from weakspot.errors import DataError, SettingsError, amount, shown
 
 LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
     "folder": folders.read_folder,
@@ -77,7 +77,7 @@ def _held(root: Path) -> str:
     if not root.is_dir():
         return "holds no columns path and label"
     inside = {"folder": [f"{shown(path.name)}/" for path in folders_in(root)], "file": [shown(path.name) for path in pictures_in(root)]}
-    held = [f"{folders.amount(len(names), what)} ({_some(names)})" for what, names in inside.items() if names]
+    held = [f"{amount(len(names), what)} ({_some(names)})" for what, names in inside.items() if names]
     return f"holds {' and '.join(held) or 'neither folders nor pictures'}"
 
 
@@ -92,7 +92,7 @@ def _check(samples: list[Sample], root: Path, layout: str) -> None:
         raise DataError(f"{shown(root)}: holds no pictures when read as layout {layout}; needed is one of: {EXPECTED}")
     if not bad or bad == len(samples):
         found, missing = ("good", "bad") if not bad else ("bad", "good")
-        held = f"{folders.amount(len(samples), f'{found} picture')} and no {missing} ones, read as layout {layout}"
+        held = f"{amount(len(samples), f'{found} picture')} and no {missing} ones, read as layout {layout}"
         raise DataError(f"{shown(root)}: holds {held}; both are needed: put {missing} pictures into {missing}/")
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:

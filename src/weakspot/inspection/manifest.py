@@ -111,7 +111,6 @@ class Manifest(_Record):
     read: ReadSettings = ReadSettings()
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}
-    top_fraction: float = Field(gt=0, le=1)
     data_fingerprint: str = ""
     seed: int = 0
     versions: dict[str, str] = {}

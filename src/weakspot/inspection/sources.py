@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weakspot.data.formats import SUFFIXES
 from weakspot.data.samples import SIDE_SUFFIXES
-from weakspot.errors import DataError, shown
+from weakspot.errors import DataError, amount, shown
 
 ENDINGS = frozenset(ending for endings in SUFFIXES.values() for ending in endings)
 # Pictures that are not read. They are taken like the others, so that each is refused by name: one that is passed over would pass for good.
@@ -33,9 +33,9 @@ class Sources:
         """What was passed over, how many and why, in one line; "" where nothing was."""
         told = []
         if self.others:
-            told.append(f"{_amount(self.others, 'file')} without a picture's ending, such as {shown(self.others[0])}")
+            told.append(f"{amount(len(self.others), 'file')} without a picture's ending, such as {shown(self.others[0])}")
         if self.links:
-            told.append(f"{_amount(self.links, 'linked folder')}, such as {shown(self.links[0])}")
+            told.append(f"{amount(len(self.links), 'linked folder')}, such as {shown(self.links[0])}")
         return f"{' and '.join(told)}; name them themselves if they shall be inspected" if told else ""
 
 
@@ -95,10 +95,6 @@ def _sorted_out(path: Path) -> Iterator[tuple[Path, str]]:
         yield path, TAKEN
     elif ending not in SIDE_SUFFIXES and not path.name.startswith("."):
         yield path, OTHER
-
-
-def _amount(paths: list[Path], noun: str) -> str:
-    return f"{len(paths)} {noun}{'s' * (len(paths) != 1)}"
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from weakspot.data.layouts import read_layout
 from weakspot.data.samples import Sample
 from weakspot.data.splits import Split, draw_positives, hold_out, split_table
 from weakspot.durable import write_durably
-from weakspot.errors import DataError, OutputError, shown
+from weakspot.errors import DataError, OutputError, amount, shown
 from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
 from weakspot.inspection.loaded import LoadedDetector
@@ -200,8 +200,8 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
 
 def _summary(evaluation: Evaluation | None, learned: Learned, found: Audit) -> str:
     unread, unfit = len(found.unreadable), len(found.unfit)
-    lines = [f"{unread} picture{'s' * (unread != 1)} could not be read and took no part: audit.json says which"] * bool(unread)
-    lines += [f"{unfit} picture{'s' * (unfit != 1)} took no part, too small or blank: audit.json says which"] * bool(unfit)
+    lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
+    lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
     lines += learned.warnings
     if evaluation is None:
         lines.append("No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen.")
