@@ -27,6 +27,7 @@ from weakspot.network.large_kernel import LargeKernelConv
 from weakspot.settings import NetworkSettings, TrainSettings
 from weakspot.training.export import export_graph
 from weakspot.training.images import TrainingImages
+from weakspot.training.loop import train_only
 from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe, recipe
 from weakspot.training.train import Machine, run_training, start_training
@@ -269,6 +270,7 @@ def _trains(setting: Setting, precision: str, ours: bool) -> Run:
 
 def _decision_learns(setting: Setting, kept: bool) -> Run:
     network, images = copy.deepcopy(detector(setting.kernel)).eval(), torch.from_numpy(pixels(setting.size, images=2))
+    optimizer = torch.optim.SGD(train_only(network, ("decision",)), lr=1e-3)
 
     @torch.no_grad()
     def frozen() -> tuple[Tensor, Tensor]:
@@ -276,10 +278,11 @@ def _decision_learns(setting: Setting, kept: bool) -> Run:
         return features, network.heat(features)
 
     def step() -> None:
-        network.decision.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             loss = network.decision(*(maps if kept else frozen())).square().mean()
         loss.backward()
+        optimizer.step()
 
     with torch.autocast("cpu", torch.bfloat16):
         maps = frozen()

@@ -61,6 +61,18 @@ class Tiling:
         """Frequencies of a tile that are computed."""
         return self.half * self.columns
 
+    @property
+    def pairs(self) -> int:
+        """Frequencies across a tile, each with its negative, which a real kernel gives together; the others, one or two, are their own negative."""
+        return (self.columns - 1) // 2
+
+    @property
+    def across_frequencies(self) -> NDArray[np.int64]:
+        """The frequencies across a tile in the order that everything here keeps them in: 1, -1, 2, -2, …, then 0 and, where there is one, the half."""
+        paired = np.arange(1, self.pairs + 1)
+        alone = [0] if self.columns % 2 else [0, self.columns // 2]
+        return np.concatenate([np.stack([paired, -paired], axis=1).ravel(), alone])
+
 
 class Transforms:
     """The constant matrices of a tiling, float64; a complex number is two rows or columns of a matrix, real part first.
@@ -75,7 +87,8 @@ class Transforms:
     @cached_property
     def rows_in(self) -> Matrix:
         """(2 half, rows): a tile's rows to their frequencies."""
-        return _stack(_cosine(self.tiling.half, self.tiling.rows), -_sine(self.tiling.half, self.tiling.rows))
+        shape = np.arange(self.tiling.half), self.tiling.rows, self.tiling.rows
+        return _stack(_cosine(*shape), -_sine(*shape))
 
     @cached_property
     def columns_in(self) -> Matrix:
@@ -83,7 +96,7 @@ class Transforms:
 
         The four are the two rows of a 2 × 2 matrix: a complex product X · conj(W) becomes the real one [[re, -im], [im, re]] @ [w_re, w_im].
         """
-        cosine, sine = _cosine(self.tiling.columns, self.tiling.columns), _sine(self.tiling.columns, self.tiling.columns)
+        cosine, sine = self._across(self.tiling.columns)
         real, imaginary = np.hstack([cosine, sine]), np.hstack([-sine, cosine])
         return _stack(real, -imaginary, imaginary, real)
 
@@ -103,8 +116,8 @@ class Transforms:
     @cached_property
     def columns_out(self) -> Matrix:
         """(2 column_step, columns): column frequencies to cosine and sine sums of the answer's columns; `rows_out` puts them together."""
-        shape = self.tiling.column_step, self.tiling.columns
-        return _stack(_cosine(*shape, period=self.tiling.columns), _sine(*shape, period=self.tiling.columns)) / self.tiling.columns
+        cosine, sine = self._across(self.tiling.column_step)
+        return _stack(cosine.T, sine.T) / self.tiling.columns
 
     @cached_property
     def rows_out(self) -> Matrix:
@@ -114,21 +127,36 @@ class Transforms:
         weight[0] = 1
         if rows % 2 == 0:
             weight[-1] = 1
-        cosine, sine = (wave(self.tiling.row_step, half, period=rows) * weight / rows for wave in (_cosine, _sine))
+        cosine, sine = (wave(np.arange(self.tiling.row_step), half, rows) * weight / rows for wave in (_cosine, _sine))
         of_cosine_sum, of_sine_sum = np.stack([cosine, -sine], axis=2), np.stack([-sine, -cosine], axis=2)
         return np.concatenate([of_cosine_sum, of_sine_sum], axis=1).reshape(self.tiling.row_step, 4 * half)
 
     @cached_property
     def kernel_columns_in(self) -> Matrix:
-        """(2 columns, kernel): the kernel's columns to their frequencies, conjugate."""
-        shape = self.tiling.columns, self.tiling.kernel
-        return _stack(_cosine(*shape, period=self.tiling.columns), _sine(*shape, period=self.tiling.columns))
+        """(columns, kernel): the kernel's columns to their frequencies, conjugate: re and im of one of each pair, re of the others, whose im is 0."""
+        (cosine, sine), paired = self._across(self.tiling.kernel), 2 * self.tiling.pairs
+        return np.vstack([_stack(cosine[:paired:2], sine[:paired:2]), cosine[paired:]])
 
     @cached_property
     def kernel_rows_in(self) -> Matrix:
-        """(2 half, 2 kernel): rows of complex numbers to (re, im) of conj(W)."""
-        cosine, sine = (wave(self.tiling.half, self.tiling.kernel, period=self.tiling.rows) for wave in (_cosine, _sine))
-        return _stack(np.hstack([cosine, -sine]), np.hstack([sine, cosine]))
+        """(4 half, 2 kernel): rows of a pair's (re, im) to (re, im) of conj(W) at its frequency and, below, at the negative one."""
+        cosine, sine = self._kernel_rows
+        return np.vstack([_stack(np.hstack([cosine, -sine]), np.hstack([sine, cosine])), _stack(np.hstack([cosine, sine]), np.hstack([sine, -cosine]))])
+
+    @cached_property
+    def kernel_rows_alone_in(self) -> Matrix:
+        """(2 half, kernel): rows of real numbers, the frequencies that are their own negative, to (re, im) of conj(W)."""
+        return _stack(*self._kernel_rows)
+
+    @property
+    def _kernel_rows(self) -> tuple[Matrix, Matrix]:
+        shape = np.arange(self.tiling.half), self.tiling.kernel, self.tiling.rows
+        return _cosine(*shape), _sine(*shape)
+
+    def _across(self, length: int) -> tuple[Matrix, Matrix]:
+        """Cosine and sine of `across_frequencies`, (columns, length) each."""
+        shape = self.tiling.across_frequencies, length, self.tiling.columns
+        return _cosine(*shape), _sine(*shape)
 
     def tile_cells(self) -> NDArray[np.int64]:
         """(rows, columns, down, across): which cell of the padded map, counted row by row, stands where in which tile.
@@ -145,15 +173,17 @@ class Transforms:
 
 def kernel_spectrum(kernel: NDArray[np.float32], transforms: Transforms) -> NDArray[np.float32]:
     """conj of the kernel's spectrum, (columns, half, 2 · in, out) float32, real parts of all input channels first; kernel: (out, in, k, k)."""
-    tiling = transforms.tiling
+    t = transforms.tiling
     outputs, inputs, k, _ = kernel.shape
     taps = np.ascontiguousarray(kernel.transpose(3, 2, 1, 0)).reshape(k, -1)
-    columns_in, rows_in = transforms.kernel_columns_in.astype(np.float32), transforms.kernel_rows_in.astype(np.float32)
-    spectrum = np.empty((tiling.columns, 2 * tiling.half, inputs * outputs), np.float32)
-    for first in range(0, tiling.columns, 4):  # few at a time: what lies between the two products would be as large as the spectrum
-        some = (columns_in[2 * first : 2 * first + 8] @ taps).reshape(-1, 2 * k, inputs * outputs)
-        np.matmul(rows_in, some, out=spectrum[first : first + 4])
-    return spectrum.reshape(tiling.columns, tiling.half, 2 * inputs, outputs)
+    matrices = transforms.kernel_columns_in, transforms.kernel_rows_in, transforms.kernel_rows_alone_in
+    columns_in, rows_in, alone_in = (matrix.astype(np.float32) for matrix in matrices)
+    spectrum = np.empty((t.columns, 2 * t.half, inputs * outputs), np.float32)
+    for pair in range(t.pairs):  # one at a time: what lies between the two products would be half as large as the spectrum
+        columns = slice(2 * pair, 2 * pair + 2)
+        np.matmul(rows_in, (columns_in[columns] @ taps).reshape(2 * k, -1), out=spectrum[columns].reshape(4 * t.half, -1))
+    np.matmul(alone_in, (columns_in[2 * t.pairs :] @ taps).reshape(-1, k, inputs * outputs), out=spectrum[2 * t.pairs :])
+    return spectrum.reshape(t.columns, t.half, 2 * inputs, outputs)
 
 
 def choose_tiling(height: int, width: int, kernel: int, channels: tuple[int, int], images: int = 1, *, learns: bool = False) -> Tiling:
@@ -206,17 +236,16 @@ def _tile_lengths(length: int, kernel: int) -> list[int]:
     return sorted(step + kernel - 1 for step in steps if step + kernel - 1 <= LARGEST_TILE)
 
 
-def _cosine(frequencies: int, length: int, period: int | None = None) -> Matrix:
+def _cosine(frequencies: NDArray[np.int64], length: int, period: int) -> Matrix:
     return np.cos(_angle(frequencies, length, period))
 
 
-def _sine(frequencies: int, length: int, period: int | None = None) -> Matrix:
+def _sine(frequencies: NDArray[np.int64], length: int, period: int) -> Matrix:
     return np.sin(_angle(frequencies, length, period))
 
 
-def _angle(frequencies: int, length: int, period: int | None) -> Matrix:
-    period = length if period is None else period
-    turns = np.outer(np.arange(frequencies), np.arange(length)) % period  # in whole steps, so that no large angle loses digits
+def _angle(frequencies: NDArray[np.int64], length: int, period: int) -> Matrix:
+    turns = np.outer(frequencies, np.arange(length)) % period  # in whole steps, so that no large angle loses digits
     return 2 * np.pi * turns / period
 
 

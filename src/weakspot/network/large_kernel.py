@@ -65,13 +65,41 @@ def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
 
 
 def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, spectrum_of: SpectrumOf | None = None) -> Tensor:
-    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), channels last in memory."""
+    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), channels last in memory.
+
+    spectrum_of: gives the spectrum of a kernel that does not learn; else it is made anew.
+    """
     (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
     tiling = tiling or _tiling(height - k + 1, width - k + 1, k, (inputs, outputs), images)
     dtype = _product_dtype(padded)
     with torch.autocast(padded.device.type, enabled=False):
-        spectra = _tile_spectra(padded.to(dtype), tiling) @ (spectrum_of or _kernel_spectrum)(kernel.to(dtype), tiling)
+        tiles, taps = _tile_spectra(padded.to(dtype), tiling), kernel.to(dtype)
+        spectra = tiles @ spectrum_of(taps, tiling) if spectrum_of else ProductWithKernel.apply(tiles, taps, tiling)  # type: ignore[no-untyped-call]
         return _answer(spectra, tiling, images)
+
+
+class ProductWithKernel(torch.autograd.Function):
+    """Spectra of tiles times the spectrum of a kernel, frequency by frequency, with the way from the kernel to its spectrum and back.
+
+    The spectrum's gradient, as large as the spectrum, never lies in memory whole: a pair of frequencies across the tile at a time is made and
+    brought back to the kernel while it is in the processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tiles: Tensor, kernel: Tensor, tiling: Tiling) -> Tensor:
+        """tiles (frequencies, 2 P, 2 · in), kernel (out, in, k, k) → (frequencies, 2 P, out)."""
+        spectrum = _kernel_spectrum(kernel, tiling)
+        ctx.save_for_backward(tiles, spectrum)
+        ctx.kernel_shape, ctx.tiling = kernel.shape, tiling
+        return tiles @ spectrum
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the tiles' spectra and of the kernel."""
+        (tiles, spectrum), (gradient,) = ctx.saved_tensors, gradients
+        of_tiles = gradient @ spectrum.transpose(1, 2) if ctx.needs_input_grad[0] else None
+        of_kernel = _kernel_gradient(tiles.transpose(1, 2), gradient, ctx.kernel_shape, ctx.tiling) if ctx.needs_input_grad[1] else None
+        return of_tiles, of_kernel, None
 
 
 def _tile_spectra(padded: Tensor, tiling: Tiling) -> Tensor:
@@ -90,8 +118,28 @@ def _tile_spectra(padded: Tensor, tiling: Tiling) -> Tensor:
 def _kernel_spectrum(kernel: Tensor, tiling: Tiling) -> Tensor:
     """(out, in, k, k) → (frequencies, 2 · in, out), conjugate."""
     (outputs, inputs, k, _), t = kernel.shape, tiling
-    by_columns = _matrix("kernel_columns_in", tiling, kernel) @ kernel.permute(3, 2, 1, 0).reshape(k, -1)
-    return _each(_matrix("kernel_rows_in", tiling, kernel), by_columns.view(t.columns, 2 * k, -1)).view(t.frequencies, 2 * inputs, outputs)
+    paired = 2 * t.pairs
+    by_columns = (_matrix("kernel_columns_in", tiling, kernel) @ kernel.permute(3, 2, 1, 0).reshape(k, -1)).view(t.columns, k, -1)
+    spectrum = kernel.new_empty(t.columns, 2 * t.half, inputs * outputs)
+    _each(_matrix("kernel_rows_in", tiling, kernel), by_columns[:paired].view(t.pairs, 2 * k, -1), spectrum[:paired].view(t.pairs, 4 * t.half, -1))
+    _each(_matrix("kernel_rows_alone_in", tiling, kernel), by_columns[paired:], spectrum[paired:])
+    return spectrum.view(t.frequencies, 2 * inputs, outputs)
+
+
+def _kernel_gradient(tiles: Tensor, gradient: Tensor, shape: torch.Size, tiling: Tiling) -> Tensor:
+    """tiles (frequencies, 2 · in, 2 P), gradient of the products (frequencies, 2 P, out) → gradient of the kernel, (out, in, k, k)."""
+    (outputs, inputs, k, _), t = shape, tiling
+    rows_back, alone_back = (_matrix(name, tiling, tiles).T for name in ("kernel_rows_in", "kernel_rows_alone_in"))
+    by_columns = tiles.new_empty(t.columns, k, inputs * outputs)
+    for first in range(0, t.columns, 2):
+        columns = slice(first, first + 2 if first < 2 * t.pairs else t.columns)
+        of_spectrum = tiles[first * t.half : columns.stop * t.half] @ gradient[first * t.half : columns.stop * t.half]
+        if first < 2 * t.pairs:
+            torch.mm(rows_back, of_spectrum.view(4 * t.half, -1), out=by_columns[columns].view(2 * k, -1))
+        else:
+            _each(alone_back, of_spectrum.view(-1, 2 * t.half, inputs * outputs), by_columns[columns])
+    taps = _matrix("kernel_columns_in", tiling, tiles).T @ by_columns.view(t.columns, -1)
+    return taps.view(k, k, inputs, outputs).permute(3, 2, 1, 0)
 
 
 def _answer(spectra: Tensor, tiling: Tiling, images: int) -> Tensor:
@@ -111,9 +159,9 @@ def _taps_first(kernel: Tensor) -> Tensor:
     return kernel.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
 
 
-def _each(matrix: Tensor, batch: Tensor) -> Tensor:
+def _each(matrix: Tensor, batch: Tensor, out: Tensor | None = None) -> Tensor:
     """A constant matrix times each of a batch of matrices; a plain `@` would first transpose the batch."""
-    return torch.bmm(matrix.expand(len(batch), -1, -1), batch)
+    return torch.bmm(matrix.expand(len(batch), -1, -1), batch, out=out)
 
 
 def _matrix(name: str, tiling: Tiling, like: Tensor) -> Tensor:
