@@ -275,12 +275,13 @@ def _decision_learns(setting: Setting, kept: bool) -> Run:
     @torch.no_grad()
     def frozen() -> tuple[Tensor, Tensor]:
         features = network.features(images)
-        return features, network.heat(features)
+        heat = network.heat(features)
+        return network.decision.attended(features, heat), heat
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = network.decision(*(maps if kept else frozen())).square().mean()
+            loss = network.decision.decide(*(maps if kept else frozen())).square().mean()
         loss.backward()
         optimizer.step()
 

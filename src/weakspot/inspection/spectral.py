@@ -68,7 +68,7 @@ class Tiling:
 
     @property
     def across_frequencies(self) -> NDArray[np.int64]:
-        """The frequencies across a tile in the order that everything here keeps them in: 1, -1, 2, -2, …, then 0 and, where there is one, the half."""
+        """The frequencies across a tile in the order that everything here keeps them in: 1, -1, 2, -2, …, then 0 and, where it exists, the half."""
         paired = np.arange(1, self.pairs + 1)
         alone = [0] if self.columns % 2 else [0, self.columns // 2]
         return np.concatenate([np.stack([paired, -paired], axis=1).ravel(), alone])
@@ -141,7 +141,9 @@ class Transforms:
     def kernel_rows_in(self) -> Matrix:
         """(4 half, 2 kernel): rows of a pair's (re, im) to (re, im) of conj(W) at its frequency and, below, at the negative one."""
         cosine, sine = self._kernel_rows
-        return np.vstack([_stack(np.hstack([cosine, -sine]), np.hstack([sine, cosine])), _stack(np.hstack([cosine, sine]), np.hstack([sine, -cosine]))])
+        return np.vstack(
+            [_stack(np.hstack([cosine, -sine]), np.hstack([sine, cosine])), _stack(np.hstack([cosine, sine]), np.hstack([sine, -cosine]))]
+        )
 
     @cached_property
     def kernel_rows_alone_in(self) -> Matrix:

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from weakspot.network.fused import NormReluMirror
 from weakspot.network.large_kernel import LargeKernelConv
+from weakspot.network.strips import convolve
 
 SMALLEST_LARGE_KERNEL = 7  # from here on the spectral form can be the faster one
 
@@ -25,10 +26,11 @@ class ConvBlock(nn.Sequential):
     def hand_on(self, padded: Tensor, pooled: bool, border: int) -> Tensor:
         """The learning block on a map that has its border, then pooling or none, with the border that the next block needs."""
         convolution, norm, _ = self
-        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)  # as the layer itself would
-        return NormReluMirror.apply(convolution(padded), norm, norm.weight, norm.bias, pooled, border)  # type: ignore[no-any-return, no-untyped-call]
+        maps = convolution(padded) if isinstance(convolution, LargeKernelConv) else convolve(padded, convolution.weight)
+        return NormReluMirror.apply(maps, norm, norm.weight, norm.bias, pooled, border)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Chain(nn.Sequential):

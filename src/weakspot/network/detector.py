@@ -57,11 +57,19 @@ class Decision(nn.Module):
 
     def forward(self, features: Tensor, heat: Tensor) -> Tensor:
         """features (B, 128, h, w), heat logits (B, 1, h, w) → logits (B,)."""
+        return self.decide(self.attended(features, heat), heat)
+
+    def attended(self, features: Tensor, heat: Tensor) -> Tensor:
+        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns, so that it can be kept where features and heat are."""
         mask = heat.sigmoid()
-        attended = features * mask if self.settings.attention == "mask_only" else features * mask + features
-        maps = self.layers(attended.to(features.dtype)).float()
+        weighed = features * mask if self.settings.attention == "mask_only" else features * mask + features
+        return weighed.to(features.dtype)
+
+    def decide(self, attended: Tensor, heat: Tensor) -> Tensor:
+        """Attended features (B, 128, h, w), heat logits (B, 1, h, w) → logits (B,)."""
+        maps = self.layers(attended).float()
         pooled = maps.mean((2, 3)) if self.settings.decision_pooling == "mean" else _log_mean_exp(maps)
-        values = torch.cat([pooled, mask.float().mean((2, 3))], dim=1)
+        values = torch.cat([pooled, heat.sigmoid().mean((2, 3))], dim=1)
         logit: Tensor = self.dense(self.dropout(values)).float().squeeze(1)
         if self.settings.decision == "replace":
             return logit

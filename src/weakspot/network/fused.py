@@ -58,16 +58,24 @@ def _middle(padded: Tensor, border: int) -> Tensor:
 def _mirror(padded: Tensor, border: int) -> None:
     """Fill the border, columns after rows, so that corners are mirrored twice."""
     for axis in (2, 3):
-        last = padded.shape[axis] - 1
-        for step in range(border):
-            padded.select(axis, step).copy_(padded.select(axis, 2 * border - step))
-            padded.select(axis, last - step).copy_(padded.select(axis, last - 2 * border + step))
+        for edge, inside in _edges(padded, axis, border):
+            edge.copy_(_turned(inside, axis))
 
 
 def _fold(gradient: Tensor, border: int) -> None:
     """The way back of `_mirror`, in the opposite order: add what came to the border to the cells that it mirrors."""
     for axis in (3, 2):
-        last = gradient.shape[axis] - 1
-        for step in range(border):
-            gradient.select(axis, 2 * border - step).add_(gradient.select(axis, step))
-            gradient.select(axis, last - 2 * border + step).add_(gradient.select(axis, last - step))
+        for edge, inside in _edges(gradient, axis, border):
+            inside.add_(_turned(edge, axis))
+
+
+def _edges(padded: Tensor, axis: int, border: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """At either end of an axis the border and the cells inside that it mirrors, in the order in which they lie."""
+    length = padded.shape[axis]
+    starts = (0, border + 1), (length - border, length - 2 * border - 1)
+    first, last = ((padded.narrow(axis, edge, border), padded.narrow(axis, inside, border)) for edge, inside in starts)
+    return first, last
+
+
+def _turned(cells: Tensor, axis: int) -> Tensor:
+    return cells.flip(axis) if cells.shape[axis] > 1 else cells

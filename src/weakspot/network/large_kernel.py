@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weakspot.inspection.spectral import Tiling, Transforms, choose_tiling, plain_cost, spectral_cost
+from weakspot.network.precision import product_dtype
 
 # The plain layer's way back takes three times its way forth, the spectral one's less than twice; measured at 8 × 8 to 176 × 64 cells.
 GAIN_TO_LEARN = 0.5
@@ -56,7 +57,7 @@ def large_layers(network: nn.Module) -> list[LargeKernelConv]:
 
 def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
     """Whether the spectral form is the faster one here; the same answer on every call, so that a training repeats to the bit."""
-    if padded.device.type != "cpu" or (_product_dtype(padded) == torch.bfloat16 and _has_matrix_units()):
+    if padded.device.type != "cpu" or (product_dtype(padded) == torch.bfloat16 and _has_matrix_units()):
         return False  # graphics cards and matrix units: the plain layer runs near their rate, which small products don't reach
     (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
     shape = height - k + 1, width - k + 1, k, (inputs, outputs), images
@@ -71,7 +72,7 @@ def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, 
     """
     (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
     tiling = tiling or _tiling(height - k + 1, width - k + 1, k, (inputs, outputs), images)
-    dtype = _product_dtype(padded)
+    dtype = product_dtype(padded)
     with torch.autocast(padded.device.type, enabled=False):
         tiles, taps = _tile_spectra(padded.to(dtype), tiling), kernel.to(dtype)
         spectra = tiles @ spectrum_of(taps, tiling) if spectrum_of else ProductWithKernel.apply(tiles, taps, tiling)  # type: ignore[no-untyped-call]
@@ -177,11 +178,6 @@ def _constant(name: str, tiling: Tiling, dtype: torch.dtype, device: torch.devic
 @lru_cache(maxsize=64)
 def _tiling(height: int, width: int, kernel: int, channels: tuple[int, int], images: int) -> Tiling:
     return choose_tiling(height, width, kernel, channels, images, learns=True)
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) and x.dtype != torch.float64 else x.dtype
 
 
 @lru_cache(maxsize=1)

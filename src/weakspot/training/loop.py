@@ -84,7 +84,9 @@ def run_stage(
         loss = loss_of(answer, drawn, state.step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(weights, stage.clip or float("inf"))
+        norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if stage.clip is not None:
+            nn.utils.clip_grads_with_norm_(weights, stage.clip, norm)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         _advance(detector, stage, state, float(loss.detach()))

@@ -114,23 +114,23 @@ def _answer(detector: Detector, images: Tensor, stage: Stage) -> Answer:
 
 
 def _look_at_features(training: Training) -> Look:
-    """Frozen parts answer the same each time, so each mirrored copy's features and heat are computed once, when first drawn."""
-    kept: dict[View, tuple[Tensor, Tensor]] = {}
+    """Frozen parts answer the same each time, so what they give for each mirrored copy is computed once, when it is first drawn."""
+    kept: dict[View, tuple[Tensor, Tensor, Tensor]] = {}
     detector, machine = training.detector, training.machine
 
     @torch.no_grad()
-    def frozen(view: View) -> tuple[Tensor, Tensor]:
+    def frozen(view: View) -> tuple[Tensor, Tensor, Tensor]:
         if view not in kept:
             with machine.autocast():
                 features = detector.features(training.images.batch((view,)).to(machine.device))
-                kept[view] = features, detector.heat(features)
+                heat = detector.heat(features)
+                kept[view] = detector.decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
         return kept[view]
 
     def look(pairs: Pairs) -> Answer:
-        features, heat = (torch.cat(maps) for maps in zip(*(frozen(view) for view in views(pairs)), strict=True))
+        attended, heat, score = (torch.cat(maps) for maps in zip(*(frozen(view) for view in views(pairs)), strict=True))
         with machine.autocast():
-            raw_score = detector.decision(features, heat)
-        return Answer(raw_score, heat_score(heat, detector.settings.top_fractions), heat)
+            return Answer(detector.decision.decide(attended, heat), score, heat)
 
     return look
 
