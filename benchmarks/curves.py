@@ -65,7 +65,7 @@ def losses(images: TrainingImages, pairs: int, recipe: str, plain: bool, bf16: b
     if plain:
         plain_layers(training.detector)
     found: list[float] = []
-    run_training(training, lambda step: found.append(step.loss))
+    run_training(training, lambda steps: found.extend(step.loss for step in steps))
     return found
 
 

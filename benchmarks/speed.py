@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from weakspot.network.memory import keep_freed_memory
 
 SIZES = (352, 128), (704, 256), (1408, 512), (4096, 256)
 AREAS = (256, 192), (512, 384), (1024, 768), (2048, 1536), (3264, 2448)  # 0.05 to 8 megapixels, for `forward`
-LONGEST = 60.0  # seconds for all rounds of a work at one setting, where three rounds don't take longer
+LONGEST = 60.0  # seconds for all rounds of a work at one setting, where three rounds don't take longer; one round where one takes a third of it
+SPINS = 2.0  # seconds of a run from which on threads that still spin at its start don't count
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
@@ -94,19 +95,23 @@ def timed(entries: list[Entry], threads: int) -> list[tuple[Entry, float, float]
     """Each entry with its median seconds and those of the plain entry it is compared with: same runtime and precision, or the first plain one."""
     torch.set_num_threads(threads)
     runs = [entry.make() for entry in entries]
-    began = time.perf_counter()
-    for run in runs:
-        run()
-    rounds = max(3, min(15, int(LONGEST / 2 / (time.perf_counter() - began))))
+    first = [timed_once(run) for run in runs]
+    rounds = max(1 if sum(first) > LONGEST / 3 else 3, min(15, int(LONGEST / 2 / sum(first))))
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
-        for run, kept in zip(runs, times):
-            run()  # not timed: threads of the runtime before may still be spinning
-            start = time.perf_counter()
-            run()
-            kept.append(time.perf_counter() - start)
+        for run, kept, begun in zip(runs, times, first):
+            if begun < SPINS:
+                run()  # not timed: threads of the runtime before may still be spinning
+            kept.append(timed_once(run))
     medians = [statistics.median(kept) for kept in times]
     return [(entry, seconds, medians[plain_twin(entry, entries)]) for entry, seconds in zip(entries, medians)]
+
+
+def timed_once(run: Callable[[], object]) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def plain_twin(entry: Entry, entries: list[Entry]) -> int:
@@ -147,7 +152,7 @@ def refuse_wider_instructions() -> None:
 
 def line(row: dict[str, Any]) -> str:
     """A row as a line of the table."""
-    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  {row['implementation']:28}{row['precision']:5}"
+    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  {row["implementation"]:34}{row['precision']:5}"
     times = f"{row['seconds'] * 1e3:9.1f} ms {row['ratio']:6.2f} × plain   floor {row['floor_seconds'] * 1e3:8.1f} ms"
     return what + times + ("" if row["peak_mb"] is None else f"{row['peak_mb']:7} MB")
 

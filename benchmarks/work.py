@@ -109,11 +109,14 @@ def training_step(setting: Setting) -> list[Entry]:
 
 
 def stage_two(setting: Setting) -> list[Entry]:
-    """The decision learns from a pair: the frozen parts computed every time, and kept."""
-    macs, moved = spectral_network_work(setting, images=2)
+    """The decision learns from a pair: the frozen parts computed every time, by torch's own layers and by ours, and kept."""
+    (macs, moved), (our_macs, our_moved) = plain_work(setting), spectral_network_work(setting, images=2)
+    decides, decides_moved = (4 * work for work in plain_work(setting, "decision"))  # of two images, forth and the kernels' gradients at least
+    learns, eager = partial(_decision_learns, setting), "PyTorch eager, features computed"
     return [
-        Entry("features computed", "bf16", partial(_decision_learns, setting, False), macs, moved),
-        Entry(f"features kept, {OURS}", "bf16", partial(_decision_learns, setting, True)),
+        Entry(eager, "bf16", partial(learns, kept=False, ours=False), 2 * macs + decides / 2, 2 * moved + decides_moved / 2),
+        Entry(f"{OURS}, features computed", "bf16", partial(learns, kept=False), our_macs + decides / 2, our_moved + decides_moved / 2),
+        Entry(f"{OURS}, features kept", "bf16", partial(learns, kept=True), decides, decides_moved),
     ]
 
 
@@ -263,13 +266,13 @@ def _trains(setting: Setting, precision: str, ours: bool) -> Run:
         training = start_training(short_recipe(setting), images, 0, Machine(bf16=precision == "bf16"))
         if not ours:
             plain_layers(training.detector)
-        export_graph(run_training(training, lambda step: None), *setting.size, 8)
+        export_graph(run_training(training, lambda steps: None), *setting.size, 8)
 
     return train
 
 
-def _decision_learns(setting: Setting, kept: bool) -> Run:
-    network, images = copy.deepcopy(detector(setting.kernel)).eval(), torch.from_numpy(pixels(setting.size, images=2))
+def _decision_learns(setting: Setting, kept: bool, ours: bool = True) -> Run:
+    network, images = copy.deepcopy(detector(setting.kernel, ours)).eval(), torch.from_numpy(pixels(setting.size, images=2))
     optimizer = torch.optim.SGD(train_only(network, ("decision",)), lr=1e-3)
 
     @torch.no_grad()
@@ -299,8 +302,11 @@ def _inspects(setting: Setting, precision: str, memory: Memory = "fast") -> Run:
 
 
 @cache
-def plain_work(setting: Setting) -> tuple[float, float]:
-    """Multiply-adds of all convolutions for one image, and bytes of their maps, each read and written once in fp32; counted on a small image."""
+def plain_work(setting: Setting, part: str = "") -> tuple[float, float]:
+    """Multiply-adds of all convolutions for one image, and bytes of their maps, each read and written once in fp32; counted on a small image.
+
+    part: of the network, by name; all of it by default.
+    """
     macs = moved = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -310,7 +316,7 @@ def plain_work(setting: Setting) -> tuple[float, float]:
         moved += 4 * (inputs[0].numel() + output.numel())
 
     network = copy.deepcopy(detector(setting.kernel, ours=False)).eval()
-    for module in network.modules():
+    for module in network.get_submodule(part).modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(count)
     with torch.no_grad():

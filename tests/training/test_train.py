@@ -35,7 +35,7 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in training.detector.state_dict().items()}
 
 
-def ignore(step: Step) -> None:
+def ignore(told: Step | list[Step]) -> None:
     return None
 
 

@@ -29,7 +29,7 @@ def bad_cells(detector: Detector, images: TrainingImages, fraction: float, seed:
     device = detector.mean.device
     cells: list[Tensor] = []
     for index, label in enumerate(images.labels):
-        image = images.batch((View(index),)).to(device)
+        image = images.batch((View(index),), device)
         height, width = (-(-side // CELL) for side in image.shape[-2:])
         if label:
             found = _attributed_cells(_attribution(detector, image, fraction, noise, autocast))

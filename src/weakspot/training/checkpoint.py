@@ -94,6 +94,8 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
     tensors |= {f"momentum.{i:04}": value for i, value in enumerate(training.state.momenta)}
     tensors |= {f"average.{i:04}": value for i, value in enumerate(training.state.averages)}
     tensors["random"] = torch.get_rng_state()
+    if training.machine.device == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
     if training.cells is not None:
         tensors["cells"] = training.cells
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -110,6 +112,8 @@ def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.
     )
     training.cells = tensors.get("cells")
     torch.set_rng_state(tensors["random"])
+    if "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
 def _checked_bytes(path: Path) -> bytes:

@@ -1,14 +1,14 @@
 """The training pictures in memory, at the detector's size, as raw pixel values. Holds no file names and no masks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from weakspot.training.pairs import Pair, View
+from weakspot.training.pairs import Pair, View, mirrored
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class TrainingImages:
 
     pixels: np.ndarray  # (n, C, H, W), uint8 or uint16
     labels: np.ndarray  # (n,), 1 bad, 0 good
+    _kept: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)  # the pixels where they were asked for
 
     def __post_init__(self) -> None:
         assert self.pixels.ndim == 4 and len(self.pixels) == len(self.labels), (self.pixels.shape, self.labels.shape)
@@ -38,10 +39,16 @@ class TrainingImages:
         means = np.array([image.mean(dtype=np.float64) for image in self.pixels])
         return float(means.var()) / self.std**2
 
-    def batch(self, views: Sequence[View]) -> Tensor:
-        """Views of pictures → (B, C, H, W) float32, channels last."""
-        chosen = np.stack([_seen(self.pixels[view.index], view, self.mean, self.std) for view in views])
-        return torch.from_numpy(chosen).contiguous(memory_format=torch.channels_last)
+    def batch(self, views: Sequence[View], device: str | torch.device = "cpu") -> Tensor:
+        """Views of pictures → (B, C, H, W) float32, channels last, on the device, where the pictures stay once they are asked for there."""
+        pixels = self._on(torch.device(device))
+        chosen = torch.stack([_seen(pixels[view.index], view, self.mean, self.std) for view in views])
+        return chosen.contiguous(memory_format=torch.channels_last)
+
+    def _on(self, device: torch.device) -> Tensor:
+        if device not in self._kept:
+            self._kept[device] = torch.from_numpy(self.pixels).to(device)
+        return self._kept[device]
 
     def part(self, chosen: np.ndarray) -> "TrainingImages":
         """Only the chosen pictures, in that order."""
@@ -53,8 +60,8 @@ def views(pairs: Sequence[Pair]) -> tuple[View, ...]:
     return tuple(view for pair in pairs for view in pair)
 
 
-def _seen(image: np.ndarray, view: View, mean: float, std: float) -> np.ndarray:
-    mirrored = image[:, :: -1 if view.mirror & 2 else 1, :: -1 if view.mirror & 1 else 1].astype(np.float32)
+def _seen(image: Tensor, view: View, mean: float, std: float) -> Tensor:
+    seen = mirrored(image.float(), view.mirror)
     if view.contrast == 1 and view.brightness == 0:
-        return mirrored
-    return (mirrored - np.float32(mean)) * np.float32(view.contrast) + np.float32(mean + view.brightness * std)
+        return seen
+    return (seen - mean) * view.contrast + (mean + view.brightness * std)

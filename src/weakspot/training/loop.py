@@ -1,8 +1,9 @@
-"""The one loop that all stages of all recipes run through. It writes nothing and shows nothing: it calls `on_step`."""
+"""The one loop that all stages of all recipes run through. It writes nothing and shows nothing: it calls `on_steps`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class StageState:
 
 @dataclass(frozen=True)
 class Step:
-    """What `on_step` is told of one iteration. Heats are mean heats, in [0, 1]."""
+    """What `on_steps` is told of one iteration. Heats are mean heats, in [0, 1]."""
 
     stage: str
     step: int
@@ -64,12 +65,16 @@ class Step:
         return asdict(self)
 
 
+OnSteps = Callable[[list[Step]], None]
+
+
 def run_stage(
-    detector: Detector, stage: Stage, pairs: Iterator[Pair], look: Look, loss_of: LossOf, state: StageState, on_step: Callable[[Step], None]
+    detector: Detector, stage: Stage, pairs: Iterator[Pair], look: Look, loss_of: LossOf, state: StageState, on_steps: OnSteps, told_every: int = 1
 ) -> None:  # fmt: skip
     """Train the stage's parts of the detector, from `state` on, until the stage is finished; then the averaged weights replace the last ones.
 
-    look: pairs → their Answer, each pair's bad picture first. Raises TrainingError when the loss stops being a number.
+    look: pairs → their Answer, each pair's bad picture first. told_every: steps that a device is given before it is asked what came of them, for
+    each time it is asked it stands still. Raises TrainingError when the loss stops being a number.
     """
     weights = train_only(detector, stage.trains)
     optimizer = torch.optim.SGD(weights, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)
@@ -77,6 +82,7 @@ def run_stage(
         optimizer.state[weight]["momentum_buffer"] = momentum
     if stage.averaging:
         state.averages = _laid_out(state.averages or _averaged(detector, stage), _averaged(detector, stage))
+    untold: list[tuple[float, Tensor]] = []
     while not state.finished(stage):
         drawn = tuple(islice(pairs, stage.pairs))
         rate = learning_rate(stage, state.step, state.found_at)
@@ -89,9 +95,13 @@ def run_stage(
             nn.utils.clip_grads_with_norm_(weights, stage.clip, norm)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-        _advance(detector, stage, state, float(loss.detach()))
+        state.step += 1
+        _average(detector, stage, state)
         state.momenta = [optimizer.state[weight]["momentum_buffer"] for weight in weights] if stage.momentum else []
-        on_step(_step(stage, state, answer, float(loss.detach()), rate, float(norm)))
+        untold.append((rate, _figures(stage, answer, loss, norm)))
+        if len(untold) == told_every or state.finished(stage):
+            on_steps(_told(stage, state, untold))
+            untold = []
     for tensor, average in zip(_averaged(detector, stage), state.averages, strict=False):
         tensor.data.copy_(average)
 
@@ -105,13 +115,21 @@ def train_only(detector: Detector, parts: tuple[str, ...]) -> list[nn.Parameter]
     return [weight for weight in detector.parameters() if weight.requires_grad]
 
 
-def _advance(detector: Detector, stage: Stage, state: StageState, loss: float) -> None:
-    if loss != loss or abs(loss) == float("inf"):
-        raise TrainingError(f"stage {stage.name}, step {state.step + 1}: the loss is {loss}; try --precision fp32 or another --seed")
-    state.step += 1
-    state.running_loss = RUNNING * state.running_loss + (1 - RUNNING) * loss
-    if stage.find_first and state.found_at is None and (state.running_loss < FOUND_BELOW or state.step >= stage.find_first):
-        state.found_at = state.step
+def _told(stage: Stage, state: StageState, untold: list[tuple[float, Tensor]]) -> list[Step]:
+    """What came of the last steps; the state learns of it too. The one place where a device is waited for."""
+    steps = []
+    for number, ((rate, _), values) in enumerate(zip(untold, torch.stack([figures for _, figures in untold]).tolist(), strict=True)):
+        step, loss = state.step - len(untold) + number + 1, values[0]
+        if not isfinite(loss):
+            raise TrainingError(f"stage {stage.name}, step {step}: the loss is {loss}; try --precision fp32 or another --seed")
+        state.running_loss = RUNNING * state.running_loss + (1 - RUNNING) * loss
+        if stage.find_first and state.found_at is None and (state.running_loss < FOUND_BELOW or step >= stage.find_first):
+            state.found_at = step
+        steps.append(Step(stage.name, step, stage.longest, loss, state.running_loss, rate, *values[1:]))
+    return steps
+
+
+def _average(detector: Detector, stage: Stage, state: StageState) -> None:
     if stage.averaging:
         decay = min(stage.averaging, (1 + state.step) / (10 + state.step))
         for tensor, average in zip(_averaged(detector, stage), state.averages, strict=True):
@@ -129,10 +147,9 @@ def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tens
     return [torch.empty_like(weight.detach()).copy_(tensor.detach()) for tensor, weight in zip(tensors, weights, strict=False)]
 
 
-def _step(stage: Stage, state: StageState, answer: Answer, loss: float, rate: float, norm: float) -> Step:
+def _figures(stage: Stage, answer: Answer, loss: Tensor, norm: Tensor) -> Tensor:
+    """What a `Step` tells and only the device knows, in its order: loss, gradient norm, heat of bad and of good, score of bad and of good."""
     heat = answer.heat.detach().sigmoid().mean((1, 2, 3))
     score = (answer.raw_score if "decision" in stage.trains else answer.heat_score).detach()
-    return Step(
-        stage.name, state.step, stage.longest, loss, state.running_loss, rate, norm,
-        *(float(values[first::2].mean()) for values in (heat, score) for first in (0, 1)),
-    )  # fmt: skip
+    means = [values[first::2].float().mean() for values in (heat, score) for first in (0, 1)]
+    return torch.stack([loss.detach().float(), norm.float(), *means])

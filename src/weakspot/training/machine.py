@@ -46,14 +46,14 @@ def seconds_a_pair(recipe: Recipe, images: TrainingImages, machine: Machine) -> 
 
 def _stage_seconds(recipe: Recipe, images: TrainingImages, machine: Machine) -> float:
     (stage,) = recipe.stages
-    short = replace(stage, iterations=3, find_first=0)
+    short = replace(stage, iterations=3 * machine.told_every, find_first=0)
     training = start_training(replace(recipe, stages=(short,)), images, 0, machine)
     if stage.loss == "locate":
         height, width = (-(-side // CELL) for side in images.pixels.shape[-2:])
         training.cells = torch.zeros(len(images.labels), 1, height, width, dtype=torch.uint8)
     times = [time.perf_counter()]
-    run_training(training, lambda step: times.append(time.perf_counter()))
-    return statistics.median(after - before for before, after in pairwise(times[1:]))  # the first step sets up
+    run_training(training, lambda steps: times.append(time.perf_counter()))
+    return statistics.median(after - before for before, after in pairwise(times[1:])) / machine.told_every  # the first steps set up
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -39,17 +39,19 @@ def train_resumably(
         note(complaint)
     saved, saved_at = number, time.monotonic()
 
-    def step_and_save(step: Step) -> None:
+    def tell_and_save(steps: list[Step]) -> None:
         nonlocal saved, saved_at
-        on_step(step)
+        for step in steps:
+            on_step(step)
         stopping = stop()
         if stopping or time.monotonic() - saved_at > EVERY:
             saved, saved_at = saved + 1, time.monotonic()
             save_checkpoint(folder, training, identity, saved)
         if stopping:
-            raise TrainingStopped(f"stopped in stage {step.stage}, pair {step.step} of {step.of}; nothing is lost: go on with --resume")
+            last = steps[-1]
+            raise TrainingStopped(f"stopped in stage {last.stage}, pair {last.step} of {last.of}; nothing is lost: go on with --resume")
 
-    detector = run_training(training, step_and_save)
+    detector = run_training(training, tell_and_save)
     save_weights(folder, detector, identity)
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """A whole training: the recipe's stages one after the other, on pictures in memory. Knows no files, no thresholds, no test pictures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +10,7 @@ from weakspot.network.detector import Answer, Detector, heat_score
 from weakspot.training import losses
 from weakspot.training.cells import bad_cells
 from weakspot.training.images import TrainingImages, views
-from weakspot.training.loop import Look, LossOf, Pairs, StageState, Step, run_stage
+from weakspot.training.loop import Look, LossOf, OnSteps, Pairs, StageState, run_stage
 from weakspot.training.pairs import View, endless_pairs, mirrored
 from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe, Stage
@@ -24,6 +23,11 @@ class Machine:
     device: str = "cpu"
     bf16: bool = False
     small: bool = False
+
+    @property
+    def told_every(self) -> int:
+        """Steps after which a training asks what came of them: each on a processor, which does them as they are asked for anyway."""
+        return 1 if self.device == "cpu" else 16
 
     def autocast(self) -> torch.autocast:
         """bf16 products with fp32 weights, or nothing at all."""
@@ -52,8 +56,8 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
     return Training(recipe, images, seed, machine, detector)
 
 
-def run_training(training: Training, on_step: Callable[[Step], None]) -> Detector:
-    """Run the stages that are left; returns the detector in eval mode. `on_step` may raise to stop: it can then be saved."""
+def run_training(training: Training, on_steps: OnSteps) -> Detector:
+    """Run the stages that are left; returns the detector in eval mode. `on_steps` may raise to stop: the training can then be saved."""
     while training.stage < len(training.recipe.stages):
         stage = training.recipe.stages[training.stage]
         if stage.loss == "locate" and training.cells is None:
@@ -65,24 +69,26 @@ def run_training(training: Training, on_step: Callable[[Step], None]) -> Detecto
         pairs = endless_pairs(
             training.images.labels, (training.seed, training.stage), stage.mirrored, stage.jitter, start=training.state.step * stage.pairs
         )
-        run_stage(training.detector, stage, pairs, _look(training, stage), _loss_of(training, stage), training.state, on_step)
+        look, loss_of = _look(training, stage), _loss_of(training, stage)
+        run_stage(training.detector, stage, pairs, look, loss_of, training.state, on_steps, training.machine.told_every)
         training.stage, training.state = training.stage + 1, StageState()
     return training.detector.eval()
 
 
 def _loss_of(training: Training, stage: Stage) -> LossOf:
     fractions, device = training.recipe.network.top_fractions, training.machine.device
+    labels = torch.tensor([1.0, 0.0] * stage.pairs, device=device)
+    bad_cells_of = None if training.cells is None else training.cells.to(device)
 
     def loss_of(answer: Answer, pairs: Pairs, step: int) -> Tensor:
-        labels = torch.tensor([1.0, 0.0] * len(pairs), device=device)
         if stage.loss == "weak":
             return losses.weak_loss(answer.heat, labels, losses.cosine_alpha(step, stage.iterations))
         if stage.loss == "search":
             return losses.search_loss(answer.heat, labels, fractions)
         if stage.loss == "locate":
-            assert training.cells is not None
-            cells = torch.stack([mirrored(training.cells[view.index], view.mirror) for view in views(pairs)])
-            return losses.locate_loss(answer.heat, labels, cells.to(device), min(fractions))
+            assert bad_cells_of is not None
+            cells = torch.stack([mirrored(bad_cells_of[view.index], view.mirror) for view in views(pairs)])
+            return losses.locate_loss(answer.heat, labels, cells, min(fractions))
         decision = losses.decision_loss(answer.raw_score, labels)
         return decision if stage.loss == "decide" else losses.weak_loss(answer.heat, labels, alpha=8.0) + decision
 
@@ -95,7 +101,7 @@ def _look(training: Training, stage: Stage) -> Look:
         return _look_at_features(training)
 
     def look(pairs: Pairs) -> Answer:
-        images = training.images.batch(views(pairs)).to(training.machine.device)
+        images = training.images.batch(views(pairs), training.machine.device)
         parts = (images,) if stage.together else torch.split(images, 1)
         with training.machine.autocast():
             answers = [_answer(training.detector, part, stage) for part in parts]
@@ -122,7 +128,7 @@ def _look_at_features(training: Training) -> Look:
     def frozen(view: View) -> tuple[Tensor, Tensor, Tensor]:
         if view not in kept:
             with machine.autocast():
-                features = detector.features(training.images.batch((view,)).to(machine.device))
+                features = detector.features(training.images.batch((view,), machine.device))
                 heat = detector.heat(features)
                 kept[view] = detector.decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
         return kept[view]
@@ -142,6 +148,6 @@ def scores(detector: Detector, images: TrainingImages, machine: Machine) -> tupl
     answers = []
     for index in range(len(images.labels)):
         with machine.autocast():
-            answers.append(detector(images.batch((View(index),)).to(machine.device)))
+            answers.append(detector(images.batch((View(index),), machine.device)))
     raw, heat_scores, heats = (torch.cat(values).float().cpu() for values in zip(*answers, strict=True))
     return raw.numpy().astype(np.float64), heat_scores.numpy().astype(np.float64), heats.sigmoid()[:, 0].numpy()

@@ -1,0 +1,85 @@
+"""The loop asks a device what came of its steps once for many of them, and ends where it would have ended otherwise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.training.test_train import IMAGES, same_bits, tiny, weights
+from weakspot.training.images import TrainingImages
+from weakspot.training.loop import Step
+from weakspot.training.pairs import View
+from weakspot.training.stages import Recipe
+from weakspot.training.train import Machine, Training, run_training, start_training
+
+WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select", "aten::unique"}
+
+
+class Waiting(TorchDispatchMode):
+    """Counts the operations for whose answer a device would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.times += operation.name().partition(".")[0] in WAITS
+        return operation(*args, **(kwargs or {}))
+
+
+def trained(recipe: Recipe, told_every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, list[list[Step]]]:
+    monkeypatch.setattr(Machine, "told_every", told_every)
+    training, told = start_training(recipe, IMAGES, 3, Machine()), []
+    run_training(training, told.append)
+    return training, told
+
+
+@pytest.mark.parametrize("name", ["sharp", "paper"])
+def test_steps_told_in_blocks_are_the_same_steps_and_end_in_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch):
+    recipe = tiny(name, 5)
+    recipe = replace(recipe, stages=tuple(replace(stage, find_first=min(stage.find_first, 4)) for stage in recipe.stages))
+    (one, told), (other, told_in_blocks) = (trained(recipe, every, monkeypatch) for every in (1, 4))
+    assert same_bits(weights(one), weights(other))
+    assert [len(steps) for steps in told] == [1] * sum(map(len, told))
+    assert max(len(steps) for steps in told_in_blocks) == 4
+    assert [step for steps in told for step in steps] == [step for steps in told_in_blocks for step in steps]
+
+
+def test_a_search_that_finds_something_within_a_block_is_told_at_which_step(monkeypatch: pytest.MonkeyPatch):
+    search = replace(tiny().stages[0], find_first=12, iterations=4)
+    monkeypatch.setattr("weakspot.training.loop.FOUND_BELOW", 1.9)
+    rates = []
+    for every in (1, 3):
+        _, told = trained(replace(tiny(), stages=(search,)), every, monkeypatch)
+        steps = [step for block in told for step in block]
+        found = next(step.step for step in steps if step.running_loss < 1.9)
+        assert len(steps) == found + search.iterations
+        rates.append([step.learning_rate for step in steps])
+    assert rates[0][-1] == rates[1][-1], "the rate has fallen as far at the end"
+
+
+def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Machine, "told_every", 1000)
+    for recipe in (tiny("sharp"), tiny("paper")):
+        for stage in recipe.stages:
+            training = start_training(replace(recipe, stages=(stage,)), IMAGES, 0, Machine())
+            training.cells = torch.zeros(len(IMAGES.labels), 1, 8, 8)
+            with Waiting() as waiting:
+                run_training(training, lambda steps: None)
+            assert waiting.times == 0, stage.name
+    with Waiting() as waiting:
+        float(torch.ones(1))
+    assert waiting.times == 1, "or this test could not fail"
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_view_is_mirrored_and_its_light_changed(depth: type):
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (3, 2, 70, 64)).astype(depth)
+    images = TrainingImages(pixels, np.array([1, 0, 0]))
+    batch = images.batch([View(2, mirror=3), View(0, contrast=1.5, brightness=0.25)])
+    assert batch.dtype == torch.float32 and batch.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(batch[0].numpy(), pixels[2, :, ::-1, ::-1].astype(np.float32))
+    expected = (pixels[0].astype(np.float64) - images.mean) * 1.5 + images.mean + 0.25 * images.std
+    assert np.allclose(batch[1].numpy(), expected, rtol=0, atol=1e-5 * images.std)
