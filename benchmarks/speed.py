@@ -26,7 +26,7 @@ from weakspot.network.memory import keep_freed_memory
 
 SIZES = (352, 128), (704, 256), (1408, 512), (4096, 256)
 AREAS = (256, 192), (512, 384), (1024, 768), (2048, 1536), (3264, 2448)  # 0.05 to 8 megapixels, for `forward`
-LONGEST = 60.0  # seconds for all rounds of a work at one setting, where three rounds don't take longer; one round where one takes a third of it
+LONGEST = 30.0  # seconds for all rounds of a work at one setting, where three rounds don't take longer; one round where one takes a third of it
 SPINS = 2.0  # seconds of a run from which on threads that still spin at its start don't count
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 

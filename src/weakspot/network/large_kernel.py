@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from weakspot.inspection.spectral import Tiling, Transforms, choose_tiling, plain_cost, spectral_cost
 from weakspot.network.precision import product_dtype
 
-# The plain layer's way back takes three times its way forth, the spectral one's less than twice; measured at 8 × 8 to 176 × 64 cells.
-GAIN_TO_LEARN = 0.5
+# The plain layer's way back takes three times its way forth, the spectral one's less than twice. Measured at 8 × 8 to 176 × 64 cells: where the count
+# says 0.3, the layer still learns 1.6 times as fast in bf16 and no slower in fp32.
+GAIN_TO_LEARN = 0.3
 SpectrumOf = Callable[[Tensor, Tiling], Tensor]
 
 
