@@ -215,8 +215,8 @@ def spectral_work(tiling: Tiling, channels: tuple[int, int], images: int = 1, *,
     transforms = into + 2 * answer * t.column_step + sums * t.row_step
     moved = 2 * spectrum + 2 * answer + 2 * sums + tiles * outputs * t.row_step * t.column_step
     if learns:
-        between = 2 * t.columns * t.kernel * inputs * outputs
-        transforms += between * (t.kernel + 2 * t.half)
+        between = t.columns * t.kernel * inputs * outputs  # columns transformed, rows not yet
+        transforms += between * (t.kernel + 4 * t.half)
         moved += spectrum + 2 * between
     return Work(transforms, 2 * tiles * spectrum, moved)
 
