@@ -70,14 +70,13 @@ def trainings(folder: Path, size: tuple[int, int]) -> list[dict[str, Any]]:
     for label in ("good", "bad"):
         pictures(folder / "parts" / label, IMAGES, size, brighter=60 if label == "bad" else 0)
     rows = []
-    for kernel, memory in product((7, 15), MEMORY):
-        settings = (
-            f'size = {list(size)}\nfolds = 0\nschedule = 0.01\nthird_kernel = {kernel}\nmemory = "{memory}"\nunlearned = "keep"\nhold_out = 0\n'
-        )
-        (folder / "settings.toml").write_text(settings)
-        output = f"run-{kernel}-{memory}"
+    for (recipe, kernel), memory in product((("sharp", 7), ("sharp", 15), ("paper", 15)), MEMORY):
+        short = f"size = {list(size)}\nfolds = 0\nschedule = 0.01\nhold_out = 0\n"
+        names = f'recipe = "{recipe}"\nthird_kernel = {kernel}\nmemory = "{memory}"\nunlearned = "keep"\n'
+        (folder / "settings.toml").write_text(short + names)
+        output = f"run-{recipe}-{kernel}-{memory}"
         peak = peak_mb(folder, "train", "parts", "-o", output, "--settings", "settings.toml", "--quiet")
-        rows.append({"verb": "train", "kernel": kernel, "how": "precision auto", "memory": memory, "peak_mb": peak})
+        rows.append({"verb": "train", "kernel": kernel, "how": f"{recipe}, precision auto", "memory": memory, "peak_mb": peak})
     return rows
 
 

@@ -72,7 +72,7 @@ def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sizes = asked.size or (AREAS if asked.areas else SIZES[:2] if asked.quick else SIZES)
     for threads in asked.threads or ([cores] if asked.quick or asked.areas else sorted({1, cores})):
-        rates = machine.rates(threads)
+        rates = machine.rates(threads, ["fp32"] if asked.avx2 else machine.DTYPES)  # without its units bf16 would take minutes
         print("rates:", {name: f"{rate / 1e9:.0f} G/s" for name, rate in rates.items()})
         for kernel, work, size in product(asked.kernel, ["forward"] if asked.areas else asked.work, sizes):
             setting = Setting(size, threads, kernel)
@@ -152,7 +152,7 @@ def refuse_wider_instructions() -> None:
 
 def line(row: dict[str, Any]) -> str:
     """A row as a line of the table."""
-    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  {row['implementation']:34}{row['precision']:5}"
+    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  {row['implementation']:40}{row['precision']:5}"
     times = f"{row['seconds'] * 1e3:9.1f} ms {row['ratio']:6.2f} × plain   floor {row['floor_seconds'] * 1e3:8.1f} ms"
     return what + times + ("" if row["peak_mb"] is None else f"{row['peak_mb']:7} MB")
 

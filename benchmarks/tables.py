@@ -1,4 +1,4 @@
-"""The figures in docs/performance.md, put there from the records that `speed.py` wrote: what stands between the two marks is replaced.
+"""The figures in docs/performance.md, put there from the records that the other benchmarks wrote: what stands between the two marks is replaced.
 
 python benchmarks/tables.py
 """
@@ -6,6 +6,8 @@ python benchmarks/tables.py
 import json
 from pathlib import Path
 from typing import Any
+
+import goals
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS, PAGE = ROOT / "results" / "speed", ROOT / "docs" / "performance.md"
@@ -25,7 +27,7 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = "\n".join(section(path) for path in records) + starts() + peaks() + profiles() or "Nothing recorded yet.\n"
+    sections = goals.table() + "\n".join(section(path) for path in records) + starts() + peaks() + profiles() or "Nothing recorded yet.\n"
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
 
 

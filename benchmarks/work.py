@@ -23,7 +23,7 @@ from weakspot.inspection.spectral import choose_tiling, spectral_work
 from weakspot.inspection.spectral_graph import spectral_graph
 from weakspot.network.blocks import Chain
 from weakspot.network.detector import Detector
-from weakspot.network.large_kernel import LargeKernelConv
+from weakspot.network.large_kernel import LargeKernelConv, large_layers
 from weakspot.settings import NetworkSettings, TrainSettings
 from weakspot.training.export import export_graph
 from weakspot.training.images import TrainingImages
@@ -121,13 +121,15 @@ def stage_two(setting: Setting) -> list[Entry]:
 
 
 def inspect(setting: Setting) -> list[Entry]:
-    """A PNG in memory to an Inspection, beside the bare graph on pixels that are there already."""
-    work, entries = spectral_network_work(setting), []
+    """A PNG in memory to an Inspection, beside the bare graph on pixels that are there already, and the plain network on pixels that are read."""
+    work, ours, entries = plain_work(setting), spectral_network_work(setting), []
     for precision in PRECISIONS:
-        entries.append(Entry("OpenVINO, bare graph", precision, partial(_openvino, setting, precision, True), *work))
-        entries.append(Entry(f"OpenVINO, {OURS} inspect", precision, partial(_inspects, setting, precision), *work))
-    small = partial(_inspects, setting, "fp32", "small")
-    entries.append(Entry(f"OpenVINO, {OURS} inspect, small memory", "fp32", small, *plain_work(setting)))
+        entries.append(Entry("OpenVINO, bare graph", precision, partial(_openvino, setting, precision, True), *ours))
+        entries.append(Entry(f"OpenVINO, {OURS} inspect", precision, partial(_inspects, setting, precision), *ours))
+        for name, make in (("OpenVINO, plain graph", _openvino), ("PyTorch eager", _torch_sees)):
+            entries.append(Entry(f"{name}, read", precision, partial(_reads, setting, partial(make, setting, precision, False)), *work))
+    entries.append(Entry("ONNX Runtime, plain graph, read", "fp32", partial(_reads, setting, partial(_onnxruntime, setting, False)), *work))
+    entries.append(Entry(f"OpenVINO, {OURS} inspect, small memory", "fp32", partial(_inspects, setting, "fp32", "small"), *work))
     return entries
 
 
@@ -189,6 +191,13 @@ def pixels(size: Size, images: int = 1) -> np.ndarray:
     return np.random.default_rng(0).integers(60, 200, (images, 1, *size), dtype=np.uint8)
 
 
+def png(setting: Setting) -> bytes:
+    """An image as a file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels(setting.size)[0, 0]).save(file, "PNG")
+    return file.getvalue()
+
+
 def model_file(setting: Setting) -> ModelFile:
     """The network as a model file in memory."""
     nowhere = ThresholdRecord.of(Thresholds(bad_from=0.0, good_below=0.0, rule="best_f1", chosen_on="nothing"))
@@ -222,7 +231,9 @@ def _onnxruntime(setting: Setting, ours: bool) -> Run:
 
 
 def _torch_sees(setting: Setting, precision: str, ours: bool) -> Run:
-    network, image = detector(setting.kernel, ours).eval(), torch.from_numpy(pixels(setting.size))
+    network, image = copy.deepcopy(detector(setting.kernel, ours)).eval(), torch.from_numpy(pixels(setting.size))
+    for layer in large_layers(network):
+        layer.freeze(True)  # as where it inspects
 
     def run() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -293,12 +304,21 @@ def _decision_learns(setting: Setting, kept: bool, ours: bool = True) -> Run:
     return step
 
 
+def _reads(setting: Setting, make: Callable[[], Run]) -> Run:
+    """The plain network behind the plainest reader: what the runtime is given are always the same pixels, so that reading only adds its time."""
+    file, run = png(setting), make()
+
+    def read_and_run() -> None:
+        np.asarray(Image.open(io.BytesIO(file)))
+        run()
+
+    return read_and_run
+
+
 def _inspects(setting: Setting, precision: str, memory: Memory = "fast") -> Run:
-    file = io.BytesIO()
-    Image.fromarray(pixels(setting.size)[0, 0]).save(file, "PNG")
     model = model_file(setting)
     loaded = LoadedDetector(model, open_runtime(model, "openvino", setting.threads, "bf16" if precision == "bf16" else "fp32", memory))
-    return partial(loaded.inspect, file.getvalue())
+    return partial(loaded.inspect, png(setting))
 
 
 @cache

@@ -31,7 +31,7 @@ def maps(side: int) -> torch.Tensor:
 def test_a_frozen_layer_makes_its_spectrum_once_for_a_shape_and_precision(layer, made):
     expected = [layer(maps(side)) for side in (60, 70)]
     made.clear()
-    layer.frozen = True
+    layer.freeze(True)
     for _ in range(3):
         assert torch.equal(layer(maps(60)), expected[0])
     assert made == [torch.float32]
@@ -45,6 +45,16 @@ def test_a_frozen_layer_makes_its_spectrum_once_for_a_shape_and_precision(layer,
 def test_a_layer_that_may_still_learn_keeps_none(layer, made):
     before = layer(maps(60))
     layer.weight.data.mul_(2)
+    assert torch.allclose(layer(maps(60)), 2 * before, rtol=1e-3, atol=1e-4)
+    assert len(made) == 2
+
+
+def test_a_layer_that_learns_again_forgets_what_was_kept(layer, made):
+    layer.freeze(True)
+    before = layer(maps(60))
+    layer.freeze(False)
+    layer.weight.data.mul_(2)
+    layer.freeze(True)
     assert torch.allclose(layer(maps(60)), 2 * before, rtol=1e-3, atol=1e-4)
     assert len(made) == 2
 

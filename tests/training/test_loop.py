@@ -8,8 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_train import IMAGES, same_bits, tiny, weights
+from weakspot.network.detector import PARTS, Detector
+from weakspot.network.large_kernel import large_layers
+from weakspot.settings import NetworkSettings
 from weakspot.training.images import TrainingImages
-from weakspot.training.loop import Step
+from weakspot.training.loop import Step, train_only
 from weakspot.training.pairs import View
 from weakspot.training.stages import Recipe
 from weakspot.training.train import Machine, Training, run_training, start_training
@@ -72,6 +75,14 @@ def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
     with Waiting() as waiting:
         float(torch.ones(1))
     assert waiting.times == 1, "or this test could not fail"
+
+
+def test_a_part_that_does_not_learn_keeps_its_spectrum():
+    detector = Detector(NetworkSettings(third_kernel=7))
+    (large,) = large_layers(detector)
+    for parts, frozen in (((), True), (("localization",), False), (("decision",), True), (PARTS, False)):
+        train_only(detector, parts)
+        assert large.frozen is frozen
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

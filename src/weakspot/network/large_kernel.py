@@ -24,7 +24,7 @@ class LargeKernelConv(nn.Conv2d):
     """A convolution without bias over a map whose border is already there: (N, in, h + k - 1, w + k - 1) → (N, out, h, w)."""
 
     plain = False  # True: never in the spectral form, whose kernel's spectrum takes 120 to 240 MB
-    frozen = False  # True: its weights will not change, so that the spectrum is made once for each shape of map
+    frozen = False  # set by `freeze`
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, bias=False)
@@ -42,6 +42,10 @@ class LargeKernelConv(nn.Conv2d):
         if self.plain or torch.onnx.is_in_onnx_export() or not spectral_is_faster(padded, self.weight):
             return super().forward(padded)
         return spectral_conv(padded, self.weight, spectrum_of=self._kept_spectrum if self.frozen else None)
+
+    def freeze(self, frozen: bool) -> None:
+        """Whether its weights will stay as they are, so that the spectrum is made once for maps of a shape and kept."""
+        self.frozen, self._spectrum = frozen, None
 
     def _kept_spectrum(self, kernel: Tensor, tiling: Tiling) -> Tensor:
         """The last one that was made, if it was for this tiling and precision."""

@@ -23,7 +23,8 @@ class TorchRuntime:
         self._detector.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()})
         self._detector.eval().requires_grad_(False)
         for layer in large_layers(self._detector):
-            layer.plain, layer.frozen = memory == "small", True
+            layer.plain = memory == "small"
+            layer.freeze(True)
 
     @torch.no_grad()
     def run(self, images: NDArray[np.uint8] | NDArray[np.uint16]) -> Answer:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from weakspot.errors import TrainingError
 from weakspot.network.detector import PARTS, Answer, Detector
+from weakspot.network.large_kernel import large_layers
 from weakspot.training.pairs import Pair
 from weakspot.training.stages import Stage, learning_rate
 
@@ -107,11 +108,13 @@ def run_stage(
 
 
 def train_only(detector: Detector, parts: tuple[str, ...]) -> list[nn.Parameter]:
-    """Make only these parts learn. Both switches are needed: without eval() a frozen part's batch norms drift."""
+    """Make only these parts learn. Both switches are needed: without eval() a frozen part's batch norms drift. Frozen spectra are kept."""
     for name in PARTS:
         part, learns = getattr(detector, name), name in parts
         part.train(learns)
         part.requires_grad_(learns)
+        for layer in large_layers(part):
+            layer.freeze(not learns)
     return [weight for weight in detector.parameters() if weight.requires_grad]
 
 
