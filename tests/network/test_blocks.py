@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weakspot.network.blocks import Chain, ConvBlock
-from weakspot.network.memory import keep_freed_memory
+from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory
 
 
 def layers() -> list[nn.Module]:
@@ -81,6 +81,28 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert int(ran.stdout) < 1000  # five times 64 MB are 80,000 pages
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_what_a_training_kept_is_handed_back_when_it_is_over():
+    script = (
+        "import numpy as np\n"
+        "from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory\n"
+        "def resident(): return next(int(line.split()[1]) // 1024 for line in open('/proc/self/status') if line.startswith('VmRSS'))\n"
+        "assert keep_freed_memory()\n"
+        "before = resident()\n"
+        "pieces = [np.ones(2**21) for _ in range(16)]\n"
+        "last = np.ones(8)\n"
+        "del pieces\n"
+        "kept = resident()\n"
+        "assert hand_back_freed_memory()\n"
+        "print(kept - before, resident() - before)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    kept, left = map(int, ran.stdout.split())
+    assert kept > 200  # 256 MB
+    assert left < 50
+
+
 def test_other_c_libraries_are_left_alone(monkeypatch):
     monkeypatch.setattr("weakspot.network.memory.platform.libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+    assert not hand_back_freed_memory()

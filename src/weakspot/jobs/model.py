@@ -18,6 +18,7 @@ from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import open_runtime, present_runtimes
 from weakspot.inspection.selftest import encode_selftest
 from weakspot.jobs.learn import Learned
+from weakspot.network.memory import hand_back_freed_memory
 from weakspot.settings import Size, TrainSettings, as_plain
 from weakspot.training.export import FREE_SIZES_FROM, Parity, compare, export_graph, refuse_differences
 from weakspot.training.images import TrainingImages
@@ -65,6 +66,7 @@ def build_model(learned: Learned, images: TrainingImages, settings: TrainSetting
 
     Raises TrainingError where a runtime differs from torch: raw score and heat beyond 1e-4 relative, or a decision changed.
     """
+    hand_back_freed_memory()  # the training is over
     detector = learned.detector.to("cpu").float()
     size: Size = images.pixels.shape[2], images.pixels.shape[3]
     graph = export_graph(detector, *size, origin.bit_depth)
