@@ -1,6 +1,7 @@
 """What was aimed at and what was reached, from the records that the other benchmarks wrote. `tables.py` puts it into docs/performance.md."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,14 +40,14 @@ def table() -> str:
 
 def line(goal: Goal) -> str:
     """One goal as a row."""
-    sign = "≤" if goal.most else "≥"
+    sign, size = "≤" if goal.most else "≥", re.sub(r"(\d)x(\d)", r"\1 × \2", goal.size)
     aim, found = (f"{value:.4g} {goal.unit}" if value >= 100 else f"{value:.2f} {goal.unit}" for value in (goal.aim, goal.found))
-    return f"| {goal.work} | {goal.size.replace('x', ' × ')} | {sign} {aim} | {found} | {'reached' if goal.reached else '**missed**'} |\n"
+    return f"| {goal.work} | {size} | {sign} {aim} | {found} | {'reached' if goal.reached else '**missed**'} |\n"
 
 
 def goals() -> Iterator[Goal]:
     """Every goal, for the printed kernel of 15 × 15 and two threads. Raises FileNotFoundError where a record is missing."""
-    two, avx2 = rows("two_threads"), rows("avx2")
+    two, training, avx2 = rows("two_threads"), rows("training"), rows("avx2")
     for precision, aim in (("fp32", 2.3), ("bf16", 1.0)):
         yield Goal(f"inspection {precision}, against OpenVINO's plain graph", LARGEST, aim, faster(two, "forward", LARGEST, *openvino(precision)))
     yield Goal("inspection fp32 with AVX2 alone, against the same", LARGEST, 2.5, faster(avx2, "forward", LARGEST, *openvino("fp32")))
@@ -56,12 +57,12 @@ def goals() -> Iterator[Goal]:
         yield Goal(f"`inspect` {precision} with reading, against the bare graph", LARGEST, 1.15, longer, most=True)
     for precision, aim in (("bf16", 2.0), ("fp32", 5.0)):
         for size in STEP_SIZES:
-            compared = ("PyTorch eager", precision), ("PyTorch, weakspot", "bf16")
-            yield Goal(f"training step of stage one, against PyTorch {precision} eager", size, aim, faster(two, "training_step", size, *compared))
+            found = faster(training, "training_step", size, ("PyTorch eager", precision), ("PyTorch, weakspot", "bf16"))
+            yield Goal(f"training step of stage one, against PyTorch {precision} eager", size, aim, found)
     for without in ("weakspot, features computed", "PyTorch eager, features computed"):
         for size in STEP_SIZES:
-            compared = (without, "bf16"), ("weakspot, features kept", "bf16")
-            yield Goal(f"step of stage two with kept features, against {without}", size, 10.0, faster(two, "stage_two", size, *compared))
+            found = faster(training, "stage_two", size, (without, "bf16"), ("weakspot, features kept", "bf16"))
+            yield Goal(f"step of stage two with kept features, against {without}", size, 10.0, found)
     areas = [row["seconds"] / pixels(row["size"]) for row in rows("areas")]
     yield Goal("most time a megapixel, over the least", "0.05 to 8 megapixels", 1.5, max(areas) / min(areas), most=True)
     starts = rows("start", "starts")

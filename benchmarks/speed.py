@@ -26,7 +26,6 @@ from weakspot.network.memory import keep_freed_memory
 
 SIZES = (352, 128), (704, 256), (1408, 512), (4096, 256)
 AREAS = (256, 192), (512, 384), (1024, 768), (2048, 1536), (3264, 2448)  # 0.05 to 8 megapixels, for `forward`
-LONGEST = 30.0  # seconds for all rounds of a work at one setting, where three rounds don't take longer; one round where one takes a third of it
 SPINS = 2.0  # seconds of a run from which on threads that still spin at its start don't count
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
@@ -62,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", nargs="+", type=size_of, help="HEIGHTxWIDTH, pixels")
     parser.add_argument("--threads", nargs="+", type=int, help="default: one, and all cores")
     parser.add_argument("--kernel", nargs="+", type=int, default=[15], help="the third kernel's cells: 15 as printed, 7")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for a work at one setting, where three rounds don't take longer; default: 30")
     parser.add_argument("--areas", action="store_true", help="`forward` by weakspot alone, from 0.05 to 8 megapixels")
     parser.add_argument("--peak", nargs=6, metavar="", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -77,7 +77,7 @@ def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for kernel, work, size in product(asked.kernel, ["forward"] if asked.areas else asked.work, sizes):
             setting = Setting(size, threads, kernel)
             entries = [entry for entry in WORKS[work](setting) if usable(entry, asked)]
-            for entry, seconds, plain in timed(entries, threads):
+            for entry, seconds, plain in timed(entries, threads, asked.seconds):
                 row = {"work": work, "implementation": entry.implementation, "size": f"{size[0]}x{size[1]}", "kernel": kernel}
                 row |= {"precision": entry.precision, "threads": threads, "seconds": seconds, "plain_seconds": plain, "ratio": plain / seconds}
                 row |= {"floor_seconds": max(entry.multiply_adds / rates[entry.precision], entry.moved / rates["copy"])}
@@ -91,12 +91,15 @@ def usable(entry: Entry, asked: argparse.Namespace) -> bool:
     return not (asked.avx2 and (entry.precision == "bf16" or entry.implementation.startswith("ONNX")))
 
 
-def timed(entries: list[Entry], threads: int) -> list[tuple[Entry, float, float]]:
-    """Each entry with its median seconds and those of the plain entry it is compared with: same runtime and precision, or the first plain one."""
+def timed(entries: list[Entry], threads: int, longest: float) -> list[tuple[Entry, float, float]]:
+    """Each entry with its median seconds and those of the plain entry it is compared with: same runtime and precision, or the first plain one.
+
+    longest: seconds for all rounds, where three rounds don't take longer; one round where one takes a third of it.
+    """
     torch.set_num_threads(threads)
     runs = [entry.make() for entry in entries]
     first = [timed_once(run) for run in runs]
-    rounds = max(1 if sum(first) > LONGEST / 3 else 3, min(15, int(LONGEST / 2 / sum(first))))
+    rounds = max(1 if sum(first) > longest / 3 else 3, min(15, int(longest / 2 / sum(first))))
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         for run, kept, begun in zip(runs, times, first):
