@@ -1,4 +1,5 @@
-"""Whether the fast training step learns as the plain one in fp32 does: the loss of both over the same pairs, one above the other.
+"""Whether the fast training step learns as the plain one in fp32 does: the loss of both over the same pairs, one above
+the other.
 
 python benchmarks/curves.py DATA --size 704x256 --pairs 300 --output results/speed
 """
@@ -57,7 +58,8 @@ def read(data: Path, size: tuple[int, int]) -> TrainingImages:
 
 
 def losses(images: TrainingImages, pairs: int, recipe: str, plain: bool, bf16: bool) -> list[float]:
-    """The loss of each step of the recipe's first stage, from seed 0; the printed 15 × 15 kernel whatever the recipe has."""
+    """The loss of each step of the recipe's first stage, from seed 0; the printed 15 × 15 kernel whatever the recipe
+    has."""
     chosen = {"paper": PAPER, "sharp": SHARP}[recipe]
     stage = replace(chosen.stages[0], iterations=pairs, find_first=0)
     network = replace(chosen.network, third_kernel=15)
@@ -73,8 +75,12 @@ def drawn(curves: dict[str, list[float]]) -> str:
     """Running means of the losses over each other, as SVG."""
     smooth = {name: running_mean(values) for name, values in curves.items()}
     highest = max(max(values) for values in smooth.values())
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">']
-    parts.append(f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{LEFT}running mean of the loss, 0 to {highest:.2f}</text>{DOWN}pairs</text>')
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">'
+    ]
+    parts.append(
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{LEFT}running mean of the loss, 0 to {highest:.2f}</text>{DOWN}pairs</text>'
+    )
     for row, ((name, values), colour) in enumerate(zip(smooth.items(), COLOURS, strict=True)):
         x = np.linspace(MARGIN, WIDTH - MARGIN, len(values))
         y = HEIGHT - MARGIN - np.array(values) / highest * (HEIGHT - 2 * MARGIN)

@@ -1,4 +1,5 @@
-"""What was aimed at and what was reached, from the records that the other benchmarks wrote. `tables.py` puts it into docs/performance.md."""
+"""What was aimed at and what was reached, from the records that the other benchmarks wrote. `tables.py` puts it into
+docs/performance.md."""
 
 import json
 import re
@@ -41,16 +42,29 @@ def table() -> str:
 def line(goal: Goal) -> str:
     """One goal as a row."""
     sign, size = "≤" if goal.most else "≥", re.sub(r"(\d)x(\d)", r"\1 × \2", goal.size)
-    aim, found = (f"{value:.4g} {goal.unit}" if value >= 100 else f"{value:.2f} {goal.unit}" for value in (goal.aim, goal.found))
+    aim, found = (
+        f"{value:.4g} {goal.unit}" if value >= 100 else f"{value:.2f} {goal.unit}" for value in (goal.aim, goal.found)
+    )
     return f"| {goal.work} | {size} | {sign} {aim} | {found} | {'reached' if goal.reached else '**missed**'} |\n"
 
 
 def goals() -> Iterator[Goal]:
-    """Every goal, for the printed kernel of 15 × 15 and two threads. Raises FileNotFoundError where a record is missing."""
+    """Every goal, for the printed kernel of 15 × 15 and two threads. Raises FileNotFoundError where a record is
+    missing."""
     two, training, avx2 = rows("two_threads"), rows("training"), rows("avx2")
     for precision, aim in (("fp32", 2.3), ("bf16", 1.0)):
-        yield Goal(f"inspection {precision}, against OpenVINO's plain graph", LARGEST, aim, faster(two, "forward", LARGEST, *openvino(precision)))
-    yield Goal("inspection fp32 with AVX2 alone, against the same", LARGEST, 2.5, faster(avx2, "forward", LARGEST, *openvino("fp32")))
+        yield Goal(
+            f"inspection {precision}, against OpenVINO's plain graph",
+            LARGEST,
+            aim,
+            faster(two, "forward", LARGEST, *openvino(precision)),
+        )
+    yield Goal(
+        "inspection fp32 with AVX2 alone, against the same",
+        LARGEST,
+        2.5,
+        faster(avx2, "forward", LARGEST, *openvino("fp32")),
+    )
     for precision in ("fp32", "bf16"):
         bare, whole = ((f"OpenVINO, {name}", precision) for name in ("bare graph", "weakspot inspect"))
         longer = faster(two, "inspect", LARGEST, whole, bare)
@@ -72,7 +86,8 @@ def goals() -> Iterator[Goal]:
 
 
 def memory() -> Iterator[Goal]:
-    """Peak memory of the verbs, the largest of all recipes, kernels and runtimes, without the setting that spares it."""
+    """Peak memory of the verbs, the largest of all recipes, kernels and runtimes, without the setting that spares
+    it."""
     for verb, aim in (("inspect", 1500), ("train", 6000)):
         peak = max(row["peak_mb"] for row in rows("memory", "peaks") if row["verb"] == verb and row["memory"] == "fast")
         yield Goal(f"peak memory of `{verb}`", LARGEST, aim, peak, most=True, unit="MB")
@@ -91,7 +106,11 @@ def openvino(precision: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def faster(found: Rows, work: str, size: str, slow: tuple[str, str], fast: tuple[str, str]) -> float:
     """How many times as fast one implementation is as another, each by name and precision."""
-    seconds = {(row["implementation"], row["precision"]): row["seconds"] for row in found if (row["work"], row["size"]) == (work, size)}
+    seconds = {
+        (row["implementation"], row["precision"]): row["seconds"]
+        for row in found
+        if (row["work"], row["size"]) == (work, size)
+    }
     return float(seconds[slow] / seconds[fast])
 
 

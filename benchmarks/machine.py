@@ -15,7 +15,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def rates(threads: int, precisions: Iterable[str] = DTYPES) -> dict[str, float]:
-    """Multiply-adds a second in each precision, the better of a large matrix product and a 3 × 3 convolution, and bytes a second read and written."""
+    """Multiply-adds a second in each precision, the better of a large matrix product and a 3 × 3 convolution, and bytes
+    a second read and written."""
     torch.set_num_threads(threads)
     source = torch.ones(2**26)
     target = torch.empty_like(source)
@@ -47,19 +48,23 @@ def processor() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    instructions = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in values.get("flags", "").split()]
+    instructions = [
+        name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in values.get("flags", "").split()
+    ]
     return f"{values.get('model name', platform.machine())}, {' '.join(instructions)}"
 
 
 def peak_mb() -> int:
-    """Largest resident memory of this process so far. `getrusage` would begin with that of the process that started it; 0 where it is not told."""
+    """Largest resident memory of this process so far. `getrusage` would begin with that of the process that started it;
+    0 where it is not told."""
     path = Path("/proc/self/status")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def others_load(watched: float = 3.0) -> float:
-    """Cores that others keep busy, on average over a few seconds in which this process sleeps: above 0.2, somebody else is at work."""
+    """Cores that others keep busy, on average over a few seconds in which this process sleeps: above 0.2, somebody else
+    is at work."""
     before = _busy_seconds()
     time.sleep(watched)
     return round((_busy_seconds() - before) / watched, 2)

@@ -1,8 +1,10 @@
-"""The largest resident memory of `weakspot train` and `weakspot inspect` at the printed size, each in a process of its own.
+"""The largest resident memory of `weakspot train` and `weakspot inspect` at the printed size, each in a process of its
+own.
 
     python benchmarks/memory.py --json results/speed/memory.json
 
-The images are made up; the training has its recipe's stages at a few steps each, then exports and checks the graph as every training does.
+The images are made up; the training has its recipe's stages at a few steps each, then exports and checks the graph as
+every training does.
 """
 
 import argparse
@@ -25,7 +27,8 @@ from weakspot.inspection.model_file import write_model_file
 
 MEMORY = "fast", "small"
 IMAGES = 6  # of each label
-# What the system says of this process alone: the figure that `getrusage` gives begins with that of the process that started it.
+# What the system says of this process alone: the figure that `getrusage` gives begins with that of the process that
+# started it.
 VERB = """
 import atexit, sys
 def tell():
@@ -50,18 +53,24 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     if asked.json:
-        asked.json.write_text(json.dumps({"machine": {"processor": machine.processor()}, "peaks": rows}, indent=1) + "\n")
+        asked.json.write_text(
+            json.dumps({"machine": {"processor": machine.processor()}, "peaks": rows}, indent=1) + "\n"
+        )
 
 
 def inspections(folder: Path, size: tuple[int, int]) -> list[dict[str, Any]]:
     """`weakspot inspect` on a folder of ten images."""
     pictures(folder / "new", 10, size)
     rows = []
-    for kernel, (runtime, precision), memory in product((7, 15), (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")), MEMORY):
+    for kernel, (runtime, precision), memory in product(
+        (7, 15), (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")), MEMORY
+    ):
         write_model_file(folder / "part.weakspot", model_file(Setting(size, 2, kernel)))
         how = ["--runtime", runtime, "--precision", precision, "--memory", memory]
         peak = peak_mb(folder, "inspect", "part.weakspot", "new", "-o", "out", "--overwrite", "--quiet", *how)
-        rows.append({"verb": "inspect", "kernel": kernel, "how": f"{runtime} {precision}", "memory": memory, "peak_mb": peak})
+        rows.append(
+            {"verb": "inspect", "kernel": kernel, "how": f"{runtime} {precision}", "memory": memory, "peak_mb": peak}
+        )
     return rows
 
 
@@ -76,7 +85,9 @@ def trainings(folder: Path, size: tuple[int, int]) -> list[dict[str, Any]]:
         (folder / "settings.toml").write_text(short + names)
         output = f"run-{recipe}-{kernel}-{memory}"
         peak = peak_mb(folder, "train", "parts", "-o", output, "--settings", "settings.toml", "--quiet")
-        rows.append({"verb": "train", "kernel": kernel, "how": f"{recipe}, precision auto", "memory": memory, "peak_mb": peak})
+        rows.append(
+            {"verb": "train", "kernel": kernel, "how": f"{recipe}, precision auto", "memory": memory, "peak_mb": peak}
+        )
     return rows
 
 
@@ -92,7 +103,11 @@ def pictures(folder: Path, number: int, size: tuple[int, int], brighter: int = 0
 def peak_mb(folder: Path, *arguments: str) -> int:
     """Of the verb, which must end well."""
     done = subprocess.run(
-        [sys.executable, "-c", VERB, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": str(folder)}
+        [sys.executable, "-c", VERB, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder)},
     )
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -1,8 +1,10 @@
-"""What bf16 changes on real images: every image of the test parts, in fp32 and in bf16, and whether any decision differs.
+"""What bf16 changes on real images: every image of the test parts, in fp32 and in bf16, and whether any decision
+differs.
 
     python benchmarks/precision.py runs/*/model.weakspot DATA --json results/speed/bf16_decisions.json
 
-Each model file lies in its run's folder, whose split.csv says which images of DATA it has not seen. Needs OpenVINO and a processor with bf16 units.
+Each model file lies in its run's folder, whose split.csv says which images of DATA it has not seen. Needs OpenVINO and
+a processor with bf16 units.
 """
 
 import argparse
@@ -38,7 +40,9 @@ def main() -> None:
     if asked.json:
         machine = {"processor": processor(), "threads": asked.threads, "openvino": version("openvino")}
         asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps({"machine": machine, "margin": MARGIN, "summary": summary, "models": models}, indent=1) + "\n")
+        asked.json.write_text(
+            json.dumps({"machine": machine, "margin": MARGIN, "summary": summary, "models": models}, indent=1) + "\n"
+        )
 
 
 def compared(path: Path, data: Path, threads: int) -> dict[str, Any]:
@@ -55,8 +59,11 @@ def compared(path: Path, data: Path, threads: int) -> dict[str, Any]:
     return {"run": path.parent.name, **thresholds, "summary": summary, "rows": rows}
 
 
-def compared_on(name: str, image: Path, exact: LoadedDetector, quick: LoadedDetector, used: LoadedDetector) -> dict[str, Any]:
-    """One image in fp32, in bf16 alone, and as it is inspected: in bf16, again in fp32 where it lies near a threshold."""
+def compared_on(
+    name: str, image: Path, exact: LoadedDetector, quick: LoadedDetector, used: LoadedDetector
+) -> dict[str, Any]:
+    """One image in fp32, in bf16 alone, and as it is inspected: in bf16, again in fp32 where it lies near a
+    threshold."""
     prepared = exact.prepare(image)
     fp32, bf16, rechecked = (detector.judge(prepared) for detector in (exact, quick, used))
     return {

@@ -1,8 +1,10 @@
-"""How long each work takes, beside what else can do it, and beside the least time that its arithmetic or its memory needs on this machine.
+"""How long each work takes, beside what else can do it, and beside the least time that its arithmetic or its memory
+needs on this machine.
 
     python benchmarks/speed.py [--quick] [--avx2] [--json FILE]
 
-All implementations of a work run in turn, round after round, in one process; medians are told. Run it on a quiet machine: the load is printed.
+All implementations of a work run in turn, round after round, in one process; medians are told. Run it on a quiet
+machine: the load is printed.
 """
 
 import argparse
@@ -38,7 +40,11 @@ def main() -> None:
     if asked.avx2 and any(os.environ.get(name) != value for name, value in AVX2.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)  # libraries read it when they load
     keep_freed_memory()
-    notes = {"processor": machine.processor(), "load_before": machine.others_load(), "instructions": "AVX2" if asked.avx2 else "all"}
+    notes = {
+        "processor": machine.processor(),
+        "load_before": machine.others_load(),
+        "instructions": "AVX2" if asked.avx2 else "all",
+    }
     notes |= {"versions": {"torch": torch.__version__, "openvino": openvino.__version__.split("-")[0]}}
     print(notes, "" if notes["load_before"] < 0.2 else "NOT A QUIET MACHINE: others are at work", sep="\n")
     if asked.avx2:
@@ -55,13 +61,24 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, all threads, no memory: two minutes")
-    parser.add_argument("--avx2", action="store_true", help="stand in for a processor without AVX-512: OpenVINO and PyTorch limited to AVX2")
+    parser.add_argument(
+        "--avx2",
+        action="store_true",
+        help="stand in for a processor without AVX-512: OpenVINO and PyTorch limited to AVX2",
+    )
     parser.add_argument("--json", type=Path, help="where rows are written, after each")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--size", nargs="+", type=size_of, help="HEIGHTxWIDTH, pixels")
     parser.add_argument("--threads", nargs="+", type=int, help="default: one, and all cores")
-    parser.add_argument("--kernel", nargs="+", type=int, default=[15], help="the third kernel's cells: 15 as printed, 7")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for a work at one setting, where three rounds don't take longer; default: 30")
+    parser.add_argument(
+        "--kernel", nargs="+", type=int, default=[15], help="the third kernel's cells: 15 as printed, 7"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="for a work at one setting, where three rounds don't take longer; default: 30",
+    )
     parser.add_argument("--areas", action="store_true", help="`forward` by weakspot alone, from 0.05 to 8 megapixels")
     parser.add_argument("--peak", nargs=6, metavar="", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -72,14 +89,27 @@ def measured(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sizes = asked.size or (AREAS if asked.areas else SIZES[:2] if asked.quick else SIZES)
     for threads in asked.threads or ([cores] if asked.quick or asked.areas else sorted({1, cores})):
-        rates = machine.rates(threads, ["fp32"] if asked.avx2 else machine.DTYPES)  # without its units bf16 would take minutes
+        rates = machine.rates(
+            threads, ["fp32"] if asked.avx2 else machine.DTYPES
+        )  # without its units bf16 would take minutes
         print("rates:", {name: f"{rate / 1e9:.0f} G/s" for name, rate in rates.items()})
         for kernel, work, size in product(asked.kernel, ["forward"] if asked.areas else asked.work, sizes):
             setting = Setting(size, threads, kernel)
             entries = [entry for entry in WORKS[work](setting) if usable(entry, asked)]
             for entry, seconds, plain in timed(entries, threads, asked.seconds):
-                row = {"work": work, "implementation": entry.implementation, "size": f"{size[0]}x{size[1]}", "kernel": kernel}
-                row |= {"precision": entry.precision, "threads": threads, "seconds": seconds, "plain_seconds": plain, "ratio": plain / seconds}
+                row = {
+                    "work": work,
+                    "implementation": entry.implementation,
+                    "size": f"{size[0]}x{size[1]}",
+                    "kernel": kernel,
+                }
+                row |= {
+                    "precision": entry.precision,
+                    "threads": threads,
+                    "seconds": seconds,
+                    "plain_seconds": plain,
+                    "ratio": plain / seconds,
+                }
                 row |= {"floor_seconds": max(entry.multiply_adds / rates[entry.precision], entry.moved / rates["copy"])}
                 yield row | {"peak_mb": None if asked.quick or asked.areas else peak_mb(work, entry, setting)}
 
@@ -92,7 +122,8 @@ def usable(entry: Entry, asked: argparse.Namespace) -> bool:
 
 
 def timed(entries: list[Entry], threads: int, longest: float) -> list[tuple[Entry, float, float]]:
-    """Each entry with its median seconds and those of the plain entry it is compared with: same runtime and precision, or the first plain one.
+    """Each entry with its median seconds and those of the plain entry it is compared with: same runtime and precision,
+    or the first plain one.
 
     longest: seconds for all rounds, where three rounds don't take longer; one round where one takes a third of it.
     """
@@ -121,7 +152,11 @@ def plain_twin(entry: Entry, entries: list[Entry]) -> int:
     """The index of the plain entry of the same runtime and precision; the entry's own where there is none."""
     runtime = entry.implementation.split()[0].rstrip(",")
     for index, other in enumerate(entries):
-        if not other.ours and other.precision == entry.precision and other.implementation.split()[0].rstrip(",") == runtime:
+        if (
+            not other.ours
+            and other.precision == entry.precision
+            and other.implementation.split()[0].rstrip(",") == runtime
+        ):
             return index
     plain = [index for index, other in enumerate(entries) if not other.ours and other.precision == entry.precision]
     return plain[0] if plain else entries.index(entry)
@@ -129,7 +164,14 @@ def plain_twin(entry: Entry, entries: list[Entry]) -> int:
 
 def peak_mb(work: str, entry: Entry, setting: Setting) -> int:
     """Largest resident memory of a process that does this once, and nothing else."""
-    asked = [work, entry.implementation, entry.precision, f"{setting.size[0]}x{setting.size[1]}", str(setting.threads), str(setting.kernel)]
+    asked = [
+        work,
+        entry.implementation,
+        entry.precision,
+        f"{setting.size[0]}x{setting.size[1]}",
+        str(setting.threads),
+        str(setting.kernel),
+    ]
     told = subprocess.run([sys.executable, __file__, "--peak", *asked], capture_output=True, text=True, check=True)
     return int(told.stdout.split()[-1])
 
@@ -138,7 +180,9 @@ def peak_of(work: str, implementation: str, precision: str, size: str, threads: 
     """The same, in that process. In MB; the graph was exported in it too, which inspection does not do."""
     torch.set_num_threads(int(threads))
     entries = WORKS[work](Setting(size_of(size), int(threads), int(kernel)))
-    run = next(entry for entry in entries if (entry.implementation, entry.precision) == (implementation, precision)).make()
+    run = next(
+        entry for entry in entries if (entry.implementation, entry.precision) == (implementation, precision)
+    ).make()
     run()
     return machine.peak_mb()
 
@@ -147,7 +191,9 @@ def refuse_wider_instructions() -> None:
     """Stop where a layer of a compiled graph still uses AVX-512: then nothing here would be true."""
     operations = compiled(Setting((256, 256), 1), "fp32", ours=False).get_runtime_model().get_ordered_ops()
     wide = {
-        str(kind) for kind in (op.get_rt_info()["primitiveType"] for op in operations if "primitiveType" in op.get_rt_info()) if "avx512" in str(kind)
+        str(kind)
+        for kind in (op.get_rt_info()["primitiveType"] for op in operations if "primitiveType" in op.get_rt_info())
+        if "avx512" in str(kind)
     }
     if wide or "AVX2" not in torch.backends.cpu.get_cpu_capability():
         sys.exit(f"the limit to AVX2 did not take: {sorted(wide)}, torch {torch.backends.cpu.get_cpu_capability()}")

@@ -1,8 +1,10 @@
-"""How long `weakspot inspect` takes from the start of its process to the answer for one image, beside a bare runtime that does the same.
+"""How long `weakspot inspect` takes from the start of its process to the answer for one image, beside a bare runtime
+that does the same.
 
     python benchmarks/start.py --json results/speed/start.json
 
-Each is a process of its own, in turn; medians. The bare runtime imports itself, opens the plain graph and runs it once on an image of zeros.
+Each is a process of its own, in turn; medians. The bare runtime imports itself, opens the plain graph and runs it once
+on an image of zeros.
 """
 
 import argparse
@@ -32,7 +34,7 @@ BARE = {
     "model = openvino.Core().read_model(sys.argv[1]); model.reshape([1, 1, int(sys.argv[2]), int(sys.argv[3])])\n"
     "openvino.Core().compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})"
     "({'image': numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[3])), 'uint8')})",
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -57,10 +59,21 @@ def started(size: tuple[int, int], kernel: int) -> Iterator[dict[str, Any]]:
         for _ in range(ROUNDS):
             for name, command in commands.items():
                 times[name].append(seconds(command, folder))
-        medians = {name: statistics.median(kept[1:]) for name, kept in times.items()}  # the first start fills the disk's cache
+        medians = {
+            name: statistics.median(kept[1:]) for name, kept in times.items()
+        }  # the first start fills the disk's cache
     for runtime in BARE:
-        row = {"work": "start", "size": f"{size[0]}x{size[1]}", "kernel": kernel, "runtime": runtime, "seconds": medians[f"weakspot {runtime}"]}
-        row |= {"bare_seconds": medians[f"bare {runtime}"], "more": medians[f"weakspot {runtime}"] - medians[f"bare {runtime}"]}
+        row = {
+            "work": "start",
+            "size": f"{size[0]}x{size[1]}",
+            "kernel": kernel,
+            "runtime": runtime,
+            "seconds": medians[f"weakspot {runtime}"],
+        }
+        row |= {
+            "bare_seconds": medians[f"bare {runtime}"],
+            "more": medians[f"weakspot {runtime}"] - medians[f"bare {runtime}"],
+        }
         print(row, flush=True)
         yield row
 
@@ -72,14 +85,27 @@ def prepared(folder: Path, size: tuple[int, int], kernel: int) -> dict[str, list
     Image.fromarray(pixels(size)[0, 0]).save(folder / "part.png")
     sides = [str(side) for side in size]
     bare = {f"bare {runtime}": [sys.executable, "-c", code, "part.onnx", *sides] for runtime, code in BARE.items()}
-    inspect = [sys.executable, "-m", "weakspot", "inspect", "part.weakspot", "part.png", "-o", "out", "--overwrite", "--quiet"]
+    inspect = [
+        sys.executable,
+        "-m",
+        "weakspot",
+        "inspect",
+        "part.weakspot",
+        "part.png",
+        "-o",
+        "out",
+        "--overwrite",
+        "--quiet",
+    ]
     return bare | {f"weakspot {runtime}": [*inspect, "--runtime", runtime, "--precision", "fp32"] for runtime in BARE}
 
 
 def seconds(command: list[str], folder: Path) -> float:
     """From the start of a process to its end, which must be a good one."""
     began = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, env={**os.environ, "XDG_CACHE_HOME": str(folder)})
+    subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, env={**os.environ, "XDG_CACHE_HOME": str(folder)}
+    )
     return time.perf_counter() - began
 
 

@@ -1,4 +1,5 @@
-"""Where the milliseconds of a training step go, operation by operation: the share of each in a pair's step of stage one.
+"""Where the milliseconds of a training step go, operation by operation: the share of each in a pair's step of stage
+one.
 
 python benchmarks/step_profile.py --size 704x256 --json results/speed/step_profile.json
 """
@@ -36,14 +37,21 @@ def main() -> None:
 
 def profiled(setting: Setting) -> list[dict[str, Any]]:
     """Operations with their milliseconds a step, longest first."""
-    entry = next(entry for entry in training_step(setting) if entry.ours and entry.precision == "bf16" and "small" not in entry.implementation)
+    entry = next(
+        entry
+        for entry in training_step(setting)
+        if entry.ours and entry.precision == "bf16" and "small" not in entry.implementation
+    )
     step = entry.make()
     step()
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(STEPS):
             step()
     found = sorted(seen.key_averages(), key=lambda average: average.self_cpu_time_total, reverse=True)
-    rows = [{"operation": a.key, "calls": a.count // STEPS, "milliseconds": round(a.self_cpu_time_total / 1000 / STEPS, 2)} for a in found]
+    rows = [
+        {"operation": a.key, "calls": a.count // STEPS, "milliseconds": round(a.self_cpu_time_total / 1000 / STEPS, 2)}
+        for a in found
+    ]
     rest = {"operation": "all others", "calls": sum(row["calls"] for row in rows[TOLD:])}
     rows = [*rows[:TOLD], rest | {"milliseconds": round(sum(row["milliseconds"] for row in rows[TOLD:]), 2)}]
     print(setting.size, *rows, sep="\n")

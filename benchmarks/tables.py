@@ -1,4 +1,5 @@
-"""The figures in docs/performance.md, put there from the records that the other benchmarks wrote: what stands between the two marks is replaced.
+"""The figures in docs/performance.md, put there from the records that the other benchmarks wrote: what stands between
+the two marks is replaced.
 
 python benchmarks/tables.py
 """
@@ -27,7 +28,10 @@ def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = goals.table() + "\n".join(section(path) for path in records) + starts() + peaks() + profiles() or "Nothing recorded yet.\n"
+    sections = (
+        goals.table() + "\n".join(section(path) for path in records) + starts() + peaks() + profiles()
+        or "Nothing recorded yet.\n"
+    )
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
 
 
@@ -47,7 +51,9 @@ def starts() -> str:
     if not path.exists():
         return ""
     record = json.loads(path.read_text())
-    head = "| size | kernel | runtime | `weakspot inspect`, s | bare runtime, s | more, s |\n|---|---|---|---|---|---|\n"
+    head = (
+        "| size | kernel | runtime | `weakspot inspect`, s | bare runtime, s | more, s |\n|---|---|---|---|---|---|\n"
+    )
     rows = [start_line(row) for row in record["starts"]]
     told = f"{record['machine']['processor']}; load before: {record['machine']['load_before']:.2f}"
     return f"\n### `results/speed/start.json`\n\nFrom the start of a process to the answer for one image; {told}\n\n{head}{''.join(rows)}"
@@ -59,9 +65,14 @@ def peaks() -> str:
     if not path.exists():
         return ""
     head = "| verb | kernel | how | memory | peak, MB |\n|---|---|---|---|---|\n"
-    rows = [" | ".join(str(row[name]) for name in ("verb", "kernel", "how", "memory", "peak_mb")) for row in json.loads(path.read_text())["peaks"]]
+    rows = [
+        " | ".join(str(row[name]) for name in ("verb", "kernel", "how", "memory", "peak_mb"))
+        for row in json.loads(path.read_text())["peaks"]
+    ]
     lines = "".join(f"| {row} |\n" for row in rows)
-    return f"\n### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512\n\n{head}{lines}"
+    return (
+        f"\n### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512\n\n{head}{lines}"
+    )
 
 
 def profiles() -> str:
@@ -94,8 +105,12 @@ def table(title: str, rows: list[dict[str, Any]]) -> str:
 def line(row: dict[str, Any]) -> str:
     """One row."""
     size = row["size"].replace("x", " × ")
-    numbers = f"{row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} | {row['floor_seconds'] * 1e3:.1f} | {row['peak_mb'] or ''}"
-    return f"| {size} | {row['kernel']} | {row['threads']} | {row['implementation']} | {row['precision']} | {numbers} |\n"
+    numbers = (
+        f"{row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} | {row['floor_seconds'] * 1e3:.1f} | {row['peak_mb'] or ''}"
+    )
+    return (
+        f"| {size} | {row['kernel']} | {row['threads']} | {row['implementation']} | {row['precision']} | {numbers} |\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The works that `speed.py` times, each done by several implementations on the same input. Everything is made from seed 0; no image is read."""
+"""The works that `speed.py` times, each done by several implementations on the same input. Everything is made from seed
+0; no image is read."""
 
 import copy
 import io
@@ -56,7 +57,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """One implementation of a work. `make` sets it up and returns what is timed; multiply-adds and bytes are the least it can do with."""
+    """One implementation of a work. `make` sets it up and returns what is timed; multiply-adds and bytes are the least
+    it can do with."""
 
     implementation: str
     precision: str
@@ -74,12 +76,16 @@ def large_kernel(setting: Setting) -> list[Entry]:
     """The large layer alone, forth and back as in training, on the maps of a pair that have their border."""
     height, width = setting.cells
     macs = 3 * 2 * height * width * setting.kernel**2 * CHANNELS[0] * CHANNELS[1]
-    work = spectral_work(choose_tiling(height, width, setting.kernel, CHANNELS, 2, learns=True), CHANNELS, 2, learns=True)
+    work = spectral_work(
+        choose_tiling(height, width, setting.kernel, CHANNELS, 2, learns=True), CHANNELS, 2, learns=True
+    )
     entries = []
     for precision in PRECISIONS:
         entries.append(Entry("PyTorch eager", precision, partial(_layer_learns, setting, precision, False), macs))
         ours = partial(_layer_learns, setting, precision, True)
-        entries.append(Entry(f"PyTorch, {OURS}", precision, ours, 2 * work.transforms + 3 * work.products, 4 * work.moved))
+        entries.append(
+            Entry(f"PyTorch, {OURS}", precision, ours, 2 * work.transforms + 3 * work.products, 4 * work.moved)
+        )
     return entries
 
 
@@ -89,9 +95,23 @@ def forward(setting: Setting) -> list[Entry]:
     entries = []
     for precision in PRECISIONS:
         for name, fast in (("plain graph", False), (OURS, True)):
-            entries.append(Entry(f"OpenVINO, {name}", precision, partial(_openvino, setting, precision, fast), *(ours if fast else work)))
+            entries.append(
+                Entry(
+                    f"OpenVINO, {name}",
+                    precision,
+                    partial(_openvino, setting, precision, fast),
+                    *(ours if fast else work),
+                )
+            )
             if precision == "fp32":
-                entries.append(Entry(f"ONNX Runtime, {name}", precision, partial(_onnxruntime, setting, fast), *(ours if fast else work)))
+                entries.append(
+                    Entry(
+                        f"ONNX Runtime, {name}",
+                        precision,
+                        partial(_onnxruntime, setting, fast),
+                        *(ours if fast else work),
+                    )
+                )
         entries.append(Entry("PyTorch eager", precision, partial(_torch_sees, setting, precision, False), *work))
         entries.append(Entry(f"PyTorch, {OURS}", precision, partial(_torch_sees, setting, precision, True), *ours))
     return entries
@@ -102,45 +122,98 @@ def training_step(setting: Setting) -> list[Entry]:
     (macs, moved), (our_macs, our_moved) = plain_work(setting), spectral_network_work(setting, images=2)
     entries = []
     for precision in PRECISIONS:
-        entries.append(Entry("PyTorch eager", precision, partial(_learns, setting, precision, False), 6 * macs, 6 * moved))
-        entries.append(Entry(f"PyTorch, {OURS}", precision, partial(_learns, setting, precision, True), 3 * our_macs, 3 * our_moved))
-    entries.append(Entry(f"PyTorch, {OURS}, small memory", "bf16", partial(_learns, setting, "bf16", True, SparingDetector), 8 * macs, 8 * moved))
+        entries.append(
+            Entry("PyTorch eager", precision, partial(_learns, setting, precision, False), 6 * macs, 6 * moved)
+        )
+        entries.append(
+            Entry(
+                f"PyTorch, {OURS}", precision, partial(_learns, setting, precision, True), 3 * our_macs, 3 * our_moved
+            )
+        )
+    entries.append(
+        Entry(
+            f"PyTorch, {OURS}, small memory",
+            "bf16",
+            partial(_learns, setting, "bf16", True, SparingDetector),
+            8 * macs,
+            8 * moved,
+        )
+    )
     return entries
 
 
 def stage_two(setting: Setting) -> list[Entry]:
-    """The decision learns from a pair: the frozen parts computed every time, by torch's own layers and by ours, and kept."""
+    """The decision learns from a pair: the frozen parts computed every time, by torch's own layers and by ours, and
+    kept."""
     (macs, moved), (our_macs, our_moved) = plain_work(setting), spectral_network_work(setting, images=2)
-    decides, decides_moved = (4 * work for work in plain_work(setting, "decision"))  # of two images, forth and the kernels' gradients at least
+    decides, decides_moved = (
+        4 * work for work in plain_work(setting, "decision")
+    )  # of two images, forth and the kernels' gradients at least
     learns, eager = partial(_decision_learns, setting), "PyTorch eager, features computed"
     return [
-        Entry(eager, "bf16", partial(learns, kept=False, ours=False), 2 * macs + decides / 2, 2 * moved + decides_moved / 2),
-        Entry(f"{OURS}, features computed", "bf16", partial(learns, kept=False), our_macs + decides / 2, our_moved + decides_moved / 2),
+        Entry(
+            eager,
+            "bf16",
+            partial(learns, kept=False, ours=False),
+            2 * macs + decides / 2,
+            2 * moved + decides_moved / 2,
+        ),
+        Entry(
+            f"{OURS}, features computed",
+            "bf16",
+            partial(learns, kept=False),
+            our_macs + decides / 2,
+            our_moved + decides_moved / 2,
+        ),
         Entry(f"{OURS}, features kept", "bf16", partial(learns, kept=True), decides, decides_moved),
     ]
 
 
 def inspect(setting: Setting) -> list[Entry]:
-    """A PNG in memory to an Inspection, beside the bare graph on pixels that are there already, and the plain network on pixels that are read."""
+    """A PNG in memory to an Inspection, beside the bare graph on pixels that are there already, and the plain network
+    on pixels that are read."""
     work, ours, entries = plain_work(setting), spectral_network_work(setting), []
     for precision in PRECISIONS:
         entries.append(Entry("OpenVINO, bare graph", precision, partial(_openvino, setting, precision, True), *ours))
         entries.append(Entry(f"OpenVINO, {OURS} inspect", precision, partial(_inspects, setting, precision), *ours))
         for name, make in (("OpenVINO, plain graph", _openvino), ("PyTorch eager", _torch_sees)):
-            entries.append(Entry(f"{name}, read", precision, partial(_reads, setting, partial(make, setting, precision, False)), *work))
-    entries.append(Entry("ONNX Runtime, plain graph, read", "fp32", partial(_reads, setting, partial(_onnxruntime, setting, False)), *work))
-    entries.append(Entry(f"OpenVINO, {OURS} inspect, small memory", "fp32", partial(_inspects, setting, "fp32", "small"), *work))
+            entries.append(
+                Entry(
+                    f"{name}, read",
+                    precision,
+                    partial(_reads, setting, partial(make, setting, precision, False)),
+                    *work,
+                )
+            )
+    entries.append(
+        Entry(
+            "ONNX Runtime, plain graph, read",
+            "fp32",
+            partial(_reads, setting, partial(_onnxruntime, setting, False)),
+            *work,
+        )
+    )
+    entries.append(
+        Entry(f"OpenVINO, {OURS} inspect, small memory", "fp32", partial(_inspects, setting, "fp32", "small"), *work)
+    )
     return entries
 
 
 def train_to_model(setting: Setting) -> list[Entry]:
-    """The printed recipe at a fiftieth of its steps, all stages, and the graph written: made-up pictures in, graph out."""
+    """The printed recipe at a fiftieth of its steps, all stages, and the graph written: made-up pictures in, graph
+    out."""
     (macs, moved), (our_macs, our_moved) = plain_work(setting), spectral_network_work(setting, images=2)
     iterations = [stage.iterations for stage in short_recipe(setting).stages]
-    images = 2 * (3 * iterations[0] + 3 * iterations[2]) + SHOWN  # forth and back is three times forth; stage two needs each picture once
+    images = (
+        2 * (3 * iterations[0] + 3 * iterations[2]) + SHOWN
+    )  # forth and back is three times forth; stage two needs each picture once
     entries = []
     for precision in PRECISIONS:
-        entries.append(Entry("PyTorch eager", precision, partial(_trains, setting, precision, False), images * macs, images * moved))
+        entries.append(
+            Entry(
+                "PyTorch eager", precision, partial(_trains, setting, precision, False), images * macs, images * moved
+            )
+        )
         ours = partial(_trains, setting, precision, True)
         entries.append(Entry(f"PyTorch, {OURS}", precision, ours, images / 2 * our_macs, images / 2 * our_moved))
     return entries
@@ -203,9 +276,15 @@ def model_file(setting: Setting) -> ModelFile:
     nowhere = ThresholdRecord.of(Thresholds(bad_from=0.0, good_below=0.0, rule="best_f1", chosen_on="nothing"))
     sizes, selftest = ImageSizes(min=setting.size, max=setting.size), SelfTest(raw_score=0.0, heat_score=0.0)
     manifest = Manifest(
-        name="benchmark", thresholds=nowhere, size=setting.size, channels=1, bit_depth=8, image_sizes=sizes, image_std_min=1.0,
+        name="benchmark",
+        thresholds=nowhere,
+        size=setting.size,
+        channels=1,
+        bit_depth=8,
+        image_sizes=sizes,
+        image_std_min=1.0,
         selftest=selftest,
-    )  # fmt: skip
+    )
     return ModelFile(manifest, {}, graph(setting.kernel), encode_selftest(pixels(setting.size)[0]), "")
 
 
@@ -214,7 +293,10 @@ def compiled(setting: Setting, precision: str, ours: bool) -> openvino.CompiledM
     core = openvino.Core()
     model = core.read_model(spectral_graph(graph(setting.kernel), *setting.size) if ours else graph(setting.kernel))
     model.reshape([1, 1, *setting.size])
-    options = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision], "INFERENCE_NUM_THREADS": setting.threads}
+    options = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": setting.threads,
+    }
     return core.compile_model(model, "CPU", options | {"PERFORMANCE_HINT": "LATENCY"})
 
 
@@ -243,7 +325,10 @@ def _torch_sees(setting: Setting, precision: str, ours: bool) -> Run:
 
 
 def _learns(setting: Setting, precision: str, ours: bool, kind: type[Detector] = Detector) -> Run:
-    network, images = copy.deepcopy(detector(setting.kernel, ours, kind)).train(), torch.from_numpy(pixels(setting.size, images=2))
+    network, images = (
+        copy.deepcopy(detector(setting.kernel, ours, kind)).train(),
+        torch.from_numpy(pixels(setting.size, images=2)),
+    )
     optimizer = torch.optim.SGD([*network.shared.parameters(), *network.localization.parameters()], lr=1e-3)
 
     def step() -> None:
@@ -257,9 +342,19 @@ def _learns(setting: Setting, precision: str, ours: bool, kind: type[Detector] =
 
 
 def _layer_learns(setting: Setting, precision: str, ours: bool) -> Run:
-    layer = copy.deepcopy(next(module for module in detector(setting.kernel, ours).modules() if getattr(module, "out_channels", 0) == CHANNELS[1]))
+    layer = copy.deepcopy(
+        next(
+            module
+            for module in detector(setting.kernel, ours).modules()
+            if getattr(module, "out_channels", 0) == CHANNELS[1]
+        )
+    )
     (height, width), border = setting.cells, setting.kernel - 1
-    padded = torch.randn(2, CHANNELS[0], height + border, width + border).to(memory_format=torch.channels_last).requires_grad_()
+    padded = (
+        torch.randn(2, CHANNELS[0], height + border, width + border)
+        .to(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
 
     def step() -> None:
         layer.zero_grad()
@@ -283,7 +378,10 @@ def _trains(setting: Setting, precision: str, ours: bool) -> Run:
 
 
 def _decision_learns(setting: Setting, kept: bool, ours: bool = True) -> Run:
-    network, images = copy.deepcopy(detector(setting.kernel, ours)).eval(), torch.from_numpy(pixels(setting.size, images=2))
+    network, images = (
+        copy.deepcopy(detector(setting.kernel, ours)).eval(),
+        torch.from_numpy(pixels(setting.size, images=2)),
+    )
     optimizer = torch.optim.SGD(train_only(network, ("decision",)), lr=1e-3)
 
     @torch.no_grad()
@@ -305,7 +403,8 @@ def _decision_learns(setting: Setting, kept: bool, ours: bool = True) -> Run:
 
 
 def _reads(setting: Setting, make: Callable[[], Run]) -> Run:
-    """The plain network behind the plainest reader: what the runtime is given are always the same pixels, so that reading only adds its time."""
+    """The plain network behind the plainest reader: what the runtime is given are always the same pixels, so that
+    reading only adds its time."""
     file, run = png(setting), make()
 
     def read_and_run() -> None:
@@ -317,13 +416,16 @@ def _reads(setting: Setting, make: Callable[[], Run]) -> Run:
 
 def _inspects(setting: Setting, precision: str, memory: Memory = "fast") -> Run:
     model = model_file(setting)
-    loaded = LoadedDetector(model, open_runtime(model, "openvino", setting.threads, "bf16" if precision == "bf16" else "fp32", memory))
+    loaded = LoadedDetector(
+        model, open_runtime(model, "openvino", setting.threads, "bf16" if precision == "bf16" else "fp32", memory)
+    )
     return partial(loaded.inspect, png(setting))
 
 
 @cache
 def plain_work(setting: Setting, part: str = "") -> tuple[float, float]:
-    """Multiply-adds of all convolutions for one image, and bytes of their maps, each read and written once in fp32; counted on a small image.
+    """Multiply-adds of all convolutions for one image, and bytes of their maps, each read and written once in fp32;
+    counted on a small image.
 
     part: of the network, by name; all of it by default.
     """

@@ -1,4 +1,5 @@
-"""What all tests share: the --slow switch, and a cache folder that is not the user's. Toy data are made where they are used."""
+"""What all tests share: the --slow switch, and a cache folder that is not the user's. Toy data are made where they are
+used."""
 
 from collections.abc import Iterator
 

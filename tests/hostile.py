@@ -1,7 +1,8 @@
-"""Hostile, broken and odd pictures as files arrive with them in a factory or from an attacker; each name says what must become of it.
+"""Hostile, broken and odd pictures as files arrive with them in a factory or from an attacker; each name says what must
+become of it.
 
-`refused_…`: an ImageError in one line, quickly and in little memory; `read_…`: pixels. Nobody's decoder is asked to write what it would refuse:
-PNG and TIFF are put together byte by byte.
+`refused_…`: an ImageError in one line, quickly and in little memory; `read_…`: pixels. Nobody's decoder is asked to
+write what it would refuse: PNG and TIFF are put together byte by byte.
 """
 
 import io
@@ -42,7 +43,8 @@ def png(
     extra: bytes = b"",
     end: bool = True,
 ) -> bytes:
-    """A PNG; rows: raw scan lines with their filter bytes (zeros if None); idat: the deflated rows instead; extra: chunks before the pixels."""
+    """A PNG; rows: raw scan lines with their filter bytes (zeros if None); idat: the deflated rows instead; extra:
+    chunks before the pixels."""
     rows = bytes((1 + (width * depth * CHANNELS[colour] + 7) // 8) * height) if rows is None and idat is None else rows
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     body = chunk(b"IDAT", zlib.compress(rows or b"") if idat is None else idat)
@@ -54,15 +56,35 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def tiff(width: int, height: int, bits: int, content: bytes, *, numbers: int = 1, compression: int = 1, photometric: int = 1, samples: int = 1,
-         count: int | None = None, offset: int | None = None, following: int = 0) -> bytes:  # fmt: skip
-    """A little-endian TIFF of one strip; numbers: 1 unsigned, 2 signed, 3 float; count, offset: what it claims of the strip; following: next page."""
+def tiff(
+    width: int,
+    height: int,
+    bits: int,
+    content: bytes,
+    *,
+    numbers: int = 1,
+    compression: int = 1,
+    photometric: int = 1,
+    samples: int = 1,
+    count: int | None = None,
+    offset: int | None = None,
+    following: int = 0,
+) -> bytes:
+    """A little-endian TIFF of one strip; numbers: 1 unsigned, 2 signed, 3 float; count, offset: what it claims of the
+    strip; following: next page."""
     start = 8 + 2 + 12 * 10 + 4
     entries = [
-        (256, LONG, width), (257, LONG, height), (258, SHORT, bits), (259, SHORT, compression), (262, SHORT, photometric),
-        (273, LONG, start if offset is None else offset), (277, SHORT, samples), (278, LONG, height),
-        (279, LONG, len(content) if count is None else count), (339, SHORT, numbers),
-    ]  # fmt: skip
+        (256, LONG, width),
+        (257, LONG, height),
+        (258, SHORT, bits),
+        (259, SHORT, compression),
+        (262, SHORT, photometric),
+        (273, LONG, start if offset is None else offset),
+        (277, SHORT, samples),
+        (278, LONG, height),
+        (279, LONG, len(content) if count is None else count),
+        (339, SHORT, numbers),
+    ]
     directory = b"".join(struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, kind, value in entries)
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + struct.pack("<I", following) + content
 
@@ -94,7 +116,10 @@ def _no_pictures() -> Iterator[tuple[str, bytes]]:
     yield "refused_one_byte.jpg", b"\xff"
     yield "refused_text.png", b"not a picture, though its name says so\n"
     yield "refused_html.png", b"<!doctype html><script>alert(1)</script>"
-    yield "refused_svg_with_entity.png", b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/hostname">]><svg><text>&x;</text></svg>'
+    yield (
+        "refused_svg_with_entity.png",
+        b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/hostname">]><svg><text>&x;</text></svg>',
+    )
     yield "refused_eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n"
     yield "refused_pdf.jpg", b"%PDF-1.7\ntrailer<<>>\n%%EOF\n"
     yield "refused_gif_with_script.gif", encoded(surface(8, 8), "GIF") + b"<script>alert(1)</script>"
@@ -114,15 +139,27 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
     yield "refused_jpeg_last_bytes_gone.jpg", whole[:-2]
     yield "refused_jpeg_zeros_inside.jpg", whole[:middle] + bytes(512) + whole[middle + 512 :]
     yield "refused_jpeg_of_65500x65500.jpg", whole[: frame + 5] + struct.pack(">HH", 65500, 65500) + whole[frame + 9 :]
-    yield "refused_jpeg_of_7900x7900_in_3_kb.jpg", whole[: frame + 5] + struct.pack(">HH", 7900, 7900) + whole[frame + 9 :]
+    yield (
+        "refused_jpeg_of_7900x7900_in_3_kb.jpg",
+        whole[: frame + 5] + struct.pack(">HH", 7900, 7900) + whole[frame + 9 :],
+    )
     yield "refused_jpeg_of_12_bits.jpg", whole[: frame + 4] + b"\x0c" + whole[frame + 5 :]
     yield "refused_jpeg_lossless.jpg", whole[: frame + 1] + b"\xc3" + whole[frame + 2 :]
     yield "refused_jpeg_cmyk.jpg", _cmyk()
-    yield "refused_jpeg_progressive_without_its_last_scans.jpg", _without_last_scans(encoded(surface(channels=3), "JPEG", progressive=True))
+    yield (
+        "refused_jpeg_progressive_without_its_last_scans.jpg",
+        _without_last_scans(encoded(surface(channels=3), "JPEG", progressive=True)),
+    )
     for orientation in (2, 3, 6, 8):
-        yield f"read_jpeg_exif_orientation_{orientation}.jpg", encoded(surface(channels=3), "JPEG", exif=exif(orientation))
+        yield (
+            f"read_jpeg_exif_orientation_{orientation}.jpg",
+            encoded(surface(channels=3), "JPEG", exif=exif(orientation)),
+        )
     garbage = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 15
-    yield "read_jpeg_exif_garbage.jpg", whole[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(garbage)) + garbage + whole[2:]
+    yield (
+        "read_jpeg_exif_garbage.jpg",
+        whole[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(garbage)) + garbage + whole[2:],
+    )
     yield "read_jpeg_icc_garbage.jpg", encoded(surface(channels=3), "JPEG", icc_profile=bytes(200))
 
 
@@ -156,15 +193,24 @@ def _pngs() -> Iterator[tuple[str, bytes]]:
     yield "refused_png_bomb_of_900_megapixels.png", png(30_000, 30_000, 1, idat=zeros_deflated(30_000 * 375))
     yield "refused_png_bomb_where_pillow_only_warns.png", png(13_000, 13_000, 1, idat=zeros_deflated(13_000 * 163))
     yield "refused_png_text_bomb.png", png(16, 16, extra=chunk(b"zTXt", b"k\0\0" + zeros_deflated(40 << 20)))
-    yield "refused_png_international_text_bomb.png", png(16, 16, extra=chunk(b"iTXt", b"k\0\1\0en\0k\0" + zeros_deflated(40 << 20)))
+    yield (
+        "refused_png_international_text_bomb.png",
+        png(16, 16, extra=chunk(b"iTXt", b"k\0\1\0en\0k\0" + zeros_deflated(40 << 20))),
+    )
     yield "refused_png_profile_bomb.png", png(16, 16, extra=chunk(b"iCCP", b"k\0\0" + zeros_deflated(40 << 20)))
     yield "refused_png_0x10.png", png(0, 10, idat=zlib.compress(b""))
     yield (
         "refused_png_palette_index_outside.png",
         png(8, 8, 8, PALETTE, b"".join(b"\0" + bytes([250] * 8) for _ in range(8)), extra=chunk(b"PLTE", bytes(12))),
     )
-    yield "refused_png_hidden_by_alpha.png", encoded(np.dstack([surface(channels=3), np.zeros((120, 96), np.uint8)]), "PNG")
-    yield "refused_png_grey_half_transparent.png", png(8, 8, 8, GREY_ALPHA, b"".join(b"\0" + bytes([90, 128] * 8) for _ in range(8)))
+    yield (
+        "refused_png_hidden_by_alpha.png",
+        encoded(np.dstack([surface(channels=3), np.zeros((120, 96), np.uint8)]), "PNG"),
+    )
+    yield (
+        "refused_png_grey_half_transparent.png",
+        png(8, 8, 8, GREY_ALPHA, b"".join(b"\0" + bytes([90, 128] * 8) for _ in range(8))),
+    )
     yield "refused_png_colour_key.png", png(8, 8, extra=chunk(b"tRNS", b"\0\0"))
     yield "refused_png_of_200_frames.png", _animation()
     yield "read_png_1x1.png", png(1, 1)
@@ -172,11 +218,20 @@ def _pngs() -> Iterator[tuple[str, bytes]]:
     yield "read_png_1x65535.png", png(1, 65_535)
     yield (
         "read_png_grey_16_bits.png",
-        png(64, 64, 16, GREY, b"".join(b"\0" + np.arange(0, 64_000, 1000, np.uint16).astype(">u2").tobytes() for _ in range(64))),
+        png(
+            64,
+            64,
+            16,
+            GREY,
+            b"".join(b"\0" + np.arange(0, 64_000, 1000, np.uint16).astype(">u2").tobytes() for _ in range(64)),
+        ),
     )
     yield "read_png_rgb_16_bits.png", png(64, 64, 16, RGB)
     yield "read_png_all_black.png", png(96, 120)
-    yield "read_png_text_with_script.png", png(16, 16, extra=chunk(b"tEXt", b"Title\0<img src=x onerror=alert(1)>\r\nX: y"))
+    yield (
+        "read_png_text_with_script.png",
+        png(16, 16, extra=chunk(b"tEXt", b"Title\0<img src=x onerror=alert(1)>\r\nX: y")),
+    )
 
 
 def _animation() -> bytes:

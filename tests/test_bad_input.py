@@ -1,4 +1,5 @@
-"""What a user gets for bad input, by the command line: one line that names the thing and the way out, the right exit status, and nothing lost.
+"""What a user gets for bad input, by the command line: one line that names the thing and the way out, the right exit
+status, and nothing lost.
 
 Each verb runs for real, in this process; one tiny detector is trained for all tests.
 """
@@ -27,7 +28,8 @@ from weakspot import cli
 from weakspot.inspection.container import pack
 from weakspot.settings import ReadSettings, TrainSettings, read_settings
 
-SETTINGS = 'folds = 0\ntop_fractions = [0.05]\nthird_kernel = 3\nthreads = 1\nunlearned = "keep"\n'  # what it learns matters to no test here
+# what it learns matters to no test here
+SETTINGS = 'folds = 0\ntop_fractions = [0.05]\nthird_kernel = 3\nthreads = 1\nunlearned = "keep"\n'
 QUICK = ("--schedule", "0.005", "--size", "64x64", "--quiet")
 
 
@@ -57,7 +59,10 @@ def weakspot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def nothing_is_timed() -> Iterator[None]:
     """Timing the machine takes longer than the trainings here, and their size is given."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("weakspot.jobs.plan.seconds_a_pair", lambda whole, images, machine: {stage.name: 1.0 for stage in whole.stages})
+        patch.setattr(
+            "weakspot.jobs.plan.seconds_a_pair",
+            lambda whole, images, machine: {stage.name: 1.0 for stage in whole.stages},
+        )
         yield
 
 
@@ -119,7 +124,9 @@ def decisions(output: Path) -> dict[str, str]:
         return {row["image_path"]: row["decision"] for row in csv.DictReader(file)}
 
 
-def test_no_hostile_image_is_judged_and_the_others_are(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+def test_no_hostile_image_is_judged_and_the_others_are(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
     names = []
     for name, data in refused_images():
         (parts / name).write_bytes(data)
@@ -128,7 +135,9 @@ def test_no_hostile_image_is_judged_and_the_others_are(weakspot: Weakspot, model
     decided = decisions(tmp_path / "out")
     assert ended.status == 1
     assert {decided[name] for name in names} == {"not inspected"}
-    assert len(decided) == len(names) + 8 and "not inspected" not in {decided[str(path)] for path in (parts / "good").iterdir()}
+    assert len(decided) == len(names) + 8 and "not inspected" not in {
+        decided[str(path)] for path in (parts / "good").iterdir()
+    }
 
 
 @pytest.mark.parametrize(
@@ -153,9 +162,16 @@ def test_an_empty_label_folder_is_named(
 
 
 @pytest.mark.parametrize(("label", "missing"), [("good", "bad"), ("bad", "good")])
-def test_one_label_alone_is_told_with_the_way_out(weakspot: Weakspot, parts: Path, tmp_path: Path, label: str, missing: str) -> None:
+def test_one_label_alone_is_told_with_the_way_out(
+    weakspot: Weakspot, parts: Path, tmp_path: Path, label: str, missing: str
+) -> None:
     shutil.rmtree(parts / missing)
-    assert_told(weakspot("train", parts, "-o", tmp_path / "run", "--quiet"), 1, f"no {missing} ones", f"put {missing} pictures into {missing}/")
+    assert_told(
+        weakspot("train", parts, "-o", tmp_path / "run", "--quiet"),
+        1,
+        f"no {missing} ones",
+        f"put {missing} pictures into {missing}/",
+    )
 
 
 def test_one_broken_image_among_many_is_left_out_and_said(weakspot: Weakspot, settings: Path, tmp_path: Path) -> None:
@@ -167,14 +183,20 @@ def test_one_broken_image_among_many_is_left_out_and_said(weakspot: Weakspot, se
     assert audited.status == 1 and "broken.png" in audited.out and "gone.png" in audited.out
     trained = weakspot("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
     assert trained.status == 1 and "2 pictures could not be read and took no part" in trained.out, trained
-    assert (tmp_path / "run" / "model.weakspot").exists() and "broken" not in (tmp_path / "run" / "split.csv").read_text()
+    assert (tmp_path / "run" / "model.weakspot").exists() and "broken" not in (
+        tmp_path / "run" / "split.csv"
+    ).read_text()
 
 
 def test_blank_and_tiny_images_take_no_part_so_that_inspection_goes_on_refusing_their_like(
     weakspot: Weakspot, settings: Path, tmp_path: Path
 ) -> None:
     parts, run = write_parts(tmp_path / "parts"), tmp_path / "run"
-    odd = {"one.png": np.full((1, 1), 9, np.uint8), "small.png": toy_images(side=60).pixels[5, 0], "blank.png": np.full((64, 64), 90, np.uint8)}
+    odd = {
+        "one.png": np.full((1, 1), 9, np.uint8),
+        "small.png": toy_images(side=60).pixels[5, 0],
+        "blank.png": np.full((64, 64), 90, np.uint8),
+    }
     for name, pixels in odd.items():
         Image.fromarray(pixels).save(parts / "good" / name)
     audited = weakspot("audit", parts, "--quiet")
@@ -184,19 +206,31 @@ def test_blank_and_tiny_images_take_no_part_so_that_inspection_goes_on_refusing_
     assert all(f"takes no part: {parts / 'good' / name}: " in trained.err for name in odd)
     split = (run / "split.csv").read_text()
     assert not any(name in split for name in odd) and split.count("\n") == 15
-    inspected = weakspot("inspect", run / "model.weakspot", *(parts / "good" / name for name in odd), "-o", tmp_path / "out", "--quiet")
+    inspected = weakspot(
+        "inspect", run / "model.weakspot", *(parts / "good" / name for name in odd), "-o", tmp_path / "out", "--quiet"
+    )
     assert inspected.status == 1 and set(decisions(tmp_path / "out").values()) == {"not inspected"}
 
 
-def test_a_label_of_which_nothing_can_take_part_is_told(weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path) -> None:
+def test_a_label_of_which_nothing_can_take_part_is_told(
+    weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path
+) -> None:
     for path in (parts / "bad").iterdir():
         Image.new("L", (64, 64), 7).save(path)
     begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
-    assert_told(weakspot(*begin), 1, "no bad picture can take part", "every pixel has the value 7", "check camera, light and shutter")
+    assert_told(
+        weakspot(*begin),
+        1,
+        "no bad picture can take part",
+        "every pixel has the value 7",
+        "check camera, light and shutter",
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_an_evaluation_goes_on_without_what_cannot_be_read_or_used_and_says_so(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+def test_an_evaluation_goes_on_without_what_cannot_be_read_or_used_and_says_so(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
     (parts / "bad" / "nan.tif").write_bytes(next(data for name, data in refused_images() if name.endswith(".tif")))
     (parts / "masks").mkdir()
     Image.new("L", (10, 10), 255).save(parts / "masks" / "000.png")
@@ -218,16 +252,28 @@ def test_an_evaluation_goes_on_without_what_cannot_be_read_or_used_and_says_so(w
         (np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), "trained on grey ones only"),
     ],
 )
-def test_an_image_unlike_the_trained_ones_is_not_judged(weakspot: Weakspot, model: Path, tmp_path: Path, image: np.ndarray, said: str) -> None:
+def test_an_image_unlike_the_trained_ones_is_not_judged(
+    weakspot: Weakspot, model: Path, tmp_path: Path, image: np.ndarray, said: str
+) -> None:
     Image.fromarray(image).save(tmp_path / "odd.png")
     ended = weakspot("inspect", model, tmp_path / "odd.png", "-o", tmp_path / "out", "--quiet")
     assert ended.status == 1 and said in ended.out
     assert set(decisions(tmp_path / "out").values()) == {"not inspected"}
 
 
-def test_any_name_is_inspected_and_told_in_one_line(weakspot: Weakspot, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_name_is_inspected_and_told_in_one_line(
+    weakspot: Weakspot, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ("-dash.png", "a b.png", "nöß 漢.png", "new\nline.png", "=cmd|x.png", "[bold].png", os.fsdecode(b"bytes\xff.png"))
+    names = (
+        "-dash.png",
+        "a b.png",
+        "nöß 漢.png",
+        "new\nline.png",
+        "=cmd|x.png",
+        "[bold].png",
+        os.fsdecode(b"bytes\xff.png"),
+    )
     for name in names:
         Image.fromarray(toy_images(1, 1).pixels[1, 0]).save("plain.png")
         os.replace("plain.png", name)
@@ -259,18 +305,26 @@ def test_a_damaged_model_file_is_refused_by_every_verb(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_leaves_the_earlier_inspection_and_evaluation(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_inspection_and_evaluation(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
     out, evaluated = tmp_path / "out", tmp_path / "evaluated"
     assert weakspot("inspect", model, parts, "-o", out, "--quiet").status == 0
     assert weakspot("evaluate", model, parts, "-o", evaluated, "--quiet").status == 0
     before = content(tmp_path)
     with disk_full_after(2000):
-        assert_told(weakspot("inspect", model, parts, "-o", out, "--quiet", "--overwrite"), 1, str(out), "choose another place")
-        assert_told(weakspot("evaluate", model, parts, "-o", evaluated, "--quiet"), 1, str(evaluated), "choose another place")
+        assert_told(
+            weakspot("inspect", model, parts, "-o", out, "--quiet", "--overwrite"), 1, str(out), "choose another place"
+        )
+        assert_told(
+            weakspot("evaluate", model, parts, "-o", evaluated, "--quiet"), 1, str(evaluated), "choose another place"
+        )
     assert content(tmp_path) == before
 
 
-def test_a_training_that_met_a_full_disk_goes_on_when_there_is_space(weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path) -> None:
+def test_a_training_that_met_a_full_disk_goes_on_when_there_is_space(
+    weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path
+) -> None:
     begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
     with disk_full_after(50_000):
         assert_told(weakspot(*begin), 1, str(tmp_path / "run"), "cannot be written", "choose another place")
@@ -279,14 +333,23 @@ def test_a_training_that_met_a_full_disk_goes_on_when_there_is_space(weakspot: W
     assert weakspot(*begin, "--resume").status == 0
 
 
-def test_resume_refuses_a_foreign_folder_other_settings_and_other_images(weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path) -> None:
+def test_resume_refuses_a_foreign_folder_other_settings_and_other_images(
+    weakspot: Weakspot, settings: Path, parts: Path, tmp_path: Path
+) -> None:
     begin = ("train", parts, "--settings", settings, *QUICK, "-o")
     with disk_full_after(50_000):
         assert weakspot(*begin, tmp_path / "run").status == 1
     assert_told(weakspot(*begin, parts, "--resume"), 1, "holds no run to go on with; leave --resume out")
-    assert_told(weakspot(*begin, tmp_path / "run", "--resume", "--seed", 7), 2, "--resume: settings is", "begin a new run")
+    assert_told(
+        weakspot(*begin, tmp_path / "run", "--resume", "--seed", 7), 2, "--resume: settings is", "begin a new run"
+    )
     write_parts(parts, seed=9)
-    assert_told(weakspot(*begin, tmp_path / "run", "--resume"), 1, "the pictures or their labels are not those", "begin a new run")
+    assert_told(
+        weakspot(*begin, tmp_path / "run", "--resume"),
+        1,
+        "the pictures or their labels are not those",
+        "begin a new run",
+    )
 
 
 @contextmanager
@@ -321,15 +384,24 @@ def test_a_training_on_a_disk_that_is_really_full_is_told_in_one_line(
         assert all(json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines())
 
 
-def test_a_disk_that_can_only_be_read_is_told_by_every_verb_that_writes(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+def test_a_disk_that_can_only_be_read_is_told_by_every_verb_that_writes(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
     with small_disk(tmp_path / "disk", 100, "ro") as disk:
         for verb in (("audit", parts), ("train", parts), ("evaluate", model, parts), ("inspect", model, parts)):
             for place in (disk, disk / "out"):
-                assert_told(weakspot(*verb, "-o", place, "--quiet"), 1, str(place), "the disk can only be read; choose another place")
+                assert_told(
+                    weakspot(*verb, "-o", place, "--quiet"),
+                    1,
+                    str(place),
+                    "the disk can only be read; choose another place",
+                )
 
 
 @pytest.mark.parametrize("verb", ["train", "inspect"])
-def test_a_folder_with_other_things_in_it_is_not_written_into(weakspot: Weakspot, model: Path, parts: Path, verb: str) -> None:
+def test_a_folder_with_other_things_in_it_is_not_written_into(
+    weakspot: Weakspot, model: Path, parts: Path, verb: str
+) -> None:
     before = content(parts)
     ended = weakspot(verb, *([model, parts] if verb == "inspect" else [parts]), "-o", parts, "--quiet")
     assert_told(ended, 1, str(parts))
@@ -364,13 +436,24 @@ def test_what_cannot_be_made_into_a_folder_is_told(weakspot: Weakspot, model: Pa
         ("seed = ", "not TOML"),
     ],
 )
-def test_a_wrong_setting_is_answered_with_what_is_allowed(weakspot: Weakspot, parts: Path, tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_setting_is_answered_with_what_is_allowed(
+    weakspot: Weakspot, parts: Path, tmp_path: Path, text: str, said: str
+) -> None:
     (tmp_path / "wrong.toml").write_text(text)
     assert_told(weakspot("train", parts, "-o", tmp_path / "run", "--settings", tmp_path / "wrong.toml"), 2, said)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe", b"data = ", b"daat = 'elpv'", b"data = 'elpv'\nfolds = 'x'", b"data = 'elpv'\nsettings = {seeed = 1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff\xfe",
+        b"data = ",
+        b"daat = 'elpv'",
+        b"data = 'elpv'\nfolds = 'x'",
+        b"data = 'elpv'\nsettings = {seeed = 1}",
+    ],
+)
 def test_a_wrong_experiment_is_wrong_usage(weakspot: Weakspot, tmp_path: Path, text: bytes) -> None:
     (tmp_path / "wrong.toml").write_bytes(text)
     assert_told(weakspot("experiment", tmp_path / "wrong.toml", "-o", tmp_path / "results", "--quiet"), 2)
@@ -389,26 +472,45 @@ def test_a_missing_package_of_training_is_named(weakspot: Weakspot, parts: Path,
         "sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]\n"
         "from weakspot.cli import main; main()"
     )
-    ran = subprocess.run([sys.executable, "-c", script, "train", parts, "-o", tmp_path / "run", "--quiet"], capture_output=True, text=True)
-    assert_told(Ended(ran.returncode, ran.stdout, ran.stderr), 1, "torch is not installed", "pip install 'weakspot[train]'")
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "train", parts, "-o", tmp_path / "run", "--quiet"],
+        capture_output=True,
+        text=True,
+    )
+    assert_told(
+        Ended(ran.returncode, ran.stdout, ran.stderr), 1, "torch is not installed", "pip install 'weakspot[train]'"
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_extra_is_named(weakspot: Weakspot, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(
+    weakspot: Weakspot, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "elpv_dataset", None)
     monkeypatch.setitem(sys.modules, "elpv_dataset.utils", None)
-    assert_told(weakspot("demo", "-o", tmp_path / "run", "--quiet"), 1, "elpv-dataset is not installed", "pip install 'weakspot[demo]'")
+    assert_told(
+        weakspot("demo", "-o", tmp_path / "run", "--quiet"),
+        1,
+        "elpv-dataset is not installed",
+        "pip install 'weakspot[demo]'",
+    )
 
 
-def test_a_model_file_of_a_newer_version_is_told_with_the_way_out(weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path) -> None:
+def test_a_model_file_of_a_newer_version_is_told_with_the_way_out(
+    weakspot: Weakspot, model: Path, parts: Path, tmp_path: Path
+) -> None:
     with zipfile.ZipFile(model) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = json.dumps(json.loads(members["manifest.json"]) | {"format_version": 2, "of_tomorrow": 1}).encode()
+    members["manifest.json"] = json.dumps(
+        json.loads(members["manifest.json"]) | {"format_version": 2, "of_tomorrow": 1}
+    ).encode()
     members["manifest.sha256"] = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
     newer = tmp_path / "newer.weakspot"
     newer.write_bytes(b"".join(pack(members)))
     for arguments in (("inspect", newer, parts, "-o", tmp_path / "out"), ("verify", newer), ("threshold", newer)):
-        assert_told(weakspot(*arguments), 1, "newer.weakspot", "written by a newer weakspot", "update weakspot to use it")
+        assert_told(
+            weakspot(*arguments), 1, "newer.weakspot", "written by a newer weakspot", "update weakspot to use it"
+        )
 
 
 def test_pipes_and_pictures_of_other_kinds_in_a_folder_hold_nothing_up_and_are_told(
@@ -419,11 +521,17 @@ def test_pipes_and_pictures_of_other_kinds_in_a_folder_hold_nothing_up_and_are_t
     (parts / "good" / "moving.gif").write_bytes(b"GIF89a")
     assert "good/pipe.png: not a regular file but a pipe" in weakspot("audit", parts, "--quiet").out
     ended = weakspot("inspect", model, parts, "-o", tmp_path / "out", "--quiet")
-    assert ended.status == 1 and "pipe.png: not a regular file but a pipe" in ended.out and "moving.gif: a GIF" in ended.out
+    assert (
+        ended.status == 1
+        and "pipe.png: not a regular file but a pipe" in ended.out
+        and "moving.gif: a GIF" in ended.out
+    )
     assert list(decisions(tmp_path / "out").values()).count("not inspected") == 2
 
 
-def test_data_whose_name_begins_with_a_dash_can_be_given(weakspot: Weakspot, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_whose_name_begins_with_a_dash_can_be_given(
+    weakspot: Weakspot, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(parts.parent)
     parts.rename("-parts")
     assert weakspot("audit", "--quiet", "--", "-parts").status == 0
@@ -431,18 +539,34 @@ def test_data_whose_name_begins_with_a_dash_can_be_given(weakspot: Weakspot, par
 
 
 def test_a_reader_of_json_that_goes_away_gets_no_traceback(model: Path, parts: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "weakspot", "inspect", str(model), str(parts), "-o", str(tmp_path / "out"), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "weakspot",
+        "inspect",
+        str(model),
+        str(parts),
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert process.stdout and process.stderr
     process.stdout.close()
     said = process.stderr.read().decode()
     assert process.wait(60) == 1 and "Traceback" not in said
 
 
-def test_an_image_of_64_megapixels_is_read_and_a_larger_one_refused_by_its_header(weakspot: Weakspot, model: Path, tmp_path: Path) -> None:
+def test_an_image_of_64_megapixels_is_read_and_a_larger_one_refused_by_its_header(
+    weakspot: Weakspot, model: Path, tmp_path: Path
+) -> None:
     from tests.hostile import png
 
     assert ReadSettings.max_megapixels == 64
     (tmp_path / "large.png").write_bytes(png(8001, 8000, 1, idat=b""))
     ended = weakspot("inspect", model, tmp_path / "large.png", "-o", tmp_path / "out", "--quiet")
-    assert ended.status == 1 and "the header says 8001 × 8000 pixels" in ended.out and "raise max_megapixels" in ended.out
+    assert (
+        ended.status == 1 and "the header says 8001 × 8000 pixels" in ended.out and "raise max_megapixels" in ended.out
+    )

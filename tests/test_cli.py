@@ -1,4 +1,5 @@
-"""The verbs: what they pass on, what they print where, and how they end. Stand-ins replace what they call; the real thing runs in tests/jobs."""
+"""The verbs: what they pass on, what they print where, and how they end. Stand-ins replace what they call; the real
+thing runs in tests/jobs."""
 
 import ast
 import importlib
@@ -24,7 +25,9 @@ WEAKSPOT = (sys.executable, "-m", "weakspot")
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a person runs it, in a process of its own."""
-    return subprocess.run([*WEAKSPOT, *arguments], capture_output=True, text=True, timeout=120, env=os.environ | environment)
+    return subprocess.run(
+        [*WEAKSPOT, *arguments], capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -49,7 +52,8 @@ class Recorder:
 
 
 def instead_of(monkeypatch: pytest.MonkeyPatch, job: str, answer: Any) -> Recorder:
-    """Put a recorder in the place of a job, 'weakspot.jobs.train:train' say, without loading what the real one needs."""
+    """Put a recorder in the place of a job, 'weakspot.jobs.train:train' say, without loading what the real one
+    needs."""
     path, _, name = job.partition(":")
     package, _, module = path.rpartition(".")
     recorder = Recorder(answer)
@@ -60,12 +64,19 @@ def instead_of(monkeypatch: pytest.MonkeyPatch, job: str, answer: Any) -> Record
 
 def instead_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that is only a note of what was asked for."""
-    instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked, **how: (*asked, how)  # type: ignore[attr-defined]
+    instead_of(monkeypatch, "weakspot.inspection.loaded:LoadedDetector", None).load = lambda *asked, **how: (
+        *asked,
+        how,
+    )  # type: ignore[attr-defined]
 
 
 TRAINED = SimpleNamespace(
-    model=Path("runs/a/part.weakspot"), report=Path("runs/a/report.html"), run=Path("runs/a"), summary="AP 0.98 on 40 images", exit_status=0
-)  # fmt: skip
+    model=Path("runs/a/part.weakspot"),
+    report=Path("runs/a/report.html"),
+    run=Path("runs/a"),
+    summary="AP 0.98 on 40 images",
+    exit_status=0,
+)
 
 
 def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
@@ -105,7 +116,9 @@ def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
     assert err == ""
 
 
-def test_train_with_json_prints_data_alone_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_with_json_prints_data_alone_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def talkative(*_: Any, progress: Any, **__: Any) -> Any:
         progress.start("search", 2)
         progress.step({"step": 1, "loss": 0.5})
@@ -123,7 +136,11 @@ def test_train_with_json_prints_data_alone_on_stdout(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(TrainingError("nothing was learned; try more bad images"), 1), (DataError("parts/: no bad images"), 1), (SettingsError("seed = -1"), 2)],
+    [
+        (TrainingError("nothing was learned; try more bad images"), 1),
+        (DataError("parts/: no bad images"), 1),
+        (SettingsError("seed = -1"), 2),
+    ],
 )
 def test_a_mistake_of_the_user_is_one_line_on_stderr_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
@@ -133,7 +150,9 @@ def test_a_mistake_of_the_user_is_one_line_on_stderr_without_a_traceback(
     assert capsys.readouterr() == ("", f"weakspot: error: {error}\n")
 
 
-def test_names_in_messages_cannot_break_the_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_in_messages_cannot_break_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     instead_of(monkeypatch, "weakspot.jobs.train:train", ImageError("a\nb\x1b[2Jc\u202e.png: empty"))
     assert call(monkeypatch, "train", "parts/", "-o", "runs/a", "--quiet") == 1
     assert capsys.readouterr().err == "weakspot: error: a\\nb\\x1b[2Jc\\u202e.png: empty\n"
@@ -144,7 +163,10 @@ def test_names_in_messages_cannot_break_the_line(monkeypatch: pytest.MonkeyPatch
     [
         (("train", "parts/", "-o", "x", "--size", "704"), "weakspot: error: size '704'; needed is HEIGHTxWIDTH"),
         (("train", "parts/", "-o", "x", "--size", "32x32"), "32 pixels are too few"),
-        (("train", "parts/", "-o", "x", "--recipe", "blunt"), "'--recipe': 'blunt' is not one of 'sharp', 'paper'; see weakspot train --help"),
+        (
+            ("train", "parts/", "-o", "x", "--recipe", "blunt"),
+            "'--recipe': 'blunt' is not one of 'sharp', 'paper'; see weakspot train --help",
+        ),
         (("train", "parts/"), "Missing option '--output'"),
         (("train", "parts/", "-o", "x", "--settings", "missing.toml"), "missing.toml: cannot be read"),
         (("trian", "parts/"), "Did you mean 'train'?"),
@@ -169,12 +191,26 @@ def test_a_wrong_key_in_the_settings_is_answered_with_the_nearest(tmp_path: Path
 
 def summary(status: int = 0, bad: int = 1, refused: tuple[Any, ...] = ()) -> SimpleNamespace:
     decisions = {"good": 2, "review": 0, "bad": bad}
-    return SimpleNamespace(total=3, decisions=decisions, refused=len(refused), refusals=refused, output=Path("out"), seconds=0.5, exit_status=status)
+    return SimpleNamespace(
+        total=3,
+        decisions=decisions,
+        refused=len(refused),
+        refusals=refused,
+        output=Path("out"),
+        seconds=0.5,
+        exit_status=status,
+    )
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])
-def test_inspect_ends_as_its_summary_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int) -> None:
-    job = instead_of(monkeypatch, "weakspot.inspection.folder:inspect_folder", summary(status, refused=(SimpleNamespace(reason="a.png: cut short"),)))
+def test_inspect_ends_as_its_summary_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    job = instead_of(
+        monkeypatch,
+        "weakspot.inspection.folder:inspect_folder",
+        summary(status, refused=(SimpleNamespace(reason="a.png: cut short"),)),
+    )
     instead_of_loading(monkeypatch)
     how = ("--runtime", "openvino", "--precision", "fp32", "--memory", "small")
     arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", *how, "--quiet", "--", "-odd.png")
@@ -182,13 +218,20 @@ def test_inspect_ends_as_its_summary_says(monkeypatch: pytest.MonkeyPatch, capsy
     detector, paths, output = job.given
     assert detector == (Path("part.weakspot"), "openvino", {"precision": "fp32", "memory": "small"})
     assert (paths, output) == ([Path("new/"), Path("-odd.png")], Path("out"))
-    assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (True, True, False, False)
+    assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (
+        True,
+        True,
+        False,
+        False,
+    )
     out = capsys.readouterr().out
     assert "a.png: cut short" in out
     assert "out/inspections.csv" in out
 
 
-def test_inspect_with_json_prints_one_line_an_image(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_with_json_prints_one_line_an_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def inspect_folder(*_: Any, on_image: Any, **__: Any) -> Any:
         for number in (1, 2):
             on_image(number, 2, SimpleNamespace(as_dict=lambda number=number: {"id": number}))
@@ -206,27 +249,41 @@ def test_verify_fails_when_a_runtime_answers_differently(
 ) -> None:
     from weakspot.inspection.loaded import Verified
 
-    verified = [Verified("onnxruntime", 1.25, 1e-7, True), Verified("openvino", None, None, ok, "" if ok else "cannot take the graph")]
-    monkeypatch.setattr("weakspot.inspection.loaded.LoadedDetector.load_exact", lambda model: SimpleNamespace(verify=lambda: verified))
+    verified = [
+        Verified("onnxruntime", 1.25, 1e-7, True),
+        Verified("openvino", None, None, ok, "" if ok else "cannot take the graph"),
+    ]
+    monkeypatch.setattr(
+        "weakspot.inspection.loaded.LoadedDetector.load_exact", lambda model: SimpleNamespace(verify=lambda: verified)
+    )
     assert call(monkeypatch, "verify", "part.weakspot") == status
     assert "onnxruntime" in capsys.readouterr().out
     assert call(monkeypatch, "verify", "part.weakspot", "--json") == status
     assert json.loads(capsys.readouterr().out)[1]["ok"] is ok
 
 
-def test_what_is_missing_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_named_with_the_way_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     instead_of(monkeypatch, "weakspot.jobs.train:train", ModuleNotFoundError("No module named 'torch'", name="torch"))
     assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 1
-    assert capsys.readouterr().err == "weakspot: error: torch is not installed, and this verb needs it; run: pip install 'weakspot[train]'\n"
+    assert (
+        capsys.readouterr().err
+        == "weakspot: error: torch is not installed, and this verb needs it; run: pip install 'weakspot[train]'\n"
+    )
 
 
-def test_too_little_memory_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_little_memory_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     instead_of(monkeypatch, "weakspot.jobs.train:train", MemoryError())
     assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 1
     assert "not enough memory" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_with_130_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     instead_of(monkeypatch, "weakspot.jobs.train:train", KeyboardInterrupt())
     assert call(monkeypatch, "train", "parts/", "-o", "x", "--quiet") == 130
     assert "Traceback" not in capsys.readouterr().err
@@ -248,7 +305,10 @@ def test_help_tells_what_a_verb_does_and_shows_examples(verb: str) -> None:
 
 
 def test_the_verbs_are_those_that_work() -> None:
-    assert tuple(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback) == VERBS
+    assert (
+        tuple(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback)
+        == VERBS
+    )
 
 
 def test_flags_of_one_name_are_declared_alike_in_every_verb() -> None:

@@ -19,7 +19,11 @@ from weakspot.settings import TrainSettings, read_settings
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS: Any = get_command(cli.app).commands  # type: ignore[attr-defined]
-WRITTEN_LATER = {"results/README.md", "results/", "experiments/"}  # by experiments; the tree may name them before the first has run
+WRITTEN_LATER = {
+    "results/README.md",
+    "results/",
+    "experiments/",
+}  # by experiments; the tree may name them before the first has run
 
 
 def page_id(page: Path) -> str:
@@ -34,8 +38,14 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """Every weakspot command of a page's shell blocks, split as a shell does."""
-    lines = [line for block in blocks(page, "sh", "bash", "console") for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if (words := shlex.split(line.removeprefix("$ "), comments=True)) and words[0] == "weakspot"]
+    lines = [
+        line for block in blocks(page, "sh", "bash", "console") for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return [
+        words
+        for line in lines
+        if (words := shlex.split(line.removeprefix("$ "), comments=True)) and words[0] == "weakspot"
+    ]
 
 
 def inline(page: Path) -> list[str]:
@@ -87,7 +97,9 @@ def test_a_command_that_does_not_exist_would_be_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_scripts_and_files_named_in_a_page_exist(page: Path) -> None:
     named = {code.split()[0] for code in inline(page) if re.match(r"(scripts|src|tests|docs|\.ci)/\S", code)}
-    named |= {line.split()[0] for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("scripts/")}
+    named |= {
+        line.split()[0] for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("scripts/")
+    }
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
@@ -112,7 +124,9 @@ def test_every_file_in_the_readmes_tree_exists_and_every_module_is_in_it() -> No
         above.append((indent, name))
     package = ROOT / "src" / "weakspot"
     there = {
-        f"src/weakspot/{path.name}{'/' if path.is_dir() else ''}" for path in package.iterdir() if path.name[0] not in "_" and path.name != "py.typed"
+        f"src/weakspot/{path.name}{'/' if path.is_dir() else ''}"
+        for path in package.iterdir()
+        if path.name[0] not in "_" and path.name != "py.typed"
     }
     assert there - named == set()
 
@@ -125,7 +139,9 @@ def settings_with_defaults(kind: Any, prefix: str = "") -> dict[str, str]:
             found |= settings_with_defaults(field.default_factory, f"{field.name}.")
         else:
             value = field.default
-            found[prefix + field.name] = "none" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
+            found[prefix + field.name] = (
+                "none" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
+            )
     return found
 
 
@@ -161,5 +177,9 @@ def test_nothing_that_is_committed_names_a_folder_of_some_machine_or_a_registry(
     files = [path for folder in ("src", "docs", "tests", "scripts", ".ci") for path in (ROOT / folder).rglob("*")]
     files += [path for path in ROOT.iterdir() if path.suffix in (".md", ".toml", ".lock")]
     pattern = re.compile(rb"(?<![\w./-])/(?:work|root|home|Users)/\w|pypi\." + rb"org|python" + rb"hosted")
-    found = [page_id(path) for path in files if path.is_file() and "__pycache__" not in path.parts and pattern.search(path.read_bytes())]
+    found = [
+        page_id(path)
+        for path in files
+        if path.is_file() and "__pycache__" not in path.parts and pattern.search(path.read_bytes())
+    ]
     assert [name for name in found if name != "tests/test_docs.py"] == []

@@ -24,7 +24,9 @@ def test_doctor_tells_versions_runtimes_machine_and_speed_as_plain_values() -> N
     assert found["speed"]["copy_gb_per_s"] > 0
 
 
-def test_doctor_works_where_torch_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_works_where_torch_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     there = doctor.util.find_spec
     monkeypatch.setattr(doctor.util, "find_spec", lambda name: None if name == "torch" else there(name))
     monkeypatch.setattr(doctor, "version", lambda name: None if name in ("torch", "openvino") else "1.0")
@@ -44,12 +46,16 @@ def remembered(**milliseconds: float) -> Timing:
     return Timing(setting, {name.replace("_", " "): value for name, value in milliseconds.items()})
 
 
-def test_doctor_shows_what_was_measured_the_fastest_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_shows_what_was_measured_the_fastest_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     timing = remembered(onnxruntime_fp32=31.2, openvino_fp32=25.0, openvino_bf16=12.0)
     monkeypatch.setattr(doctor, "kept_here", lambda: [timing])
     monkeypatch.setattr(doctor, "speed", dict)
     terminal.show_doctor(doctor.examine(), as_json=False)
-    told = "at 704 × 256, 2 threads, third kernel 7: openvino bf16, 12 ms; openvino fp32, 25 ms; onnxruntime fp32, 31.2 ms"
+    told = (
+        "at 704 × 256, 2 threads, third kernel 7: openvino bf16, 12 ms; openvino fp32, 25 ms; onnxruntime fp32, 31.2 ms"
+    )
     assert told in capsys.readouterr().out
 
 
@@ -59,6 +65,12 @@ def test_doctor_measures_for_a_model_file(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(doctor, "measure", measured.get)
     monkeypatch.setattr(doctor, "speed", dict)
     (timing,) = doctor.examine(Path("a.weakspot"))["runtimes"]["timings"]
-    assert timing == {"size": [704, 256], "channels": 1, "third_kernel": 7, "threads": 2, "milliseconds": {"openvino fp32": 25.0}}
+    assert timing == {
+        "size": [704, 256],
+        "channels": 1,
+        "third_kernel": 7,
+        "threads": 2,
+        "milliseconds": {"openvino fp32": 25.0},
+    }
     terminal.show_doctor(doctor.examine(Path("b.weakspot")), as_json=False)
     assert "no runtime answers as the model file says; see weakspot verify" in capsys.readouterr().out

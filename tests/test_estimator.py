@@ -1,4 +1,5 @@
-"""The scikit-learn face: scikit-learn's own checks, on images drawn from their rows of numbers, and what is said of images that cannot be."""
+"""The scikit-learn face: scikit-learn's own checks, on images drawn from their rows of numbers, and what is said of
+images that cannot be."""
 
 import copy
 import sys
@@ -62,7 +63,8 @@ def toy_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class RowsAsImages(WeakspotClassifier):
-    """scikit-learn's checks know rows of numbers alone, and try nothing on an estimator of images. This one draws each row as stripes."""
+    """scikit-learn's checks know rows of numbers alone, and try nothing on an estimator of images. This one draws each
+    row as stripes."""
 
     def _images(self, X: Any, reset: bool) -> Any:
         rows = validate_data(self, X, reset=reset)
@@ -151,7 +153,10 @@ def test_what_is_no_image_is_refused_in_scikit_learns_way(X: Any, error: type[Ex
         ([0] * 12, "one class"),
         ([0, 1, 2] * 4, "Only binary classification is supported"),
         ([0, 1], "inconsistent numbers of samples"),
-        (["bad", "good"] * 6, "'bad' and 'good', of which the greater would pass for the defect; pass 0 for good and 1 for bad"),
+        (
+            ["bad", "good"] * 6,
+            "'bad' and 'good', of which the greater would pass for the defect; pass 0 for good and 1 for bad",
+        ),
         (["NG", "OK"] * 6, "pass 0 for good"),
         ([0.1, 0.7, 0.3] * 4, "Unknown label type"),
     ],
@@ -178,7 +183,9 @@ def test_too_few_images_to_train_on_are_a_value_error(monkeypatch: pytest.Monkey
 
 def test_parameters_win_over_the_settings_they_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrainSettings] = []
-    noted = SimpleNamespace(fit_arrays=lambda images, labels, settings: seen.append(settings) or fit_arrays(images, labels, settings))
+    noted = SimpleNamespace(
+        fit_arrays=lambda images, labels, settings: seen.append(settings) or fit_arrays(images, labels, settings)
+    )
     monkeypatch.setitem(sys.modules, "weakspot.jobs.train", noted)  # type: ignore[arg-type]
     WeakspotClassifier(seed=5, settings=TrainSettings(seed=1, minutes=2, schedule=0.3)).fit(*scratched())
     assert (seen[0].seed, seen[0].minutes, seen[0].schedule) == (5, 2, 0.3)
@@ -200,9 +207,9 @@ def test_an_image_that_must_not_be_judged_is_a_value_error_and_no_prediction() -
 def test_a_real_training_tells_scratched_images_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the training itself, short
     X, y = scratched(16)
-    classifier = WeakspotClassifier(size=(SIDE, SIDE), schedule=0.1, folds=1, settings=TrainSettings(top_fractions=(0.01,), threads=1, pairs=1)).fit(
-        X, y
-    )
+    classifier = WeakspotClassifier(
+        size=(SIDE, SIDE), schedule=0.1, folds=1, settings=TrainSettings(top_fractions=(0.01,), threads=1, pairs=1)
+    ).fit(X, y)
     assert classifier.score(X, y) == 1.0
     assert classifier.heat_maps(X)[0].shape == (8, 8)
     assert np.array_equal(copy.deepcopy(classifier).decision_function(X), classifier.decision_function(X))

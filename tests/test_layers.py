@@ -19,7 +19,8 @@ def modules_without_torch() -> list[str]:
 
 
 def test_imports_point_down_the_layers() -> None:
-    """In a process of its own: the linter resets logging, which closes the streams of handlers that other libraries made."""
+    """In a process of its own: the linter resets logging, which closes the streams of handlers that other libraries
+    made."""
     pytest.importorskip("importlinter")
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--config", "pyproject.toml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,4 +1,5 @@
-"""scripts/setup: what it installs again and what it leaves alone. A stand-in for Python notes what it is asked to do; nothing is downloaded."""
+"""scripts/setup: what it installs again and what it leaves alone. A stand-in for Python notes what it is asked to do;
+nothing is downloaded."""
 
 import os
 import shutil
@@ -35,8 +36,14 @@ class Checkout:
         self.python.chmod(0o755)
 
     def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = os.environ | {"PYTHON": str(self.python), "NOTES": str(self.notes), "BROKEN": str(self.broken)} | environment
-        return subprocess.run([str(self.root / "scripts" / "setup")], env=variables, capture_output=True, text=True, timeout=300)
+        variables = (
+            os.environ
+            | {"PYTHON": str(self.python), "NOTES": str(self.notes), "BROKEN": str(self.broken)}
+            | environment
+        )
+        return subprocess.run(
+            [str(self.root / "scripts" / "setup")], env=variables, capture_output=True, text=True, timeout=300
+        )
 
     def did(self) -> list[str]:
         """What was done since the last question."""
@@ -124,7 +131,9 @@ def test_the_lock_pins_every_version_and_names_no_registry_and_no_folder() -> No
         assert not set("/:@+ ") & set(line), line
 
 
-@pytest.mark.parametrize("name", ["scripts/setup", "scripts/check", "scripts/test", "scripts/demo", "scripts/lock", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", ["scripts/setup", "scripts/check", "scripts/test", "scripts/demo", "scripts/lock", ".ci/run"]
+)
 def test_scripts_can_be_run_and_say_what_they_do(name: str) -> None:
     path = ROOT / name
     assert os.access(path, os.X_OK), name

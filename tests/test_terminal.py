@@ -25,19 +25,30 @@ def inspected(sample: Sample) -> Inspection:
         raise ImageError("cut.png: half of it is missing")
     raw = float(sample.path.stem)
     return Inspection(
-        image=ImageInfo(str(sample.path), "0" * 64, 96, 64), model=ModelInfo("toy", "1" * 64), decision=decide(raw, THRESHOLDS),
-        defect_score=sigmoid(raw), raw_score=raw, heat_score=raw, bad_from=1.0, good_below=0.0, heat_map=np.zeros((8, 12), np.float32),
-    )  # fmt: skip
+        image=ImageInfo(str(sample.path), "0" * 64, 96, 64),
+        model=ModelInfo("toy", "1" * 64),
+        decision=decide(raw, THRESHOLDS),
+        defect_score=sigmoid(raw),
+        raw_score=raw,
+        heat_score=raw,
+        bad_from=1.0,
+        good_below=0.0,
+        heat_map=np.zeros((8, 12), np.float32),
+    )
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
     names = [("2.0", 1), ("3.0", 1), ("-1.5", 1), ("-2.0", 0), ("-3.0", 0), ("0.5", 0), ("1.5", 0), ("cut", 0)]
-    samples = [Sample(path=Path(f"[red]{name}.png").with_name(f"{name}.png"), label=label, group=name) for name, label in names]
+    samples = [
+        Sample(path=Path(f"[red]{name}.png").with_name(f"{name}.png"), label=label, group=name) for name, label in names
+    ]
     return evaluate(inspected, samples, THRESHOLDS, draws=20)
 
 
-def test_an_evaluation_is_told_with_counts_intervals_and_what_they_show(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_is_told_with_counts_intervals_and_what_they_show(
+    evaluation: Evaluation, capsys: pytest.CaptureFixture[str]
+) -> None:
     terminal.show_evaluation(evaluation, Path("out"), as_json=False)
     out = capsys.readouterr().out
     assert "1 of 3" in out
@@ -56,9 +67,17 @@ def test_an_evaluation_as_json_is_its_figures(evaluation: Evaluation, capsys: py
 
 def test_thresholds_are_told_with_who_chose_them_and_what_they_were(capsys: pytest.CaptureFixture[str]) -> None:
     earlier = ThresholdChange(
-        time="2026-01-31T12:00:00Z", reason="[line 3] alarms", bad_from=1, good_below=0, region_from=0.5, rule="best_f1", chosen_on="folds"
+        time="2026-01-31T12:00:00Z",
+        reason="[line 3] alarms",
+        bad_from=1,
+        good_below=0,
+        region_from=0.5,
+        rule="best_f1",
+        chosen_on="folds",
     )
-    record = ThresholdRecord(bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="[line 3] alarms", changes=[earlier])
+    record = ThresholdRecord(
+        bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="[line 3] alarms", changes=[earlier]
+    )
     terminal.show_thresholds(record, as_json=False)
     out = capsys.readouterr().out
     assert "bad from raw score 2, good below 0.5" in out
@@ -70,7 +89,9 @@ def test_thresholds_are_told_with_who_chose_them_and_what_they_were(capsys: pyte
 def test_an_inspection_names_the_first_refusals_and_counts_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     refusals = tuple(SimpleNamespace(reason=f"{number}.png: empty") for number in range(13))
     decisions = {"good": 1200, "review": 3, "bad": 1}
-    summary: Any = SimpleNamespace(total=1217, decisions=decisions, refused=13, refusals=refusals, output=Path("out"), seconds=2.0)
+    summary: Any = SimpleNamespace(
+        total=1217, decisions=decisions, refused=13, refusals=refusals, output=Path("out"), seconds=2.0
+    )
     terminal.show_inspected(summary, as_json=False)
     out = capsys.readouterr().out
     assert out.count(".png: empty") == 10
@@ -87,7 +108,10 @@ def test_names_of_files_are_never_markup_and_never_break_a_line(capsys: pytest.C
 
 def test_settings_that_are_not_the_defaults_are_told_in_one_line() -> None:
     settings = TrainSettings(positives=10, size=(704, 256), threshold=ThresholdSettings(rule="cost"))
-    assert terminal.differing(settings) == "settings: size = (704, 256), positives = 10, threshold.rule = cost; all of them stand in settings.toml"
+    assert (
+        terminal.differing(settings)
+        == "settings: size = (704, 256), positives = 10, threshold.rule = cost; all of them stand in settings.toml"
+    )
 
 
 def test_a_number_that_is_none_is_an_error_and_not_json() -> None:

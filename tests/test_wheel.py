@@ -1,4 +1,5 @@
-"""The wheel, installed where nothing is trained: it inspects without torch. Once with torch hidden, and, slowly, in an empty environment."""
+"""The wheel, installed where nothing is trained: it inspects without torch. Once with torch hidden, and, slowly, in an
+empty environment."""
 
 import json
 import os
@@ -29,7 +30,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling")
     place = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)], cwd=ROOT, check=True, capture_output=True, timeout=120
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
     )
     (built,) = place.glob("weakspot-*.whl")
     return built
@@ -66,8 +71,12 @@ def test_the_wheel_holds_the_package_and_its_licence_and_nothing_else(wheel: Pat
     assert {name.split("/")[0] for name in names} == {"weakspot", "weakspot-0.1.0.dist-info"}
     assert "weakspot/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    source = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "weakspot").rglob("*") if path.is_file()}
-    assert {name for name in source if "__pycache__" not in name} == {name for name in names if name.startswith("weakspot/")}
+    source = {
+        path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src" / "weakspot").rglob("*") if path.is_file()
+    }
+    assert {name for name in source if "__pycache__" not in name} == {
+        name for name in names if name.startswith("weakspot/")
+    }
 
 
 def test_what_is_hidden_is_hidden(line_computer: tuple[Path, ...]) -> None:
@@ -77,23 +86,40 @@ def test_what_is_hidden_is_hidden(line_computer: tuple[Path, ...]) -> None:
     assert done.stdout == f"None {line_computer[1] / 'weakspot' / '__init__.py'}\n"
 
 
-def test_the_wheel_inspects_verifies_and_examines_without_torch(line_computer: tuple[Path, ...], tmp_path: Path) -> None:
+def test_the_wheel_inspects_verifies_and_examines_without_torch(
+    line_computer: tuple[Path, ...], tmp_path: Path
+) -> None:
     model, images = toy(tmp_path)
-    done = without_torch(line_computer, "inspect", model, images, "-o", tmp_path / "out", "--overlays", "--heat-maps", "--fail-on-bad", "--json")
+    done = without_torch(
+        line_computer,
+        "inspect",
+        model,
+        images,
+        "-o",
+        tmp_path / "out",
+        "--overlays",
+        "--heat-maps",
+        "--fail-on-bad",
+        "--json",
+    )
     assert (done.returncode, done.stderr) == (3, "")
-    assert {Path(each["image"]["path"]).stem: each["decision"] for each in map(json.loads, done.stdout.splitlines())} == {
-        "bright": "bad",
-        "dark": "good",
-    }
+    assert {
+        Path(each["image"]["path"]).stem: each["decision"] for each in map(json.loads, done.stdout.splitlines())
+    } == {"bright": "bad", "dark": "good"}
     assert (tmp_path / "out" / "inspections.csv").exists()
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
     assert without_torch(line_computer, "verify", model).returncode == 0
     assert without_torch(line_computer, "threshold", model, "--bad-from", "2", "--reason", "a test").returncode == 0
-    assert "runtimes     onnxruntime; inspect uses the fastest, evaluate onnxruntime" in without_torch(line_computer, "doctor").stdout
+    assert (
+        "runtimes     onnxruntime; inspect uses the fastest, evaluate onnxruntime"
+        in without_torch(line_computer, "doctor").stdout
+    )
     assert without_torch(line_computer, "--help").returncode == 0
 
 
-def test_training_without_torch_is_answered_with_how_to_install_it(line_computer: tuple[Path, ...], tmp_path: Path) -> None:
+def test_training_without_torch_is_answered_with_how_to_install_it(
+    line_computer: tuple[Path, ...], tmp_path: Path
+) -> None:
     done = without_torch(line_computer, "train", tmp_path, "-o", tmp_path / "run")
     assert (done.returncode, done.stderr) == (
         1,
@@ -127,12 +153,24 @@ def test_the_wheel_installed_into_an_empty_environment_inspects(wheel: Path, tmp
         str(wheel),
     ]
     subprocess.run(install, env=environment, check=True, timeout=500)
-    installed = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], env=environment, capture_output=True, text=True, timeout=300)
+    installed = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format", "json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     names = {package["name"].lower() for package in json.loads(installed.stdout)}
     assert names.isdisjoint({"torch", "onnx", "tensorboard", "openvino"})
     model, images = toy(tmp_path)
     weakspot = tmp_path / "empty" / "bin" / "weakspot"
-    done = subprocess.run([weakspot, "inspect", model, images, "-o", tmp_path / "out"], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [weakspot, "inspect", model, images, "-o", tmp_path / "out"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "out" / "inspections.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 3

@@ -1,4 +1,5 @@
-"""weakspot finds surface defects, taught by images labelled good or bad: `train`, `load`, and a scikit-learn classifier.
+"""weakspot finds surface defects, taught by images labelled good or bad: `train`, `load`, and a scikit-learn
+classifier.
 
 Importing it loads nothing: each name fetches what it needs when it is first used, so that inspecting never loads torch.
 """
@@ -17,18 +18,22 @@ if TYPE_CHECKING:
     from weakspot.inspection.runtimes import Memory
     from weakspot.inspection.runtimes import Name as Runtime
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime, which would keep a record of itself in the home folder
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # before anything imports onnxruntime, which would keep a record of itself in the home folder
 
 __all__ = ["Inspection", "WeakspotClassifier", "__version__", "load", "train"]
 
 _HOMES = {"Inspection": "weakspot.inspection.inspection", "WeakspotClassifier": "weakspot.estimator"}
 
 
-def load(path: Path | str, runtime: "Runtime" = "auto", precision: "Precision" = "auto", memory: "Memory" = "fast") -> "LoadedDetector":
+def load(
+    path: Path | str, runtime: "Runtime" = "auto", precision: "Precision" = "auto", memory: "Memory" = "fast"
+) -> "LoadedDetector":
     """The detector in a model file, ready to `inspect`. Raises ModelFileError.
 
-    runtime: auto (what was measured to be fastest here), onnxruntime, openvino or torch; precision: auto, fp32 or bf16, with the decisions of fp32;
-    memory: fast, or small for less of it in more time.
+    runtime: auto (what was measured to be fastest here), onnxruntime, openvino or torch; precision: auto, fp32 or bf16,
+    with the decisions of fp32; memory: fast, or small for less of it in more time.
     """
     from weakspot.inspection.loaded import LoadedDetector
 
@@ -47,9 +52,9 @@ def train(
 ) -> "LoadedDetector":
     """Train on a folder of labelled images, as `weakspot train` does, and return the detector.
 
-    output: the run's folder, which keeps model, report and records; None: nothing is kept but the detector, which `save` writes.
-    settings: a TOML file; overrides: fields of TrainSettings (positives=10, size=(704, 256), seed=1, …), which win over it.
-    Raises SettingsError, DataError, TrainingError.
+    output: the run's folder, which keeps model, report and records; None: nothing is kept but the detector, which
+    `save` writes. settings: a TOML file; overrides: fields of TrainSettings (positives=10, size=(704, 256), seed=1, …),
+    which win over it. Raises SettingsError, DataError, TrainingError.
     """
     from weakspot.jobs.train import train as run
     from weakspot.settings import TrainSettings, read_settings

@@ -1,4 +1,5 @@
-"""The verbs of the command line: each reads its arguments, calls one function, and shows what came of it. Nothing is computed here."""
+"""The verbs of the command line: each reads its arguments, calls one function, and shows what came of it. Nothing is
+computed here."""
 
 import sys
 from importlib.metadata import version as installed_version
@@ -29,7 +30,8 @@ from weakspot.flags import (
     Size,
 )  # fmt: skip
 
-# Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect` start without torch.
+# Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect`
+# start without torch.
 
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
@@ -57,23 +59,35 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _weakspot(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False) -> None:
+def _weakspot(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
     if version:
         print(installed_version("weakspot"))
     elif context.invoked_subcommand is None:
         print(context.get_help())
 
 
-@app.command(epilog=_examples("weakspot audit parts/", "weakspot audit KolektorSDD/ --layout kolektorsdd -o audit/", "weakspot audit parts/ --json"))
+@app.command(
+    epilog=_examples(
+        "weakspot audit parts/",
+        "weakspot audit KolektorSDD/ --layout kolektorsdd -o audit/",
+        "weakspot audit parts/ --json",
+    )
+)
 def audit(
     data: Data,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for audit.json; it is made.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for audit.json; it is made.", show_default=False)
+    ] = None,
     settings: Settings = None,
     layout: Layout = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what is wrong with labelled images: unreadable files, copies across groups and labels, and cues that give the label away."""
+    """Say what is wrong with labelled images: unreadable files, copies across groups and labels, and cues that give the
+    label away."""
     from weakspot import progress, terminal
     from weakspot.jobs.audit import audit_folder
     from weakspot.settings import TrainSettings, read_settings
@@ -102,8 +116,12 @@ def train(
     recipe: Recipe = None,
     size: Size = None,
     minutes: Minutes = None,
-    positives: Annotated[int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)] = None,
-    hold_out: Annotated[float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)] = None,
+    positives: Annotated[
+        int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)
+    ] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)
+    ] = None,
     schedule: Schedule = None,
     rule: Rule = None,
     seed: Seed = None,
@@ -112,7 +130,8 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector: one model file, with thresholds chosen on images it had not seen, and a report on images kept apart."""
+    """Train a detector: one model file, with thresholds chosen on images it had not seen, and a report on images kept
+    apart."""
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
@@ -129,10 +148,16 @@ def train(
 
 
 @app.command(
-    epilog=_examples("weakspot evaluate part.weakspot labelled/ -o evaluation/", "weakspot evaluate part.weakspot parts.csv -o evaluation/ --json")
+    epilog=_examples(
+        "weakspot evaluate part.weakspot labelled/ -o evaluation/",
+        "weakspot evaluate part.weakspot parts.csv -o evaluation/ --json",
+    )
 )
-def evaluate(model: Model, data: Data, output: Output, layout: Layout = "auto", as_json: Json = False, quiet: Quiet = False) -> None:
-    """Judge labelled images and compare: escapes, false alarms and ranking with intervals; metrics.json, scores.csv and report.html."""
+def evaluate(
+    model: Model, data: Data, output: Output, layout: Layout = "auto", as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Judge labelled images and compare: escapes, false alarms and ranking with intervals; metrics.json, scores.csv and
+    report.html."""
     from weakspot import progress, terminal
     from weakspot.jobs.evaluate import evaluate_model
 
@@ -163,7 +188,8 @@ def inspect(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decide good, review or bad for new images, and where; inspections.csv and inspections.jsonl. Ends with 1 when an image could not be read."""
+    """Decide good, review or bad for new images, and where; inspections.csv and inspections.jsonl. Ends with 1 when an
+    image could not be read."""
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
@@ -172,7 +198,9 @@ def inspect(
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        detector = LoadedDetector.load(model, runtime, precision=precision, memory="small" if are_few(paths) else memory)
+        detector = LoadedDetector.load(
+            model, runtime, precision=precision, memory="small" if are_few(paths) else memory
+        )
         summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
@@ -186,9 +214,15 @@ def inspect(
 )
 def threshold(
     model: Model,
-    bad_from: Annotated[float | None, typer.Option(help="Raw score from which a part is bad.", show_default=False)] = None,
-    good_below: Annotated[float | None, typer.Option(help="Raw score below which a part is good; between the two it is for review.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the model file with the change.", show_default=False)] = None,
+    bad_from: Annotated[
+        float | None, typer.Option(help="Raw score from which a part is bad.", show_default=False)
+    ] = None,
+    good_below: Annotated[
+        float | None, typer.Option(help="Raw score below which a part is good; between the two it is for review.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why; kept in the model file with the change.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a model's thresholds, or change them: the change and its reason stay in the file."""
@@ -211,7 +245,9 @@ def verify(model: Model, as_json: Json = False) -> None:
 
 @app.command(epilog=_examples("weakspot experiment experiments/kolektorsdd_clean.toml -o results/"))
 def experiment(
-    table: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)],
+    table: Annotated[
+        Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)
+    ],
     output: Output,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -225,7 +261,9 @@ def experiment(
     terminal.show_records(records, as_json)
 
 
-@app.command(epilog=_examples("weakspot demo -o runs/demo", "weakspot demo -o runs/demo --schedule 0.1  # a look, finds little"))
+@app.command(
+    epilog=_examples("weakspot demo -o runs/demo", "weakspot demo -o runs/demo --schedule 0.1  # a look, finds little")
+)
 def demo(
     output: Output,
     settings: Settings = None,
@@ -239,7 +277,8 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on real images that come with a package (solar cells, at most 30 bad ones) and test on cells it has not seen; under ten minutes."""
+    """Train on real images that come with a package (solar cells, at most 30 bad ones) and test on cells it has not
+    seen; under ten minutes."""
     from weakspot import progress, terminal
     from weakspot.jobs import demo as jobs
     from weakspot.settings import parse_size
@@ -253,9 +292,16 @@ def demo(
     raise typer.Exit(result.exit_status)
 
 
-@app.command(epilog=_examples("weakspot doctor", "weakspot doctor part.weakspot  # which runtime is fastest for it", "weakspot doctor --json"))
+@app.command(
+    epilog=_examples(
+        "weakspot doctor", "weakspot doctor part.weakspot  # which runtime is fastest for it", "weakspot doctor --json"
+    )
+)
 def doctor(
-    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Model file to time now, on each runtime.", show_default=False)] = None,
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL]", help="Model file to time now, on each runtime.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what is installed, which runtime is the fastest, and how fast this machine is."""
@@ -278,9 +324,15 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in MISSING_EXTRAS:
             raise
-        _fail(f"{error.name} is not installed, and this verb needs it; run: pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'", 1)
+        _fail(
+            f"{error.name} is not installed, and this verb needs it; run: pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'",
+            1,
+        )
     except OSError as error:  # the system refused something where no better message stands
-        _fail(f"{error.filename or 'weakspot'}: {(error.strerror or str(error)).lower()}; check the disk, its free space and your rights", 1)
+        _fail(
+            f"{error.filename or 'weakspot'}: {(error.strerror or str(error)).lower()}; check the disk, its free space and your rights",
+            1,
+        )
     except MemoryError:
         _fail("not enough memory; take a smaller --size, or close other programs", 1)
 

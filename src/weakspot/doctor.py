@@ -1,4 +1,5 @@
-"""What is installed, which runtime would inspect, and how fast this machine is. Works without torch, and opens no connection."""
+"""What is installed, which runtime would inspect, and how fast this machine is. Works without torch, and opens no
+connection."""
 
 import os
 import platform
@@ -38,7 +39,8 @@ SECONDS = 0.3  # for each measurement
 
 
 def examine(model: Path | None = None, with_speed: bool = True) -> dict[str, Any]:
-    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in under three seconds, its speed.
+    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in under three seconds, its
+    speed.
 
     model: a model file, for which each runtime is timed now. Raises ModelFileError.
     """
@@ -61,15 +63,25 @@ def version(name: str) -> str | None:
 
 
 def runtimes(model: Path | None = None) -> dict[str, Any]:
-    """Which runtimes are present, which one makes figures, and how long each took: for `model`, timed now, or for all that is remembered."""
+    """Which runtimes are present, which one makes figures, and how long each took: for `model`, timed now, or for all
+    that is remembered."""
     present = present_runtimes()
     timings = [measure(read_model_file(model))] if model else kept_here()
-    return {"present": list(present), "first": next(iter(present), None), "timings": [_plain(timing) for timing in timings]}
+    return {
+        "present": list(present),
+        "first": next(iter(present), None),
+        "timings": [_plain(timing) for timing in timings],
+    }
 
 
 def _plain(timing: Timing) -> dict[str, Any]:
     setting, milliseconds = timing.setting, timing.milliseconds
-    of = {"size": list(setting.size), "channels": setting.channels, "third_kernel": setting.third_kernel, "threads": setting.threads}
+    of = {
+        "size": list(setting.size),
+        "channels": setting.channels,
+        "third_kernel": setting.third_kernel,
+        "threads": setting.threads,
+    }
     return of | {"milliseconds": dict(sorted(milliseconds.items(), key=lambda item: item[1]))}
 
 
@@ -87,10 +99,14 @@ def machine() -> dict[str, Any]:
 
 
 def speed() -> dict[str, float]:
-    """Matrix products in GFLOP/s, fp32 by numpy and, with torch, both precisions by torch; copying in GB/s (bytes read and written)."""
+    """Matrix products in GFLOP/s, fp32 by numpy and, with torch, both precisions by torch; copying in GB/s (bytes read
+    and written)."""
     a = np.ones((SIDE, SIDE), np.float32)
     source, target = np.ones(COPY_BYTES, np.uint8), np.empty(COPY_BYTES, np.uint8)
-    found = {"numpy_fp32_gflops": _gflops(lambda: a @ a), "copy_gb_per_s": 2 * COPY_BYTES / _seconds(lambda: np.copyto(target, source)) / 1e9}
+    found = {
+        "numpy_fp32_gflops": _gflops(lambda: a @ a),
+        "copy_gb_per_s": 2 * COPY_BYTES / _seconds(lambda: np.copyto(target, source)) / 1e9,
+    }
     if util.find_spec("torch") is not None:
         import torch  # here alone: everything else of this page works without it
 

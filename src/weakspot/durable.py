@@ -1,6 +1,8 @@
-"""Files that outlast a kill or a full disk: written here, a name holds the earlier content or the new one, never a part.
+"""Files that outlast a kill or a full disk: written here, a name holds the earlier content or the new one, never a
+part.
 
-A new file is made beside its target (another disk could not be renamed from), written, synced, renamed over it, and its folder synced.
+A new file is made beside its target (another disk could not be renamed from), written, synced, renamed over it, and its
+folder synced.
 """
 
 import errno
@@ -38,7 +40,8 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: none takes its place before all are written. Raises OutputError; the earlier ones are then untouched."""
+    """Write files that belong together: none takes its place before all are written. Raises OutputError; the earlier
+    ones are then untouched."""
     with ExitStack() as stack:
         files = {path: stack.enter_context(replacing(path)) for path in contents}
         for path, file in files.items():
@@ -51,8 +54,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no regular file.
-    A failed sync is final: a second one may report success although the system has dropped the data.
+    A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no
+    regular file. A failed sync is final: a second one may report success although the system has dropped the data.
     """
     with told(path):
         target = _writable_target(path)
@@ -92,7 +95,8 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Make the folder, and raise OutputError where no file can be made in it: for use before long work whose results shall go there."""
+    """Make the folder, and raise OutputError where no file can be made in it: for use before long work whose results
+    shall go there."""
     make_folder(folder)
     with told(folder):
         file = _new_file_beside(folder / "any")
@@ -128,7 +132,9 @@ def _writable_target(path: Path) -> Path:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if not stat.S_ISREG(mode):
-        raise OutputError(f"{shown(path)}: is not a regular file (a device, a pipe or a socket) and would be replaced by one; choose another name")
+        raise OutputError(
+            f"{shown(path)}: is not a regular file (a device, a pipe or a socket) and would be replaced by one; choose another name"
+        )
     return target
 
 

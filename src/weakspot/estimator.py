@@ -1,4 +1,5 @@
-"""The detector as a scikit-learn classifier of images: for grids, cross-validation and pipelines made there. Trains and judges through jobs."""
+"""The detector as a scikit-learn classifier of images: for grids, cross-validation and pipelines made there. Trains and
+judges through jobs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
     from weakspot.inspection.inspection import Inspection
 
 Images = Sequence[NDArray[Any] | Path]
-GOOD_WORDS = {"good", "ok", "normal", "negative", "pass", "passed"}  # labels that, sorted after another word, would pass for the defect
+GOOD_WORDS = {
+    "good",
+    "ok",
+    "normal",
+    "negative",
+    "pass",
+    "passed",
+}  # labels that, sorted after another word, would pass for the defect
 
 
 class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Good or bad, by images: X (n, h, w) or (n, h, w, 3), uint8 or uint16; a list of such arrays of any sizes; or a list of paths.
+    """Good or bad, by images: X (n, h, w) or (n, h, w, 3), uint8 or uint16; a list of such arrays of any sizes; or a
+    list of paths.
 
-    y has two values; the greater one is bad (1 of 0 and 1). After fit: classes_, and detector_, which `save` writes as a model file.
+    y has two values; the greater one is bad (1 of 0 and 1). After fit: classes_, and detector_, which `save` writes as
+    a model file.
 
     The parameters are those of TrainSettings that one would search over; `settings`, a TrainSettings, gives all others.
     """
@@ -66,7 +76,8 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([inspection.raw_score - inspection.bad_from for inspection in self.inspect(X)])
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(n,), classes_[1] where the decision is bad. What a model would give to a person for review counts as classes_[0] here."""
+        """(n,), classes_[1] where the decision is bad. What a model would give to a person for review counts as
+        classes_[0] here."""
         bad = self.decision_function(X) >= 0
         return self.classes_[bad.astype(int)]  # type: ignore[no-any-return]
 
@@ -76,7 +87,8 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack([1 - bad, bad], axis=1)
 
     def heat_maps(self, X: Any) -> list[NDArray[np.float32]]:
-        """For each image (h / 8, w / 8) cells in [0, 1] of the size that was trained on: where a defect is likely to be."""
+        """For each image (h / 8, w / 8) cells in [0, 1] of the size that was trained on: where a defect is likely to
+        be."""
         return [inspection.heat_map for inspection in self.inspect(X)]
 
     def inspect(self, X: Any) -> "list[Inspection]":
@@ -107,7 +119,9 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.settings is None:
             return read_settings(TrainSettings, **own)
         defaults = type(self)().get_params(deep=False)
-        return read_settings(TrainSettings, **vars(self.settings) | {key: value for key, value in own.items() if value != defaults[key]})
+        return read_settings(
+            TrainSettings, **vars(self.settings) | {key: value for key, value in own.items() if value != defaults[key]}
+        )
 
     def _images(self, X: Any, reset: bool) -> Images:
         """The images in X, one by one. reset: whether this is fit, which may remember what X looked like."""
@@ -123,9 +137,13 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def images_in(X: Any) -> Images:
     """X as a sequence of (h, w) or (h, w, 3) arrays or of paths. Raises TypeError or ValueError where it is none."""
     if hasattr(X, "toarray"):
-        raise TypeError("Sparse data was passed, but images are dense; pass an array (n, h, w), a list of arrays, or a list of paths")
+        raise TypeError(
+            "Sparse data was passed, but images are dense; pass an array (n, h, w), a list of arrays, or a list of paths"
+        )
     if isinstance(X, str | Path) or not hasattr(X, "__len__"):
-        raise TypeError(f"X is {type(X).__name__}; needed is an array (n, h, w) or (n, h, w, 3), a list of such images, or a list of paths")
+        raise TypeError(
+            f"X is {type(X).__name__}; needed is an array (n, h, w) or (n, h, w, 3), a list of such images, or a list of paths"
+        )
     if len(X) == 0:
         raise ValueError("Found array with 0 sample(s) (images) while a minimum of 1 is required.")
     if isinstance(X, np.ndarray) and X.ndim > 1:
@@ -137,8 +155,12 @@ def _checked(image: NDArray[Any]) -> NDArray[Any]:
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3)):
         if image.dtype in (np.uint8, np.uint16):
             return image.squeeze(2) if image.ndim == 3 and image.shape[2] == 1 else image
-        raise ValueError(f"an image of {image.dtype}; needed is uint8 or uint16: values are scaled by their depth, never by what they look like")
-    raise ValueError(f"an image of shape {image.shape}; needed is (h, w) or (h, w, 3). Reshape your data to (n, h, w) if its rows are flat images")
+        raise ValueError(
+            f"an image of {image.dtype}; needed is uint8 or uint16: values are scaled by their depth, never by what they look like"
+        )
+    raise ValueError(
+        f"an image of shape {image.shape}; needed is (h, w) or (h, w, 3). Reshape your data to (n, h, w) if its rows are flat images"
+    )
 
 
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], list[int]]:
@@ -155,7 +177,9 @@ def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], list[int]]:
     if len(classes) != 2:
         raise ValueError(f"y holds one class, {names[0]}; needed are images of two classes, good and bad")
     if names[1].lower() in GOOD_WORDS:
-        raise ValueError(f"y holds {names[0]!r} and {names[1]!r}, of which the greater would pass for the defect; pass 0 for good and 1 for bad")
+        raise ValueError(
+            f"y holds {names[0]!r} and {names[1]!r}, of which the greater would pass for the defect; pass 0 for good and 1 for bad"
+        )
     return classes, labels.tolist()
 
 

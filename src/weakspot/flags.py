@@ -5,28 +5,58 @@ from typing import Annotated, Literal
 
 import typer
 
-Data = Annotated[Path, typer.Argument(help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts.", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts.", show_default=False
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="Model file, *.weakspot.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)]
 Layout = Annotated[
-    str, typer.Option(help="How DATA lies on disk: auto, folder, mvtec, kolektorsdd, kolektorsdd2, magnetic_tile, dagm, elpv, table.")
-]  # fmt: skip
-Settings = Annotated[Path | None, typer.Option("--settings", metavar="FILE.toml", help="Settings as TOML; flags win over it.", show_default=False)]
+    str,
+    typer.Option(
+        help="How DATA lies on disk: auto, folder, mvtec, kolektorsdd, kolektorsdd2, magnetic_tile, dagm, elpv, table."
+    ),
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option("--settings", metavar="FILE.toml", help="Settings as TOML; flags win over it.", show_default=False),
+]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="HxW", help="Height x width in pixels; default: the images' own, reduced until it fits --minutes.", show_default=False),
-]  # fmt: skip
+    typer.Option(
+        metavar="HxW",
+        help="Height x width in pixels; default: the images' own, reduced until it fits --minutes.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Where all randomness begins; default 0.", show_default=False)]
-Device = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; default auto.", show_default=False)]
-Minutes = Annotated[float | None, typer.Option(help="How long training may take, where no --size is given.", show_default=False)]
-Schedule = Annotated[float | None, typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False)]
-Recipe = Annotated[Literal["sharp", "paper"] | None, typer.Option(help="How to train; default sharp.", show_default=False)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; default auto.", show_default=False)
+]
+Minutes = Annotated[
+    float | None, typer.Option(help="How long training may take, where no --size is given.", show_default=False)
+]
+Schedule = Annotated[
+    float | None,
+    typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False),
+]
+Recipe = Annotated[
+    Literal["sharp", "paper"] | None, typer.Option(help="How to train; default sharp.", show_default=False)
+]
 Rule = Annotated[
     Literal["best_f1", "no_escapes", "false_alarms", "cost"] | None,
     typer.Option(help="What chooses the thresholds; default best_f1.", show_default=False),
 ]
-Runtime = Annotated[Literal["auto", "onnxruntime", "openvino", "torch"], typer.Option(help="What computes; auto: the fastest here, measured once.")]
-Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="How precisely; auto: the faster one here. Decisions are those of fp32.")]
+Runtime = Annotated[
+    Literal["auto", "onnxruntime", "openvino", "torch"],
+    typer.Option(help="What computes; auto: the fastest here, measured once."),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    typer.Option(help="How precisely; auto: the faster one here. Decisions are those of fp32."),
+]
 Memory = Annotated[Literal["fast", "small"], typer.Option(help="small: less memory where images are large, more time.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]

@@ -1,4 +1,5 @@
-"""How far a job is, while it runs: a line redrawn on a terminal, plain lines in a log, or nothing. Always on stderr; decides nothing."""
+"""How far a job is, while it runs: a line redrawn on a terminal, plain lines in a log, or nothing. Always on stderr;
+decides nothing."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -106,7 +107,12 @@ class Bar:
     def start(self, stage: str, iterations: int) -> None:
         """A new line."""
         self.end()
-        columns = TextColumn("{task.description:<18}"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[figures]}")
+        columns = (
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
         self.live = Progress(*columns, TimeRemainingColumn(), console=self.console)
         self.live.add_task(escape(stage), total=iterations, figures="")
         self.live.start()
@@ -132,7 +138,9 @@ def figures(values: Mapping[str, Any]) -> str:
     """Losses, heats and alpha of one iteration, in short."""
     words = {"running_loss": "loss", "bad_heat": "heat of the bad", "good_heat": "of the good", "alpha": "alpha"}
     shown = values if "running_loss" in values else {**values, "running_loss": values.get("loss")}
-    return "  ".join(f"{word} {shown[key]:.3f}" for key, word in words.items() if isinstance(shown.get(key), int | float))
+    return "  ".join(
+        f"{word} {shown[key]:.3f}" for key, word in words.items() if isinstance(shown.get(key), int | float)
+    )
 
 
 def clock_time(seconds: float) -> str:
@@ -144,11 +152,19 @@ def clock_time(seconds: float) -> str:
 
 @contextmanager
 def counting(what: str, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A function to be called once an image, with how many are done and of how many; what follows these is not looked at."""
+    """A function to be called once an image, with how many are done and of how many; what follows these is not looked
+    at."""
     console = to_stderr()
     if quiet or not console.is_terminal:
         yield lambda *_: None
         return
-    with Progress(TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True) as live:
+    with Progress(
+        TextColumn(what),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as live:
         task = live.add_task(what, total=None)
         yield lambda done, total, *_: live.update(task, completed=done, total=total)

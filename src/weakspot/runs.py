@@ -76,7 +76,8 @@ class Run:
 
 
 def refuse_taken(folder: Path, resume: bool) -> None:
-    """Raises OutputError unless the folder is new or empty, or with `resume` holds a run: asked before anything takes time."""
+    """Raises OutputError unless the folder is new or empty, or with `resume` holds a run: asked before anything takes
+    time."""
     if resume:
         if not (folder / _MARK).is_file():
             raise OutputError(f"{shown(folder)}: holds no run to go on with; leave --resume out to begin one there")
@@ -88,7 +89,8 @@ def refuse_taken(folder: Path, resume: bool) -> None:
 def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Run:
     """A new run in an empty or new folder, or with `resume` the one that lies there.
 
-    identity: what may not differ between a run and its resumption. Raises OutputError where something lies there, SettingsError naming what differs.
+    identity: what may not differ between a run and its resumption. Raises OutputError where something lies there,
+    SettingsError naming what differs.
     """
     refuse_taken(folder, resume)
     run = Run(folder)
@@ -101,8 +103,13 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Run:
 
 
 def to_toml(values: dict[str, Any], prefix: str = "") -> str:
-    """Nested plain values as TOML: keys of this level first, then a table for each dictionary; None is left out, as TOML has none."""
-    lines = [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None and not isinstance(value, dict)]
+    """Nested plain values as TOML: keys of this level first, then a table for each dictionary; None is left out, as
+    TOML has none."""
+    lines = [
+        f"{key} = {_toml_value(value)}"
+        for key, value in values.items()
+        if value is not None and not isinstance(value, dict)
+    ]
     for key, value in values.items():
         if isinstance(value, dict):
             lines += ["", f"[{prefix}{key}]", to_toml(value, f"{prefix}{key}.")]
@@ -122,4 +129,6 @@ def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     differing = [key for key in plain if before.get(key) != plain[key]]
     if differing:
         key = differing[0]
-        raise SettingsError(f"--resume: {key} is {plain[key]!r}, but the run was begun with {before.get(key)!r}; give the same, or begin a new run")
+        raise SettingsError(
+            f"--resume: {key} is {plain[key]!r}, but the run was begun with {before.get(key)!r}; give the same, or begin a new run"
+        )

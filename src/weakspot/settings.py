@@ -1,4 +1,5 @@
-"""Every number one may change, with its unit and source. The command line, Python and TOML read the same dataclasses; nothing here computes."""
+"""Every number one may change, with its unit and source. The command line, Python and TOML read the same dataclasses;
+nothing here computes."""
 
 import math
 import tomllib
@@ -12,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from weakspot.errors import SettingsError
 
 Size = tuple[int, int]  # height, width in pixels
+CELL = 8  # pixels a side: a cell of the heat map
+SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 S = TypeVar("S")
 
 
@@ -34,13 +37,19 @@ class NetworkSettings:
     """The network's open points (Xu et al. 2020, tables 1 to 3)."""
 
     channels: int = 1  # 1 grey, 3 colour
-    normalization: Literal["training", "picture"] = "training"  # by the mean and deviation of all training pictures, or by each picture's own
+    normalization: Literal["training", "picture"] = (
+        "training"  # by the mean and deviation of all training pictures, or by each picture's own
+    )
     third_kernel: int = 15  # cells; 15 as printed, 7 needs less than half the arithmetic
     attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
     decision_pooling: Literal["mean", "lse"] = "mean"
-    decision: Literal["replace", "correct"] = "replace"  # correct: the logit is the heat's score plus a bounded correction
+    decision: Literal["replace", "correct"] = (
+        "replace"  # correct: the logit is the heat's score plus a bounded correction
+    )
     dropout: float = 0.0  # share of the 257 pooled values set to zero in training
-    top_fractions: tuple[float, ...] = (0.01,)  # shares of the cells: the hottest ones' mean logits, averaged, are the heat's score
+    top_fractions: tuple[float, ...] = (
+        0.01,
+    )  # shares of the cells: the hottest ones' mean logits, averaged, are the heat's score
 
     def __post_init__(self) -> None:
         if self.third_kernel % 2 == 0 or not 3 <= self.third_kernel <= 15:
@@ -82,13 +91,19 @@ class TrainSettings:
     schedule: float = 1.0  # all stages' iterations times this; below 0.2 nothing useful is learned
     folds: int = 3  # trainings on parts of the training pictures, for the thresholds
     fold_schedule: float = 0.5  # their iterations times this
-    normalization: Literal["training", "picture"] | None = None  # None: the recipe's; sharp: "picture" where light differs between pictures
+    normalization: Literal["training", "picture"] | None = (
+        None  # None: the recipe's; sharp: "picture" where light differs between pictures
+    )
     third_kernel: int | None = None  # None: the recipe's
     top_fractions: tuple[float, ...] | None = None  # shares of the cells that a defect may cover; None: the recipe's
-    pairs: int | None = None  # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
+    pairs: int | None = (
+        None  # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
+    )
     pairing: Literal["together", "one_by_one"] | None = None  # None: the recipe's
     masks: Literal["evaluate", "use"] = "evaluate"  # no training reads a mask
-    unlearned: Literal["refuse", "keep"] = "refuse"  # a training that did not learn; keep: with a warning, since an experiment records failures too
+    unlearned: Literal["refuse", "keep"] = (
+        "refuse"  # a training that did not learn; keep: with a warning, since an experiment records failures too
+    )
     read: ReadSettings = field(default_factory=ReadSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
 
@@ -104,13 +119,17 @@ class TrainSettings:
         _within("folds", self.folds, 0, 100, "such as 3, or 0 for none")
         _within("fold_schedule", self.fold_schedule, 0.001, 1000, "such as 0.5")
         _within("pairs", self.pairs, 1, 1024, "such as 1")
-        NetworkSettings(third_kernel=self.third_kernel or 15, top_fractions=(0.01,) if self.top_fractions is None else self.top_fractions)
+        NetworkSettings(
+            third_kernel=self.third_kernel or 15,
+            top_fractions=(0.01,) if self.top_fractions is None else self.top_fractions,
+        )
 
 
 def read_settings(kind: type[S], path: Path | None = None, **overrides: Any) -> S:
     """Settings of dataclass `kind` from a TOML file, with the overrides that are not None on top.
 
-    Raises SettingsError naming the key, what was found and what is allowed; an unknown key is answered with the nearest one.
+    Raises SettingsError naming the key, what was found and what is allowed; an unknown key is answered with the nearest
+    one.
     """
     values = {} if path is None else _read_toml(path)
     _merge(values, {key: value for key, value in overrides.items() if value is not None})
@@ -133,8 +152,10 @@ def parse_size(text: str) -> Size:
 
 def checked_size(size: Size) -> Size:
     """The size, (height, width), where a detector can look at it; else SettingsError."""
-    if min(size) < 64:
-        raise SettingsError(f"size {size[0]}x{size[1]}: {min(size)} pixels are too few for a heat map; both sides need at least 64")
+    if min(size) < SMALLEST:
+        raise SettingsError(
+            f"size {size[0]}x{size[1]}: {min(size)} pixels are too few for a heat map; both sides need at least {SMALLEST}"
+        )
     if size[0] * size[1] > 64_000_000:
         raise SettingsError(
             f"size {size[0]}x{size[1]}: {size[0] * size[1] / 1e6:,.0f} megapixels are more than any training can hold; up to 64 are taken"
@@ -170,7 +191,8 @@ def _merge(values: dict[str, Any], over: dict[str, Any]) -> None:
 
 
 def refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None:
-    """Raise SettingsError for the first key, at any depth, that the dataclass does not have; the nearest one is named."""
+    """Raise SettingsError for the first key, at any depth, that the dataclass does not have; the nearest one is
+    named."""
     known = {f.name: f.type for f in fields(kind)}
     for key, value in values.items():
         if key not in known:

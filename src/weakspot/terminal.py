@@ -1,4 +1,5 @@
-"""What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data. Decides nothing, computes nothing."""
+"""What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data. Decides
+nothing, computes nothing."""
 
 import json
 import sys
@@ -44,7 +45,9 @@ def say(*what: object) -> None:
 
 def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> Table:
     """A plain table; a column whose cells are all numbers stands to the right."""
-    drawn = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(_is_number(row[index]) for row in rows)
         drawn.add_column(escape(column), justify="right" if numbers else "left", header_style="dim", overflow="fold")
@@ -54,7 +57,9 @@ def table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) 
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and value.replace(".", "", 1).removeprefix("-").isdigit())
+    return isinstance(value, int | float) or (
+        isinstance(value, str) and value.replace(".", "", 1).removeprefix("-").isdigit()
+    )
 
 
 def _cell(value: object) -> str:
@@ -90,7 +95,11 @@ def show_audit(found: "Audit", as_json: bool) -> None:
 
 def show_training(result: "TrainResult", as_json: bool) -> None:
     """What a training made, where it lies, and what to type next."""
-    paths = {"model": str(result.model), "report": str(result.report) if result.report else None, "run": str(result.run)}
+    paths = {
+        "model": str(result.model),
+        "report": str(result.report) if result.report else None,
+        "run": str(result.run),
+    }
     if as_json:
         print_json({**paths, "summary": result.summary})
         return
@@ -106,9 +115,13 @@ def show_evaluation(evaluation: "Evaluation", output: Path, as_json: bool) -> No
     if as_json:
         print_json(evaluation.metrics)
         return
-    rates = [(rate.name, f"{rate.k} of {rate.n}", _share(rate.interval), rate.sentence) for rate in words.rates(evaluation)]
+    rates = [
+        (rate.name, f"{rate.k} of {rate.n}", _share(rate.interval), rate.sentence) for rate in words.rates(evaluation)
+    ]
     metrics = evaluation.metrics
-    figures = [(name, metrics[key], _interval(evaluation, key)) for key, name, _ in (*RANKING, *LOCALIZATION) if key in metrics]
+    figures = [
+        (name, metrics[key], _interval(evaluation, key)) for key, name, _ in (*RANKING, *LOCALIZATION) if key in metrics
+    ]
     say(words.standing(evaluation).text, words.headline(evaluation), "")
     say(table("At the model's thresholds", ("", "count", "95 % interval", "what that shows"), rates), "")  # type: ignore[arg-type]
     say(table("Ranking, whatever the thresholds", ("", "", "95 % interval"), figures), "")  # type: ignore[arg-type]
@@ -132,7 +145,8 @@ def _interval(evaluation: "Evaluation", key: str) -> str:
 
 
 def show_inspected(summary: "Summary", as_json: bool) -> None:
-    """How many images got which decision, which could not be read and why, and where the results lie. With --json the images' lines came before."""
+    """How many images got which decision, which could not be read and why, and where the results lie. With --json the
+    images' lines came before."""
     if as_json:
         return
     for refusal in summary.refusals[:MOST_REFUSALS]:
@@ -140,7 +154,10 @@ def show_inspected(summary: "Summary", as_json: bool) -> None:
     if summary.refused > MOST_REFUSALS:
         say(f"not inspected: {summary.refused - MOST_REFUSALS:,} more, which inspections.csv names")
     say(table("", ("decision", "images"), [*summary.decisions.items(), ("not inspected", summary.refused)]))
-    say("", f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)")
+    say(
+        "",
+        f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)",
+    )
 
 
 def show_thresholds(record: "ThresholdRecord", as_json: bool) -> None:
@@ -150,7 +167,9 @@ def show_thresholds(record: "ThresholdRecord", as_json: bool) -> None:
         return
     say(f"bad from raw score {record.bad_from:.6g}, good below {record.good_below:.6g}, between them review")
     say(f"chosen by: {record.rule}, on: {record.chosen_on}")
-    earlier = [(change.time, change.bad_from, change.good_below, change.rule, change.reason) for change in record.changes]
+    earlier = [
+        (change.time, change.bad_from, change.good_below, change.rule, change.reason) for change in record.changes
+    ]
     if earlier:
         say("", table("Replaced", ("when", "bad from", "good below", "chosen by", "replaced because"), [*earlier]))
 
@@ -161,7 +180,10 @@ def show_verified(verified: "list[Verified]", as_json: bool) -> None:
         print_json([vars(each) for each in verified])
         return
     said = [("as when it was made" if each.ok else each.problem or "differs") for each in verified]
-    rows = [(each.runtime, text, _or_dash(each.raw_score), _or_dash(each.difference)) for each, text in zip(verified, said, strict=True)]
+    rows = [
+        (each.runtime, text, _or_dash(each.raw_score), _or_dash(each.difference))
+        for each, text in zip(verified, said, strict=True)
+    ]
     say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
 
 
@@ -182,12 +204,24 @@ def show_doctor(found: dict[str, Any], as_json: bool) -> None:
     machine, runtimes = found["machine"], found["runtimes"]
     packages: list[tuple[object, ...]] = [(name, version or "missing") for name, version in found["packages"].items()]
     for extra, members in found["extras"].items():
-        packages += [(f"{name} ({extra})", version or f"missing: pip install 'weakspot[{extra}]'") for name, version in members.items()]
+        packages += [
+            (f"{name} ({extra})", version or f"missing: pip install 'weakspot[{extra}]'")
+            for name, version in members.items()
+        ]
     say(table(f"Python {found['python']}", ("package", "version"), packages))
-    say("", f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses the fastest, evaluate {runtimes['first'] or 'none'}")
+    say(
+        "",
+        f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses the fastest, evaluate {runtimes['first'] or 'none'}",
+    )
     say(*(f"measured     {_timing(timing)}" for timing in runtimes["timings"]))
-    say(f"machine      {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}")
-    say(f"instructions {', '.join(machine['instructions']) or 'unknown'}", f"graphics     {machine['gpu'] or 'none that torch can use'}", "")
+    say(
+        f"machine      {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
+    )
+    say(
+        f"instructions {', '.join(machine['instructions']) or 'unknown'}",
+        f"graphics     {machine['gpu'] or 'none that torch can use'}",
+        "",
+    )
     say(table("Speed", ("measured", "", "unit"), [_speed(name, value) for name, value in found["speed"].items()]))
 
 

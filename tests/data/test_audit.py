@@ -50,7 +50,9 @@ def test_sound_data_have_no_findings(parts):
 def test_a_file_under_both_labels_is_wrong_and_its_groups_are_merged(parts):
     (parts / "bad" / "99.png").write_bytes((parts / "good" / "03.png").read_bytes())
     found = audited(parts)
-    assert [(d.first.id, d.second.id, d.kind, d.across_labels) for d in found.duplicates] == [("bad/99.png", "good/03.png", "identical", True)]
+    assert [(d.first.id, d.second.id, d.kind, d.across_labels) for d in found.duplicates] == [
+        ("bad/99.png", "good/03.png", "identical", True)
+    ]
     assert "called good and bad: bad/99.png and good/03.png" in texts(found, "wrong")[0]
     assert len({sample.group for sample in found.merged()}) == 20
 
@@ -59,7 +61,9 @@ def test_a_mirrored_copy_in_another_format_is_found(parts):
     picture = Image.open(parts / "good" / "05.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     picture.save(parts / "good" / "copy.jpg", quality=90)
     found = audited(parts)
-    assert [(d.first.id, d.second.id, d.kind, d.turn) for d in found.duplicates] == [("good/05.png", "good/copy.jpg", "near", "mirrored left–right")]
+    assert [(d.first.id, d.second.id, d.kind, d.turn) for d in found.duplicates] == [
+        ("good/05.png", "good/copy.jpg", "near", "mirrored left–right")
+    ]
     assert "good/05.png and good/copy.jpg (mirrored left–right)" in texts(found, "look")[0]
     assert found.merged()[13].group == "good/05.png+good/copy.jpg"
     assert [len(family) for family in found.families()] == [2]
@@ -79,15 +83,24 @@ def test_unreadable_pictures_are_listed_and_left_out(parts):
 
 def test_pictures_that_inspection_would_refuse_are_listed_and_left_out(parts):
     odd = {
-        "one pixel": np.full((1, 1), 90, np.uint8), "small": rough(1, shape=(63, 80))[0], "blank": np.full((96, 80), 90, np.uint8),
-        "red": np.full((96, 80, 3), (200, 0, 0), np.uint8), "deep": np.full((96, 80), 4000, np.uint16),
-    }  # fmt: skip
+        "one pixel": np.full((1, 1), 90, np.uint8),
+        "small": rough(1, shape=(63, 80))[0],
+        "blank": np.full((96, 80), 90, np.uint8),
+        "red": np.full((96, 80, 3), (200, 0, 0), np.uint8),
+        "deep": np.full((96, 80), 4000, np.uint16),
+    }
     for name, pixels in odd.items():
         (parts / "good" / f"{name}.png").write_bytes(encoded(pixels, "PNG"))
     found = audited(parts)
     assert {sample.path.stem for sample, _ in found.unfit} == set(odd)
     reasons = " ".join(reason for _, reason in found.unfit)
-    for said in ("one pixel.png: 1 × 1 pixels; needed are at least 64 × 64", "80 × 63 pixels", "value 90;", "value 200 0 0;", "value 4000;"):
+    for said in (
+        "one pixel.png: 1 × 1 pixels; needed are at least 64 × 64",
+        "80 × 63 pixels",
+        "value 90;",
+        "value 200 0 0;",
+        "value 4000;",
+    ):
         assert said in reasons
     assert len(found.merged()) == len(found.facts) == 20
     assert not found.unreadable
@@ -109,7 +122,10 @@ def test_nothing_readable_is_still_an_answer(tmp_path):
 def test_masks_that_do_not_fit_are_listed(parts):
     save(parts / "masks", [np.zeros((96, 80), np.uint8), np.eye(64, dtype=np.uint8) * 255])
     found = audited(parts)
-    assert [reason.split(": ")[-1] for _, reason in found.masks] == ["the mask of a bad picture marks nothing", "export the mask again"]
+    assert [reason.split(": ")[-1] for _, reason in found.masks] == [
+        "the mask of a bad picture marks nothing",
+        "export the mask again",
+    ]
     assert "a mask of 64 × 64 pixels for a picture of 80 × 96" in found.masks[1][1]
 
 
@@ -118,7 +134,10 @@ def test_a_format_that_gives_the_label_away_is_wrong(tmp_path):
     save(tmp_path / "good", pictures[:12])
     save(tmp_path / "bad", pictures[12:], "BMP")
     found = audited(tmp_path)
-    assert {cue.name for cue in found.cues if cue.verdict == "gives the label away" and cue.source == "file"} == {"format BMP", "format PNG"}
+    assert {cue.name for cue in found.cues if cue.verdict == "gives the label away" and cue.source == "file"} == {
+        "format BMP",
+        "format PNG",
+    }
     assert any("format BMP alone tells good from bad (AUC 1.00" in text for text in texts(found, "wrong"))
 
 
@@ -214,7 +233,9 @@ def test_the_fingerprint_is_that_of_the_content_alone(parts, tmp_path_factory):
     here, there = audited(parts), audited(moved)
     assert here.fingerprint == there.fingerprint
     flipped = [1 - sample.label for sample in here.readable]
-    assert fingerprint(here.readable, here.hashes) != fingerprint([s for s, _ in zip(here.readable[::-1], flipped, strict=True)], here.hashes)
+    assert fingerprint(here.readable, here.hashes) != fingerprint(
+        [s for s, _ in zip(here.readable[::-1], flipped, strict=True)], here.hashes
+    )
 
 
 def test_the_audit_is_plain_data_and_tables(parts):

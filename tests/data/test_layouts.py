@@ -1,4 +1,5 @@
-"""Trees and tables → samples. Most pictures here are empty files, for a layout opens none of them; where a mask tells the label, it is a real one."""
+"""Trees and tables → samples. Most pictures here are empty files, for a layout opens none of them; where a mask tells
+the label, it is a real one."""
 
 import logging
 import os
@@ -51,9 +52,20 @@ def test_good_and_bad_folders_are_recognised(tmp_path):
 
 @pytest.mark.parametrize(
     ("good", "bad"),
-    [("OK", "NG"), ("ok", "nok"), ("Normal", "Abnormal"), ("normal", "anomaly"), ("good", "defect"), ("pass", "FAIL"), ("Passed", "not_ok"),
-     ("i.O.", "n.i.O."), ("no-defect", "Defective"), ("good", "Not OK"), ("normal", "anomalous")],
-)  # fmt: skip
+    [
+        ("OK", "NG"),
+        ("ok", "nok"),
+        ("Normal", "Abnormal"),
+        ("normal", "anomaly"),
+        ("good", "defect"),
+        ("pass", "FAIL"),
+        ("Passed", "not_ok"),
+        ("i.O.", "n.i.O."),
+        ("no-defect", "Defective"),
+        ("good", "Not OK"),
+        ("normal", "anomalous"),
+    ],
+)
 def test_the_usual_synonyms_mean_the_same(tmp_path, good, bad):
     tree(tmp_path, f"{good}/a.png", f"{bad}/b.png")
     assert {sample.path.name: sample.label for sample in read_layout(tmp_path)} == {"a.png": 0, "b.png": 1}
@@ -66,7 +78,14 @@ def test_words_that_may_mean_either_are_not_guessed(tmp_path):
 
 
 def test_sub_folders_name_the_kind_of_defect_and_the_part(tmp_path):
-    tree(tmp_path, "bad/scratch/1.png", "bad/dent/deep/2.png", "bad/scratch/part=17/3.png", "good/part=17/4.png", "good/lot 5/5.png")
+    tree(
+        tmp_path,
+        "bad/scratch/1.png",
+        "bad/dent/deep/2.png",
+        "bad/scratch/part=17/3.png",
+        "good/part=17/4.png",
+        "good/lot 5/5.png",
+    )
     samples = {sample.path.name: sample for sample in read_layout(tmp_path)}
     assert [samples[f"{n}.png"].kind for n in range(1, 6)] == ["scratch", "dent/deep", "scratch", "", ""]
     assert samples["3.png"].group == samples["4.png"].group == "17"
@@ -152,7 +171,9 @@ def test_an_unknown_tree_is_answered_with_what_was_found_and_what_is_expected(tm
     message = refusal(tree(tmp_path, "scratches/a.png", "clean/b.png", "c.png"))
     for part in ("holds 2 folders (clean/, scratches/) and 1 file (c.png)", "needed is one of: good/*.png", "(table)"):
         assert part in message
-    assert "holds 1 folder (b/), which is no layout known here" in refusal(tree(tmp_path / "other", "b/c.png", "notes.txt"))
+    assert "holds 1 folder (b/), which is no layout known here" in refusal(
+        tree(tmp_path / "other", "b/c.png", "notes.txt")
+    )
     (tmp_path / "empty").mkdir()
     assert "holds neither folders nor pictures" in refusal(tmp_path / "empty")
 
@@ -168,7 +189,13 @@ def test_every_layout_says_what_is_missing_in_an_empty_folder(tmp_path):
 
 
 def test_mvtec_gives_parts_kinds_and_masks(tmp_path):
-    tree(tmp_path, "bottle/train/good/000.png", "bottle/test/good/000.png", "bottle/test/crack/000.png", "bottle/ground_truth/crack/000_mask.png")
+    tree(
+        tmp_path,
+        "bottle/train/good/000.png",
+        "bottle/test/good/000.png",
+        "bottle/test/crack/000.png",
+        "bottle/ground_truth/crack/000_mask.png",
+    )
     for root in (tmp_path, tmp_path / "bottle"):
         samples = read_layout(root)
         assert detect_layout(root) == "mvtec"
@@ -205,11 +232,23 @@ def test_kolektorsdd2_gives_parts_and_labels(tmp_path):
 
 
 def test_magnetic_tiles_near_in_time_are_one_group(tmp_path):
-    tree(tmp_path, "MT_Free/Imgs/exp1_num_1000.jpg", "MT_Crack/Imgs/exp2_num_1290.jpg", "MT_Crack/Imgs/exp2_num_1290.png",
-         "MT_Crack/Imgs/exp3_num_1580.jpg", "MT_Free/Imgs/exp1_num_1900.jpg", "MT_Free/Imgs/exp1_num_1900.png")  # fmt: skip
+    tree(
+        tmp_path,
+        "MT_Free/Imgs/exp1_num_1000.jpg",
+        "MT_Crack/Imgs/exp2_num_1290.jpg",
+        "MT_Crack/Imgs/exp2_num_1290.png",
+        "MT_Crack/Imgs/exp3_num_1580.jpg",
+        "MT_Free/Imgs/exp1_num_1900.jpg",
+        "MT_Free/Imgs/exp1_num_1900.png",
+    )
     samples = {sample.path.stem: sample for sample in read_layout(tmp_path)}
     assert detect_layout(tmp_path) == "magnetic_tile"
-    assert samples["exp1_num_1000"].group == samples["exp2_num_1290"].group == samples["exp3_num_1580"].group != samples["exp1_num_1900"].group
+    assert (
+        samples["exp1_num_1000"].group
+        == samples["exp2_num_1290"].group
+        == samples["exp3_num_1580"].group
+        != samples["exp1_num_1900"].group
+    )
     assert samples["exp2_num_1290"].mask.name == "exp2_num_1290.png"
     assert (samples["exp2_num_1290"].label, samples["exp2_num_1290"].kind) == (1, "Crack")
     assert (samples["exp1_num_1900"].label, samples["exp1_num_1900"].mask) == (0, None)

@@ -14,11 +14,15 @@ def rough(count, seed=0, shape=(200, 160)):
     """Even surfaces, each with a texture of its own, under one broad light."""
     rng = np.random.default_rng(seed)
     light = np.add.outer(np.linspace(0, 60, shape[0]), np.linspace(0, 40, shape[1]))
-    return [np.clip(90 + light + 40 * gaussian_filter(rng.normal(size=shape), 3), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [
+        np.clip(90 + light + 40 * gaussian_filter(rng.normal(size=shape), 3), 0, 255).astype(np.uint8)
+        for _ in range(count)
+    ]
 
 
 def machined(count, seed=0):
-    """Parts of one drawing in a fixture: each a little moved and turned, with a faint texture of its own, in other light and noise."""
+    """Parts of one drawing in a fixture: each a little moved and turned, with a faint texture of its own, in other
+    light and noise."""
     rng = np.random.default_rng(seed)
     drawing = Image.new("L", (160, 128), 60)
     pen = ImageDraw.Draw(drawing)
@@ -31,7 +35,11 @@ def machined(count, seed=0):
         placed = Image.fromarray(np.clip(textured, 0, 255).astype(np.uint8)).rotate(
             rng.normal(0, 0.3), Image.Resampling.BICUBIC, translate=tuple(rng.normal(0, 1, 2))
         )
-        parts.append(np.clip(np.asarray(placed) * rng.uniform(0.85, 1.15) + rng.normal(0, 2, (128, 160)), 0, 255).astype(np.uint8))
+        parts.append(
+            np.clip(np.asarray(placed) * rng.uniform(0.85, 1.15) + rng.normal(0, 2, (128, 160)), 0, 255).astype(
+                np.uint8
+            )
+        )
     return parts
 
 
@@ -94,7 +102,9 @@ def test_parts_that_only_look_alike_are_not_called_copies(count):
 def test_a_family_of_copies_is_found_whole():
     pictures = rough(60)
     pictures += [noisy(pictures[0]), as_jpeg(pictures[0]), (pictures[0] * 0.8).astype(np.uint8)]
-    assert found(pictures) == [(first, second) for first in (0, 60, 61, 62) for second in (60, 61, 62) if first < second]
+    assert found(pictures) == [
+        (first, second) for first in (0, 60, 61, 62) for second in (60, 61, 62) if first < second
+    ]
 
 
 def test_of_few_pictures_only_the_same_pixels_are_called_copies():

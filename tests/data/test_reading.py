@@ -55,7 +55,10 @@ def test_jpeg_gives_the_pixels_that_pillow_gives(channels, options):
 
 @pytest.mark.parametrize("pixels", [DEEP, np.stack([DEEP, DEEP[::-1], DEEP[:, ::-1]], axis=-1)], ids=["grey", "colour"])
 def test_sixteen_bits_stay_sixteen_bits(pixels):
-    for data in (imagecodecs.png_encode(pixels), tiff_of(pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")):
+    for data in (
+        imagecodecs.png_encode(pixels),
+        tiff_of(pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack"),
+    ):
         read = decoded(data)
         assert read.pixels.dtype == np.uint16
         assert read.bit_depth == 16
@@ -94,7 +97,12 @@ def test_tiff_in_which_white_is_zero_is_turned_over():
 
 def test_one_bit_is_black_and_white():
     pixels = surface() > 128
-    for data in (encoded(pixels, "PNG"), encoded(pixels, "BMP"), encoded(pixels, "TIFF"), tiff_of(pixels, photometric="minisblack")):
+    for data in (
+        encoded(pixels, "PNG"),
+        encoded(pixels, "BMP"),
+        encoded(pixels, "TIFF"),
+        tiff_of(pixels, photometric="minisblack"),
+    ):
         read = decoded(data)
         assert (read.pixels == pixels * np.uint8(255)).all()
         assert (read.bit_depth, read.kind) == (1, "bilevel")
@@ -109,8 +117,12 @@ def test_grey_of_four_bits_is_spread_over_all_of_eight():
 def test_palettes_of_any_depth_become_colours(depth):
     colours = (np.arange(3 << depth) % 251).astype(np.uint8).reshape(-1, 3)
     indices = (np.arange(64) % (1 << depth)).astype(np.uint8).reshape(8, 8)
-    rows = np.packbits((indices[..., None] >> np.arange(depth - 1, -1, -1, dtype=np.uint8)) & 1, axis=None).reshape(8, -1)
-    data = png(8, 8, depth, PALETTE, b"".join(b"\0" + row.tobytes() for row in rows), extra=chunk(b"PLTE", colours.tobytes()))
+    rows = np.packbits((indices[..., None] >> np.arange(depth - 1, -1, -1, dtype=np.uint8)) & 1, axis=None).reshape(
+        8, -1
+    )
+    data = png(
+        8, 8, depth, PALETTE, b"".join(b"\0" + row.tobytes() for row in rows), extra=chunk(b"PLTE", colours.tobytes())
+    )
     read = decoded(data)
     assert (read.pixels == colours[indices]).all()
     assert read.kind == "palette"
@@ -127,7 +139,15 @@ def test_a_grey_palette_gives_a_grey_picture(form):
 
 def test_an_interlaced_png_is_read():
     pixels, rows = surface(16, 24), b""
-    for y, x, down, right in ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)):
+    for y, x, down, right in (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
         rows += b"".join(b"\0" + row.tobytes() for row in pixels[y::down, x::right])
     data = bytearray(png(24, 16, rows=rows))
     data[28] = 1
@@ -170,7 +190,9 @@ def test_eight_bits_are_left_alone_by_the_camera_setting():
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
 def test_exif_orientation_is_applied_or_ignored_as_the_settings_say(form, orientation):
     data = encoded(surface(40, 64, 3), form, exif=exif(orientation))
-    stored = Image.open(io.BytesIO(encoded(surface(40, 64, 3), form)))  # without EXIF, since Pillow turns TIFF by itself
+    stored = Image.open(
+        io.BytesIO(encoded(surface(40, 64, 3), form))
+    )  # without EXIF, since Pillow turns TIFF by itself
     turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     ignored, applied = decoded(data), decoded(data, orientation="apply")
     assert (ignored.pixels == np.asarray(stored)).all()

@@ -1,4 +1,5 @@
-"""The published data, where they lie beside the checkout or are installed: counts of the protocol, and what the audit finds by itself."""
+"""The published data, where they lie beside the checkout or are installed: counts of the protocol, and what the audit
+finds by itself."""
 
 import importlib.util
 from itertools import combinations
@@ -15,7 +16,9 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 KOLEKTOR, TILES = SHARED / "KolektorSDD", SHARED / "magnetic_tile"
 with_kolektor = pytest.mark.skipif(not KOLEKTOR.is_dir(), reason="KolektorSDD is not here")
 with_tiles = pytest.mark.skipif(not TILES.is_dir(), reason="the magnetic tiles are not here")
-with_cells = pytest.mark.skipif(importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed")
+with_cells = pytest.mark.skipif(
+    importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed"
+)
 
 
 def amounts(samples):
@@ -58,13 +61,17 @@ def test_tiles_near_in_time_or_alike_are_never_parted():
     by_id = {sample.id: sample.group for sample in merged}
     assert all(by_id[pair.first.id] == by_id[pair.second.id] for pair in found.duplicates)
     for split in grouped_folds(merged, 3, 0):
-        times = [sorted(int(sample.path.stem.split("_num_")[1]) for sample in part) for part in (split.train, split.test)]
+        times = [
+            sorted(int(sample.path.stem.split("_num_")[1]) for sample in part) for part in (split.train, split.test)
+        ]
         assert min(abs(one - other) for one in times[0] for other in times[1]) > 300
 
 
 @with_tiles
 def test_a_crack_that_was_photographed_again_later_is_one_tile():
-    found = audit([sample for sample in read_layout(TILES) if sample.kind == "Crack" or not sample.label], ReadSettings())
+    found = audit(
+        [sample for sample in read_layout(TILES) if sample.kind == "Crack" or not sample.label], ReadSettings()
+    )
     by_time = {int(sample.path.stem.split("_num_")[1]): sample.group for sample in found.merged()}
     assert all(by_time[one] == by_time[other] for one, other in combinations((85602, 86031, 86854, 88149), 2))
 

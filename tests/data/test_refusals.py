@@ -35,7 +35,9 @@ print(slowest, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 102
 """
 
 
-@pytest.mark.parametrize(("name", "data"), list(hostile_images()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "data"), list(hostile_images()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_hostile_pictures_are_refused_in_one_line_or_read(name, data):
     if name.startswith("read_"):
         assert decode_image(data, name, SETTINGS).pixels.size
@@ -121,7 +123,17 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.png", "Größe 真.png", "-rf.png", "new\nline.png", "tab\t.png", "=cmd|x.png", "\u202egnp.exe.png", "é".encode().hex()]
+    "name",
+    [
+        "with space.png",
+        "Größe 真.png",
+        "-rf.png",
+        "new\nline.png",
+        "tab\t.png",
+        "=cmd|x.png",
+        "\u202egnp.exe.png",
+        "é".encode().hex(),
+    ],
 )
 def test_names_of_all_kinds_are_read_and_shown_in_one_line(tmp_path, name):
     path = tmp_path / name

@@ -7,14 +7,27 @@ from pathlib import Path
 import pytest
 
 from weakspot.data.layouts import Sample
-from weakspot.data.splits import Split, draw_positives, given_split, grouped_folds, hold_out, kolektor_folds, merge_groups, split_table
+from weakspot.data.splits import (
+    Split,
+    draw_positives,
+    given_split,
+    grouped_folds,
+    hold_out,
+    kolektor_folds,
+    merge_groups,
+    split_table,
+)
 from weakspot.errors import DataError
 
 
 def made(groups=20, per_group=4, bad_every=2):
     """`groups` parts of `per_group` pictures each; of every second part the first picture is bad."""
     return [
-        Sample(path=Path(f"g{group:02}/{picture}.png"), label=int(picture == 0 and group % bad_every == 0), group=f"g{group:02}")
+        Sample(
+            path=Path(f"g{group:02}/{picture}.png"),
+            label=int(picture == 0 and group % bad_every == 0),
+            group=f"g{group:02}",
+        )
         for group in range(groups)
         for picture in range(per_group)
     ]
@@ -105,7 +118,10 @@ def test_many_groups_become_one_with_a_short_name():
 
 
 def test_a_layouts_own_split_is_taken_or_there_is_none():
-    samples = [Sample(path=Path(f"{n}.png"), label=n % 2, group=str(n), part=part) for n, part in enumerate(("train", "train", "test", "test"))]
+    samples = [
+        Sample(path=Path(f"{n}.png"), label=n % 2, group=str(n), part=part)
+        for n, part in enumerate(("train", "train", "test", "test"))
+    ]
     split = given_split(samples)
     assert split is not None
     assert [len(split.train), len(split.test)] == [2, 2]
@@ -127,14 +143,20 @@ def kolektor():
 
 
 def test_kolektors_folds_test_every_item_once_and_clean_ones_never_train_on_a_twin():
-    twins = {"kos01": "kos26", "kos27": "kos34", "kos38": "kos39"} | {"kos26": "kos01", "kos34": "kos27", "kos39": "kos38"}
+    twins = {"kos01": "kos26", "kos27": "kos34", "kos38": "kos39"} | {
+        "kos26": "kos01",
+        "kos34": "kos27",
+        "kos39": "kos38",
+    }
     leaks = {}
     for which in ("official", "clean"):
         splits = kolektor_folds(kolektor(), which)
         assert sorted(len(split.test) // 2 for split in splits) == [16, 17, 17]
         assert len({sample.id for split in splits for sample in split.test}) == 100
         leaks[which] = sum(
-            twins.get(sample.path.parent.name) in {s.path.parent.name for s in split.train} for split in splits for sample in split.test
+            twins.get(sample.path.parent.name) in {s.path.parent.name for s in split.train}
+            for split in splits
+            for sample in split.test
         )
     assert leaks["clean"] == 0
     assert leaks["official"] > 0

@@ -1,4 +1,5 @@
-"""What the tests of evaluation are made of: samples in no folder, and inspections with scores and heat of one's choice."""
+"""What the tests of evaluation are made of: samples in no folder, and inspections with scores and heat of one's
+choice."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from weakspot.data.samples import Sample
 from weakspot.evaluation.evaluate import Background, Evaluation, evaluate
 from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo, Thresholds, decide, find_regions, sigmoid
 
-settings.register_profile("evaluation", database=None, deadline=None)  # no folder of examples, no failure on a busy machine
+settings.register_profile(
+    "evaluation", database=None, deadline=None
+)  # no folder of examples, no failure on a busy machine
 settings.load_profile("evaluation")
 
 SIZE = (48, 64)  # pixels of a toy picture: 6 × 8 cells
@@ -19,10 +22,14 @@ THRESHOLDS = Thresholds(bad_from=1.0, good_below=-1.0, rule="best_f1", chosen_on
 
 
 def made_sample(name: str, label: int, group: str = "", mask: bool = False, kind: str = "") -> Sample:
-    return Sample(path=Path(name), label=label, group=group or name, mask=Path(f"{name}.mask") if mask else None, kind=kind)
+    return Sample(
+        path=Path(name), label=label, group=group or name, mask=Path(f"{name}.mask") if mask else None, kind=kind
+    )
 
 
-def made_inspection(sample: Sample, raw: float, cell: tuple[int, int] = (2, 3), heat_score: float | None = None) -> Inspection:
+def made_inspection(
+    sample: Sample, raw: float, cell: tuple[int, int] = (2, 3), heat_score: float | None = None
+) -> Inspection:
     heat = np.full((6, 8), 0.1, dtype=np.float32)
     heat[cell] = 0.9
     return Inspection(
@@ -50,8 +57,16 @@ def made_mask(path: Path, height: int, width: int) -> np.ndarray:
 def made() -> Callable[..., Evaluation]:
     """An evaluation of pictures given as {name: (label, raw score)}; the name up to its first slash is the part."""
 
-    def make(scores: dict[str, tuple[int, float]], background: Background | None = None, masks: bool = False, **options: object) -> Evaluation:
-        samples = [made_sample(name, label, name.split("/")[0], mask=masks and label == 1) for name, (label, _) in scores.items()]
+    def make(
+        scores: dict[str, tuple[int, float]],
+        background: Background | None = None,
+        masks: bool = False,
+        **options: object,
+    ) -> Evaluation:
+        samples = [
+            made_sample(name, label, name.split("/")[0], mask=masks and label == 1)
+            for name, (label, _) in scores.items()
+        ]
         raw = {sample.path: scores[name][1] for sample, name in zip(samples, scores, strict=True)}
         read_mask = made_mask if masks else None
         inspect = lambda sample: made_inspection(sample, raw[sample.path])  # noqa: E731

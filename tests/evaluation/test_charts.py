@@ -1,4 +1,5 @@
-"""The charts' geometry: every picture is in a bar, no bar spans two decisions, and the curve's area is the average precision."""
+"""The charts' geometry: every picture is in a bar, no bar spans two decisions, and the curve's area is the average
+precision."""
 
 import re
 
@@ -43,7 +44,8 @@ def test_the_area_under_the_drawn_curve_is_the_average_precision(rows):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "values"), [(-9.3, 8.2, [-5, 0, 5]), (0.001, 0.0042, [0.001, 0.002, 0.003, 0.004]), (0, 100, [0, 20, 40, 60, 80, 100])]
+    ("low", "high", "values"),
+    [(-9.3, 8.2, [-5, 0, 5]), (0.001, 0.0042, [0.001, 0.002, 0.003, 0.004]), (0, 100, [0, 20, 40, 60, 80, 100])],
 )
 def test_axes_are_labelled_with_round_numbers(low, high, values):
     assert charts.round_values(low, high, 6) == pytest.approx(values)

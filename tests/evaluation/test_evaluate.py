@@ -54,7 +54,9 @@ def test_a_refused_picture_stands_apart_from_every_rate():
         return made_inspection(sample, 3.0 if sample.label else -3.0)
 
     found = evaluate(inspect, samples, THRESHOLDS)
-    assert [(item.sample.id, item.reason) for item in found.refused] == [("half.jpg", "half.jpg: ends early; copy it again")]
+    assert [(item.sample.id, item.reason) for item in found.refused] == [
+        ("half.jpg", "half.jpg: ends early; copy it again")
+    ]
     assert (found.counts.good, found.counts.passed, len(found.rows)) == (1, 1, 2)
     assert "Anything about the picture that could not be inspected: no rate counts it." in words.does_not_show(found)
 
@@ -95,12 +97,19 @@ def test_of_one_class_alone_the_decisions_are_counted_and_no_ranking_is_made_up(
 def test_inspections_decided_at_other_thresholds_are_refused():
     sample = made_sample("x", 1)
     other = replace(THRESHOLDS, bad_from=2.0)
-    with pytest.raises(MetricError, match=r"was decided at \(good_below, bad_from\) = \(-1.0, 1.0\), not at \(-1.0, 2.0\)"):
+    with pytest.raises(
+        MetricError, match=r"was decided at \(good_below, bad_from\) = \(-1.0, 1.0\), not at \(-1.0, 2.0\)"
+    ):
         evaluate(lambda _: made_inspection(sample, 0.0), [sample], other)
 
 
 def test_masks_tell_whether_the_heat_lies_on_the_defect():
-    samples = [made_sample("on", 1, mask=True), made_sample("off", 1, mask=True), made_sample("good", 0), made_sample("unmarked", 1)]
+    samples = [
+        made_sample("on", 1, mask=True),
+        made_sample("off", 1, mask=True),
+        made_sample("good", 0),
+        made_sample("unmarked", 1),
+    ]
     cells = {"off": (5, 7)}
     inspect = lambda s: made_inspection(s, 2.0 * s.label - 1, cells.get(s.path.name, (2, 3)))  # noqa: E731
     found = evaluate(inspect, samples, THRESHOLDS, read_mask=made_mask)
@@ -112,7 +121,12 @@ def test_masks_tell_whether_the_heat_lies_on_the_defect():
 
 
 def test_a_mask_that_cannot_be_used_is_named_and_takes_no_part():
-    samples = [made_sample("on", 1, mask=True), made_sample("wrong size", 1, mask=True), made_sample("empty", 1, mask=True), made_sample("good", 0)]
+    samples = [
+        made_sample("on", 1, mask=True),
+        made_sample("wrong size", 1, mask=True),
+        made_sample("empty", 1, mask=True),
+        made_sample("good", 0),
+    ]
 
     def read_mask(path, height, width):
         if "wrong" in path.name:
@@ -144,14 +158,21 @@ def test_pictures_that_were_trained_on_are_recognised_by_their_bytes(made):
 
 
 def test_the_headline_says_in_counts_how_often_it_would_be_wrong(made):
-    assert words.headline(made(MIXED)) == "1 of 3 bad pictures would pass as good; 1 of 3 good ones would be called bad. 1 would go to a person."
+    assert (
+        words.headline(made(MIXED))
+        == "1 of 3 bad pictures would pass as good; 1 of 3 good ones would be called bad. 1 would go to a person."
+    )
     right = made({"a": (0, -3.0), "b": (1, 3.0)})
-    assert words.headline(right) == "None of 1 bad pictures would pass as good; none of 1 good ones would be called bad."
+    assert (
+        words.headline(right) == "None of 1 bad pictures would pass as good; none of 1 good ones would be called bad."
+    )
 
 
 def test_rates_carry_count_interval_and_limits(made):
     scores = {f"g{i}": (0, -3.0) for i in range(100)} | {f"b{i}": (1, 3.0) for i in range(10)}
-    escapes, alarms, review = words.rates(made(scores, Background(escape_limits=(0.3, 0.1), false_alarm_limits=(0.05,))))
+    escapes, alarms, review = words.rates(
+        made(scores, Background(escape_limits=(0.3, 0.1), false_alarm_limits=(0.05,)))
+    )
     assert escapes.sentence == "0 missed of 10: escapes below 26 % (one-sided 95 %)"
     assert [check.state for check in escapes.limits] == ["shown", "not shown yet"]
     assert (alarms.k, alarms.n, alarms.limits[0].state) == (0, 100, "shown")

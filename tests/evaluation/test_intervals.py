@@ -31,7 +31,12 @@ def test_at_the_one_sided_bound_the_count_has_a_chance_of_one_in_twenty(count):
 
 @pytest.mark.parametrize(
     ("bad", "bounds"),  # escape rate at most, one-sided 95 %, in per cent
-    [(52, {0: 5.6, 1: 8.8, 3: 14.2}), (110, {0: 2.7, 1: 4.2, 5: 9.3}), (246, {0: 1.2, 1: 1.9, 3: 3.1}), (500, {0: 0.6, 1: 0.9, 5: 2.1})],
+    [
+        (52, {0: 5.6, 1: 8.8, 3: 14.2}),
+        (110, {0: 2.7, 1: 4.2, 5: 9.3}),
+        (246, {0: 1.2, 1: 1.9, 3: 3.1}),
+        (500, {0: 0.6, 1: 0.9, 5: 2.1}),
+    ],
 )
 def test_the_bounds_of_known_data_sets(bad, bounds):
     for missed, per_cent in bounds.items():
@@ -44,9 +49,13 @@ def test_without_a_miss_the_bound_has_a_closed_form(bad, per_cent):
     assert 100 * intervals.one_sided_upper(0, bad) == pytest.approx(per_cent, abs=0.5)
 
 
-@pytest.mark.parametrize(("limit", "plan"), [(0.1, (22, 29, 44)), (0.05, (45, 59, 90)), (0.01, (230, 299, 459)), (0.001, (2302, 2995, 4603))])
+@pytest.mark.parametrize(
+    ("limit", "plan"), [(0.1, (22, 29, 44)), (0.05, (45, 59, 90)), (0.01, (230, 299, 459)), (0.001, (2302, 2995, 4603))]
+)
 def test_how_many_parts_without_a_miss_show_a_limit(limit, plan):
-    assert tuple(intervals.needed_without_miss(limit, confidence=confidence) for confidence in (0.90, 0.95, 0.99)) == plan
+    assert (
+        tuple(intervals.needed_without_miss(limit, confidence=confidence) for confidence in (0.90, 0.95, 0.99)) == plan
+    )
 
 
 @pytest.mark.parametrize(("limit", "plan"), [(0.05, (59, 93, 124, 153)), (0.01, (299, 473, 628, 773))])
@@ -79,15 +88,25 @@ def test_the_number_still_needed_is_exactly_what_shows_the_limit(count, limit):
 
 def test_the_sentence_on_what_a_count_proves():
     assert intervals.proves(0, 10) == "0 missed of 10: escapes below 26 % (one-sided 95 %)"
-    assert intervals.proves(2, 200, "called bad", "false alarms") == "2 called bad of 200: false alarms below 3.2 % (one-sided 95 %)"
+    assert (
+        intervals.proves(2, 200, "called bad", "false alarms")
+        == "2 called bad of 200: false alarms below 3.2 % (one-sided 95 %)"
+    )
     assert intervals.proves(3, 3) == "3 missed of 3: no bound on escapes"
 
 
 @pytest.mark.parametrize(
     ("value", "texts"),
-    [(0.258866, ("26 %", "26 %", "25 %")), (0.0424, ("4.2 %", "4.3 %", "4.2 %")), (0.00063, ("0.06 %", "0.07 %", "0.06 %")),
-     (0.05, ("5 %", "5 %", "5 %")), (0.0, ("0 %", "0 %", "0 %")), (1.0, ("100 %", "100 %", "100 %")), (0.0999, ("10 %", "10 %", "9.9 %"))],
-)  # fmt: skip
+    [
+        (0.258866, ("26 %", "26 %", "25 %")),
+        (0.0424, ("4.2 %", "4.3 %", "4.2 %")),
+        (0.00063, ("0.06 %", "0.07 %", "0.06 %")),
+        (0.05, ("5 %", "5 %", "5 %")),
+        (0.0, ("0 %", "0 %", "0 %")),
+        (1.0, ("100 %", "100 %", "100 %")),
+        (0.0999, ("10 %", "10 %", "9.9 %")),
+    ],
+)
 def test_bounds_are_rounded_so_that_the_sentence_stays_true(value, texts):
     assert (intervals.share(value), intervals.at_most(value), intervals.at_least(value)) == texts
 
@@ -105,11 +124,20 @@ def test_no_count_shows_a_limit_of_nothing(limit):
 
 
 def test_the_bootstrap_draws_whole_groups_and_is_repeatable():
-    labels, scores = np.tile([0, 0, 0, 1], 20), np.tile([0.1, 0.5, 0.2, 0.4], 20)  # every group alike: no draw of groups can differ
+    labels, scores = (
+        np.tile([0, 0, 0, 1], 20),
+        np.tile([0.1, 0.5, 0.2, 0.4], 20),
+    )  # every group alike: no draw of groups can differ
     groups = np.repeat(np.arange(20), 4)
-    assert intervals.bootstrap_interval(metrics.auroc, labels, scores, groups, draws=20) == pytest.approx((2 / 3, 2 / 3))
-    low, high = intervals.bootstrap_interval(metrics.auroc, labels, scores + 0.1 * np.sin(np.arange(80)), np.arange(80), seed=1, draws=50)
-    again = intervals.bootstrap_interval(metrics.auroc, labels, scores + 0.1 * np.sin(np.arange(80)), np.arange(80), seed=1, draws=50)
+    assert intervals.bootstrap_interval(metrics.auroc, labels, scores, groups, draws=20) == pytest.approx(
+        (2 / 3, 2 / 3)
+    )
+    low, high = intervals.bootstrap_interval(
+        metrics.auroc, labels, scores + 0.1 * np.sin(np.arange(80)), np.arange(80), seed=1, draws=50
+    )
+    again = intervals.bootstrap_interval(
+        metrics.auroc, labels, scores + 0.1 * np.sin(np.arange(80)), np.arange(80), seed=1, draws=50
+    )
     assert low < high
     assert (low, high) == again
 

@@ -1,4 +1,5 @@
-"""Whether the heat lies on the defect: cells and pixels against brute force, the error that counting in steps is said to have, and its time."""
+"""Whether the heat lies on the defect: cells and pixels against brute force, the error that counting in steps is said
+to have, and its time."""
 
 import time
 from itertools import pairwise
@@ -40,13 +41,16 @@ def naive_cells(mask, height, width):
 
 
 def naive_aupro(heats, masks, limit):
-    """Threshold by threshold: the share of good pixels called bad, and the mean over defects of their share called bad."""
+    """Threshold by threshold: the share of good pixels called bad, and the mean over defects of their share called
+    bad."""
     flat, good = np.concatenate([h.ravel() for h in heats]), np.concatenate([(~m).ravel() for m in masks])
     defects = [(heat, labels == number) for heat, mask in zip(heats, masks, strict=True)
                for labels, n in [ndimage.label(mask, np.ones((3, 3)))] for number in range(1, n + 1)]  # fmt: skip
     points = [(0.0, 0.0)]
     for cut in np.unique(flat)[::-1]:
-        points.append(((flat[good] >= cut).mean(), float(np.mean([(heat[where] >= cut).mean() for heat, where in defects]))))
+        points.append(
+            ((flat[good] >= cut).mean(), float(np.mean([(heat[where] >= cut).mean() for heat, where in defects])))
+        )
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
         if x1 > limit and x1 > x0:
@@ -63,7 +67,9 @@ def test_a_cell_is_bad_where_it_overlaps_any_pixel_of_the_mask(mask, height, wid
     assert (localization.cells_of_mask(mask, height, width) == naive_cells(mask, height, width)).all()
 
 
-@pytest.mark.parametrize(("hottest", "hit"), [((2, 3), True), ((4, 5), True), ((2, 1), True), ((5, 3), False), ((2, 6), False)])
+@pytest.mark.parametrize(
+    ("hottest", "hit"), [((2, 3), True), ((4, 5), True), ((2, 1), True), ((5, 3), False), ((2, 6), False)]
+)
 def test_a_hit_is_at_most_two_cells_beside_the_mask(hottest, hit):
     mask = mask_with(slice(16, 20), slice(24, 28))  # cell (2, 3)
     assert localization.is_hit(heat_with(hottest), mask) is hit
@@ -119,7 +125,9 @@ def test_steps_rise_with_the_heat_from_end_to_end(heat):
 
 def test_the_two_halves_of_the_steps_meet_at_one_half():
     half = np.float32(0.5)
-    lowest, below, above, highest = localization._steps(np.array([[0, np.nextafter(half, np.float32(0)), half, 1]], dtype=np.float32))
+    lowest, below, above, highest = localization._steps(
+        np.array([[0, np.nextafter(half, np.float32(0)), half, 1]], dtype=np.float32)
+    )
     assert lowest == 0
     assert below < above == highest - below - 1
 
@@ -156,7 +164,11 @@ def test_heat_is_stretched_over_the_picture_with_cells_kept_in_place():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.01, 1.01])
 def test_heat_that_is_none_is_refused(value):
     heat, mask = heat_with((2, 3), value=value), mask_with(slice(16, 20), slice(24, 28))
-    for measure in (localization.is_hit, lambda h, m: localization.cell_iou_of(h, m, 0.5), lambda h, m: localization.PixelHeat().add(h, m)):
+    for measure in (
+        localization.is_hit,
+        lambda h, m: localization.cell_iou_of(h, m, 0.5),
+        lambda h, m: localization.PixelHeat().add(h, m),
+    ):
         with pytest.raises(MetricError, match="0 to 1"):
             measure(heat, mask)
 

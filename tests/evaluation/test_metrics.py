@@ -54,8 +54,13 @@ def test_the_counts_at_best_f1_are_those_of_its_threshold(rows):
     labels, scores = arrays(rows)
     found = metrics.image_metrics(labels, scores)
     called = scores >= found["best_f1_threshold"]
-    counted = [int(((labels == label) & (called == bad)).sum()) for label, bad in ((1, True), (0, True), (0, False), (1, False))]
-    assert counted == [found[name] for name in ("true_positives", "false_positives", "true_negatives", "false_negatives")]
+    counted = [
+        int(((labels == label) & (called == bad)).sum())
+        for label, bad in ((1, True), (0, True), (0, False), (1, False))
+    ]
+    assert counted == [
+        found[name] for name in ("true_positives", "false_positives", "true_negatives", "false_negatives")
+    ]
     assert found["best_f1_threshold"] not in scores
 
 
@@ -69,7 +74,9 @@ def test_false_alarms_at_zero_escapes_count_ties_against_the_detector(rows):
 @given(rankings, st.sampled_from([95, 99]))
 def test_true_negative_rate_is_the_best_at_any_threshold_that_keeps_the_recall(rows, recall):
     labels, scores = arrays(rows)
-    rates = [np.mean(scores[labels == 0] < cut) for cut in scores if np.mean(scores[labels == 1] >= cut) >= recall / 100]
+    rates = [
+        np.mean(scores[labels == 0] < cut) for cut in scores if np.mean(scores[labels == 1] >= cut) >= recall / 100
+    ]
     assert metrics.image_metrics(labels, scores)[f"true_negative_rate_at_recall_{recall}"] == pytest.approx(max(rates))
 
 
@@ -84,7 +91,9 @@ def test_the_quick_forms_equal_the_plain_ones(rows):
 def test_cuts_separate_scores_in_every_way_and_lie_on_none(rows):
     _, scores = arrays(rows)
     cuts = metrics.cuts(scores)
-    assert sorted({(scores >= cut).sum() for cut in cuts}) == sorted({0, len(scores), *((scores >= score).sum() for score in scores)})
+    assert sorted({(scores >= cut).sum() for cut in cuts}) == sorted(
+        {0, len(scores), *((scores >= score).sum() for score in scores)}
+    )
     assert not np.isin(cuts, scores).any()
 
 
@@ -105,7 +114,9 @@ def test_names_of_the_field_and_of_the_factory_stand_beside_ours():
 
 
 def test_of_several_best_thresholds_the_one_that_misses_fewest_is_taken():
-    found = metrics.image_metrics([1, 0, 0, 1], [1.0, 2.0, 3.0, 4.0])  # F1 2/3 at the top and with everything called bad
+    found = metrics.image_metrics(
+        [1, 0, 0, 1], [1.0, 2.0, 3.0, 4.0]
+    )  # F1 2/3 at the top and with everything called bad
     assert found["false_negatives"] == 0
 
 

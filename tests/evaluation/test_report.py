@@ -1,4 +1,5 @@
-"""The report's files: what they hold, that the page loads nothing and runs nothing foreign, and that nothing of others is written over."""
+"""The report's files: what they hold, that the page loads nothing and runs nothing foreign, and that nothing of others
+is written over."""
 
 import csv
 import io
@@ -21,7 +22,11 @@ from weakspot.evaluation.evaluate import Background, evaluate
 from weakspot.evaluation.threshold import choose_thresholds
 from weakspot.settings import ThresholdSettings, TrainSettings, as_plain
 
-SCORES = {f"g{i:02}/0.png": (0, -3 + 0.01 * i) for i in range(30)} | {"alarm/0.png": (0, 2.5)} | {f"b{i}/0.png": (1, i - 2.0) for i in range(8)}
+SCORES = (
+    {f"g{i:02}/0.png": (0, -3 + 0.01 * i) for i in range(30)}
+    | {"alarm/0.png": (0, 2.5)}
+    | {f"b{i}/0.png": (1, i - 2.0) for i in range(8)}
+)
 HOSTILE = "<img src=x onerror=alert(1)>\"'&\n\u202egpj.exe"
 
 
@@ -39,12 +44,20 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
     def of(self, tag, **wanted):
-        return [attrs for name, attrs in self.found if name == tag and all(attrs.get(key) == value for key, value in wanted.items())]
+        return [
+            attrs
+            for name, attrs in self.found
+            if name == tag and all(attrs.get(key) == value for key, value in wanted.items())
+        ]
 
 
 @pytest.fixture
 def page(made):
-    evaluation = made(SCORES, Background(settings=as_plain(TrainSettings()), audit=("two files are equal",), held_out=True), masks=True)
+    evaluation = made(
+        SCORES,
+        Background(settings=as_plain(TrainSettings()), audit=("two files are equal",), held_out=True),
+        masks=True,
+    )
     return report.report_html(evaluation, read_pixels, made_mask)
 
 
@@ -80,7 +93,12 @@ def test_names_and_reasons_are_text_whatever_they_hold(tmp_path):
         return replace(made_inspection(sample, 3.0), warnings=(HOSTILE,))
 
     background = Background(
-        title=HOSTILE, data=HOSTILE, audit=(HOSTILE,), settings={HOSTILE: [HOSTILE]}, limits=(HOSTILE,), parts={HOSTILE: {HOSTILE: 1}}
+        title=HOSTILE,
+        data=HOSTILE,
+        audit=(HOSTILE,),
+        settings={HOSTILE: [HOSTILE]},
+        limits=(HOSTILE,),
+        parts={HOSTILE: {HOSTILE: 1}},
     )
     found = evaluate(inspect, samples, THRESHOLDS, background=background)
     paths = report.write_report(tmp_path, found, read_pixels)
@@ -114,7 +132,9 @@ def test_each_mistake_is_shown_bare_and_with_its_heat(page):
 
 
 def test_where_nothing_was_wrong_the_closest_calls_are_shown(made):
-    text = report.report_html(made({f"g{i}": (0, -3.0 - i) for i in range(9)} | {f"b{i}": (1, 3.0 + i) for i in range(9)}), read_pixels)
+    text = report.report_html(
+        made({f"g{i}": (0, -3.0 - i) for i in range(9)} | {f"b{i}": (1, 3.0 + i) for i in range(9)}), read_pixels
+    )
     assert "No bad picture was called good. The closest calls" in text
     assert "No good picture was called bad. The closest calls" in text
     assert re.findall(r"<b>(b\d)</b>", text) == ["b0", "b1", "b2", "b3"]
@@ -139,11 +159,14 @@ def test_a_file_that_has_gone_since_leaves_a_note(made):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [(SIZE, np.uint8), ((*SIZE, 3), np.uint8), (SIZE, np.uint16), ((*SIZE, 3), np.uint16), ((1, 4000), np.uint8)]
+    ("shape", "dtype"),
+    [(SIZE, np.uint8), ((*SIZE, 3), np.uint8), (SIZE, np.uint16), ((*SIZE, 3), np.uint16), ((1, 4000), np.uint8)],
 )
 def test_grey_colour_and_16_bit_pictures_are_shown(made, shape, dtype):
     evaluation = made({"a": (1, 3.0)})
-    item = pictures.show(evaluation.rows[0], lambda _: np.full(shape, np.iinfo(dtype).max // 16, dtype=dtype), None, 10_000)
+    item = pictures.show(
+        evaluation.rows[0], lambda _: np.full(shape, np.iinfo(dtype).max // 16, dtype=dtype), None, 10_000
+    )
     shown = Image.open(io.BytesIO(b64decode(item.picture.partition(",")[2])))
     assert shown.format == "JPEG"
     assert shown.width * shown.height <= 10_100
@@ -167,7 +190,9 @@ def test_the_heat_layer_is_one_pixel_a_cell_on_a_fixed_scale():
 
 def test_the_outline_leaves_the_defect_bare():
     mask = made_mask(Path(), *SIZE)
-    layer = np.asarray(Image.open(io.BytesIO(b64decode(pictures.outline_layer(mask).partition(",")[2]))).convert("RGBA"))
+    layer = np.asarray(
+        Image.open(io.BytesIO(b64decode(pictures.outline_layer(mask).partition(",")[2]))).convert("RGBA")
+    )
     assert (layer[mask][:, 3] == 0).all()
     assert layer[14, 24, 3] > 0
     assert layer[40, 60, 3] == 0
@@ -196,7 +221,14 @@ def test_the_page_stays_small_however_large_the_pictures_are(made, monkeypatch):
 def test_metrics_json_holds_plain_numbers_by_their_names_in_records(made):
     evaluation = made(SCORES, masks=True)
     content = json.loads(report.metrics_json(evaluation), parse_constant=lambda name: pytest.fail(name))
-    names = ("average_precision", "auroc", "best_f1", "false_negatives", "false_positives", "false_positives_at_full_recall")
+    names = (
+        "average_precision",
+        "auroc",
+        "best_f1",
+        "false_negatives",
+        "false_positives",
+        "false_positives_at_full_recall",
+    )
     for name in (
         *names,
         *(f"heat_{name}" for name in names),

@@ -1,4 +1,5 @@
-"""Rules that choose the decision from out-of-fold scores: what each promises, the review band, and the evidence kept of the choice."""
+"""Rules that choose the decision from out-of-fold scores: what each promises, the review band, and the evidence kept of
+the choice."""
 
 import json
 
@@ -32,7 +33,9 @@ def counts(labels, scores, **settings):
 def test_no_escapes_lets_none_pass_and_keeps_its_margin(pair, margin):
     labels, scores = arrays(pair)
     for review in ("gap", "none"):
-        found = threshold.choose_thresholds(labels, scores, ThresholdSettings(rule="no_escapes", margin=margin, review=review)).thresholds
+        found = threshold.choose_thresholds(
+            labels, scores, ThresholdSettings(rule="no_escapes", margin=margin, review=review)
+        ).thresholds
         assert found.good_below <= scores[labels == 1].min() - margin + 1e-9
         assert at_thresholds(labels, scores, found.bad_from, found.good_below).escapes == 0
 
@@ -60,21 +63,28 @@ def test_cost_is_the_least_of_all_thresholds(pair, costs):
     escape, alarm = costs
     found = counts(labels, scores, rule="cost", cost_escape=escape, cost_false_alarm=alarm, review="none")
     options = [at_thresholds(labels, scores, cut, cut) for cut in [*(scores - 0.01), scores.max() + 1]]
-    assert escape * found.escapes + alarm * found.false_alarms == min(escape * o.escapes + alarm * o.false_alarms for o in options)
+    assert escape * found.escapes + alarm * found.false_alarms == min(
+        escape * o.escapes + alarm * o.false_alarms for o in options
+    )
 
 
 @given(scored)
 def test_best_f1_is_the_best_of_all_thresholds(pair):
     labels, scores = arrays(pair)
     found = counts(labels, scores, review="none")
-    best = max(2 * o.caught / (o.caught + o.false_alarms + o.bad) for o in (at_thresholds(labels, scores, cut, cut) for cut in scores - 0.01))
+    best = max(
+        2 * o.caught / (o.caught + o.false_alarms + o.bad)
+        for o in (at_thresholds(labels, scores, cut, cut) for cut in scores - 0.01)
+    )
     assert 2 * found.caught / (found.caught + found.false_alarms + found.bad) == pytest.approx(best)
 
 
 @given(scored, st.sampled_from(RULES), st.sampled_from(["gap", "none"]))
 def test_thresholds_lie_between_observed_scores(pair, rule, review):
     labels, scores = arrays(pair)
-    found = threshold.choose_thresholds(labels, scores, ThresholdSettings(rule=rule, margin=0, review=review)).thresholds
+    found = threshold.choose_thresholds(
+        labels, scores, ThresholdSettings(rule=rule, margin=0, review=review)
+    ).thresholds
     assert found.good_below <= found.bad_from
     assert np.abs(scores[:, None] - [found.good_below, found.bad_from]).min() > 1e-6
     assert review == "gap" or found.good_below == found.bad_from
@@ -118,8 +128,13 @@ def test_one_hopeless_bad_picture_does_not_send_all_good_ones_to_a_person():
 def test_of_errors_that_do_not_all_fit_into_the_band_the_dearer_ones_go_first():
     labels, scores = np.array([0] * 10 + [1] * 10), np.array([*np.arange(-10.0, -1), 3.5, -1.5, *np.arange(3.0, 12)])
     left = {}
-    for escape, alarm in ((100, 1), (1, 100)):  # either the bad one at −1.5 or the good one at 3.5, for only one bad picture may be inside
-        good_below, bad_from = threshold.review_band(labels, scores, 0.0, ThresholdSettings(cost_escape=escape, cost_false_alarm=alarm))
+    for escape, alarm in (
+        (100, 1),
+        (1, 100),
+    ):  # either the bad one at −1.5 or the good one at 3.5, for only one bad picture may be inside
+        good_below, bad_from = threshold.review_band(
+            labels, scores, 0.0, ThresholdSettings(cost_escape=escape, cost_false_alarm=alarm)
+        )
         found = at_thresholds(labels, scores, bad_from, good_below)
         left[escape] = found.escapes, found.false_alarms
     assert left == {100: (0, 1), 1: (1, 0)}
@@ -138,16 +153,28 @@ def test_five_bad_pictures_or_one_are_enough(rule, bad):
 def test_neighbouring_floats_are_parted_too():
     low = -1.0
     found = threshold.choose_thresholds([0, 1], [low, np.nextafter(low, 1)], ThresholdSettings()).thresholds
-    assert at_thresholds([0, 1], [low, np.nextafter(low, 1)], found.bad_from, found.good_below).as_dict() | {"bad": 1} == {
-        "bad": 1, "good": 1, "escapes": 0, "bad_in_review": 0, "caught": 1, "false_alarms": 0, "good_in_review": 0, "passed": 1, "review": 0,
-    }  # fmt: skip
+    assert at_thresholds([0, 1], [low, np.nextafter(low, 1)], found.bad_from, found.good_below).as_dict() | {
+        "bad": 1
+    } == {
+        "bad": 1,
+        "good": 1,
+        "escapes": 0,
+        "bad_in_review": 0,
+        "caught": 1,
+        "false_alarms": 0,
+        "good_in_review": 0,
+        "passed": 1,
+        "review": 0,
+    }
 
 
 def test_the_evidence_counts_says_what_the_count_proves_and_is_plain():
     labels, scores = [0] * 20 + [1] * 10, [*np.linspace(-6, -4, 20), *np.linspace(4, 6, 10)]
     ids = [f"{i:02}.png" for i in range(30)]
     groups = [i // 2 for i in range(30)]
-    evidence = threshold.choose_thresholds(labels, scores, ThresholdSettings(), groups, ids, chosen_on="a few pictures").evidence
+    evidence = threshold.choose_thresholds(
+        labels, scores, ThresholdSettings(), groups, ids, chosen_on="a few pictures"
+    ).evidence
     assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
     assert evidence["sentences"][0] == "0 missed of 10: escapes below 26 % (one-sided 95 %)"
     assert "chose the thresholds, which flatters" in evidence["sentences"][2]
@@ -161,11 +188,15 @@ def test_thresholds_that_would_be_of_no_use_are_said():
     labels, scores = [0] * 20 + [1] * 5, [*np.linspace(-6, 4, 20), -9, 1, 2, 3, 3.5]
     evidence = threshold.choose_thresholds(labels, scores, ThresholdSettings(rule="no_escapes")).evidence
     assert evidence["warnings"] == ["only 0 of 20 good pictures would be called good"]
-    strict = threshold.choose_thresholds(labels, scores, ThresholdSettings(rule="false_alarms", max_false_alarm_rate=0, review="none")).evidence
+    strict = threshold.choose_thresholds(
+        labels, scores, ThresholdSettings(rule="false_alarms", max_false_alarm_rate=0, review="none")
+    ).evidence
     assert "nothing would be called bad" in strict["warnings"][0]
 
 
-@pytest.mark.parametrize(("labels", "scores"), [([0, 0], [0.1, 0.2]), ([1, 1], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([], [])])
+@pytest.mark.parametrize(
+    ("labels", "scores"), [([0, 0], [0.1, 0.2]), ([1, 1], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([], [])]
+)
 def test_without_both_classes_no_threshold_is_chosen(labels, scores):
     with pytest.raises(MetricError):
         threshold.choose_thresholds(labels, scores, ThresholdSettings())

@@ -1,4 +1,5 @@
-"""What the tests of inspection are made of: a tiny detector whose answer can be worked out by hand, in a real model file, and pictures for it."""
+"""What the tests of inspection are made of: a tiny detector whose answer can be worked out by hand, in a real model
+file, and pictures for it."""
 
 import hashlib
 import json
@@ -24,8 +25,13 @@ from weakspot.inspection.selftest import encode_selftest
 SIZE = (64, 96)
 
 
-def made_graph(channels: int = 1, bit_depth: int = 8, outputs: tuple[str, ...] = ("raw_score", "heat_score", "pred_score", "anomaly_map")) -> bytes:
-    """A cell's logit is 20 × (mean of its 8 × 8 pixels, as a share of full scale, minus a half); raw_score is their mean, heat_score the largest."""
+def made_graph(
+    channels: int = 1,
+    bit_depth: int = 8,
+    outputs: tuple[str, ...] = ("raw_score", "heat_score", "pred_score", "anomaly_map"),
+) -> bytes:
+    """A cell's logit is 20 × (mean of its 8 × 8 pixels, as a share of full scale, minus a half); raw_score is their
+    mean, heat_score the largest."""
     scale = 20 / 64 / channels / (2**bit_depth - 1)
     weights = {
         "kernel": np.full((1, channels, 8, 8), scale, np.float32),
@@ -55,7 +61,9 @@ def made_graph(channels: int = 1, bit_depth: int = 8, outputs: tuple[str, ...] =
 def made_manifest(**changes: Any) -> Manifest:
     values: dict[str, Any] = {
         "name": "made",
-        "thresholds": ThresholdRecord.of(Thresholds(bad_from=1.0, good_below=-1.0, rule="best_f1", chosen_on="nothing")),
+        "thresholds": ThresholdRecord.of(
+            Thresholds(bad_from=1.0, good_below=-1.0, rule="best_f1", chosen_on="nothing")
+        ),
         "size": SIZE,
         "channels": 1,
         "bit_depth": 8,
@@ -77,7 +85,13 @@ def made_model(graph: bytes | None = None, **changes: Any) -> ModelFile:
         "mean": np.array(3.5, np.float32),
         "counted": np.array(11),
     }
-    model = ModelFile(manifest, weights, graph or made_graph(manifest.channels, manifest.bit_depth), encode_selftest(image), "# made\n")
+    model = ModelFile(
+        manifest,
+        weights,
+        graph or made_graph(manifest.channels, manifest.bit_depth),
+        encode_selftest(image),
+        "# made\n",
+    )
     if graph is None:
         answer = open_runtime(model, "onnxruntime", threads=1).run(image[None])
         expected = SelfTest(raw_score=float(answer.raw_score[0]), heat_score=float(answer.heat_score[0]))
@@ -167,13 +181,20 @@ def repack() -> Callable[[Path, dict[str, bytes]], Path]:
 
 @pytest.fixture(scope="session")
 def forge(repack: Callable[[Path, dict[str, bytes]], Path]) -> Callable[..., Path]:
-    """Write a model file anew with changed members, every checksum made to fit: what remains to be caught is the content itself."""
+    """Write a model file anew with changed members, every checksum made to fit: what remains to be caught is the
+    content itself."""
 
-    def write(path: Path, change: Callable[[dict[str, bytes]], None], manifest: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
+    def write(
+        path: Path,
+        change: Callable[[dict[str, bytes]], None],
+        manifest: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> Path:
         members = read_members(path)
         change(members)
         plain = json.loads(members["manifest.json"])
-        plain["members"] = {name: hashlib.sha256(data).hexdigest() for name, data in members.items() if not name.startswith("manifest.")}
+        plain["members"] = {
+            name: hashlib.sha256(data).hexdigest() for name, data in members.items() if not name.startswith("manifest.")
+        }
         manifest(plain)
         return repack(path, {**members, "manifest.json": json.dumps(plain).encode()})
 

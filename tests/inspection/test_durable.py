@@ -88,7 +88,11 @@ def test_a_failed_sync_is_not_tried_again(tmp_path, monkeypatch):
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
     order = []
     fsync, rename = os.fsync, os.replace
-    monkeypatch.setattr(durable.os, "fsync", lambda descriptor: (order.append(os.readlink(f"/proc/self/fd/{descriptor}")), fsync(descriptor)))
+    monkeypatch.setattr(
+        durable.os,
+        "fsync",
+        lambda descriptor: (order.append(os.readlink(f"/proc/self/fd/{descriptor}")), fsync(descriptor)),
+    )
     monkeypatch.setattr(durable.os, "replace", lambda source, target: (order.append("rename"), rename(source, target)))
     write_durably(tmp_path / "file", b"content")
     assert [Path(step).name for step in order][1:] == ["rename", tmp_path.name]
@@ -148,7 +152,9 @@ def test_a_full_disk_is_told_and_the_earlier_file_survives(tmp_path):
         "try: write_durably(Path(sys.argv[1]), bytes(100_000))\n"
         "except OutputError as error: print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", script, tmp_path / "file"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "file"], capture_output=True, text=True, check=True
+    ).stdout
     assert "cannot be written" in told
     assert (tmp_path / "file").read_bytes() == b"earlier"
     assert names(tmp_path) == ["file"]

@@ -1,4 +1,5 @@
-"""Which runtime and precision is taken where none is asked for: by measurement, once, and never by a cache that is damaged."""
+"""Which runtime and precision is taken where none is asked for: by measurement, once, and never by a cache that is
+damaged."""
 
 import json
 import os
@@ -105,7 +106,9 @@ def test_whatever_it_depends_on_is_measured_by_itself(make_machine, make_model, 
     machine = make_machine()
     open_fastest(model, threads=1)
     machine.opened.clear()
-    other = {"size": {"size": (64, 64)}, "channels": {"channels": 3}, "network": {"network": {"third_kernel": 7}}}.get(changed)
+    other = {"size": {"size": (64, 64)}, "channels": {"channels": 3}, "network": {"network": {"third_kernel": 7}}}.get(
+        changed
+    )
     if changed == "versions":
         monkeypatch.setattr(fastest, "version", lambda name: "99.0")
     if changed == "processor":
@@ -134,9 +137,14 @@ def test_what_is_asked_for_wins_over_what_was_measured(make_machine, model, aske
 
 
 @pytest.mark.parametrize(
-    ("here", "taken"), [({"onnxruntime fp32": 1.0}, "onnxruntime fp32"), ({"onnxruntime fp32": 1.0, "torch fp32": 0.1}, "onnxruntime fp32"),
-                        ({"torch fp32": 1.0}, "torch fp32"), ({"openvino fp32": 1.0}, "openvino fp32")]
-)  # fmt: skip
+    ("here", "taken"),
+    [
+        ({"onnxruntime fp32": 1.0}, "onnxruntime fp32"),
+        ({"onnxruntime fp32": 1.0, "torch fp32": 0.1}, "onnxruntime fp32"),
+        ({"torch fp32": 1.0}, "torch fp32"),
+        ({"openvino fp32": 1.0}, "openvino fp32"),
+    ],
+)
 def test_with_one_candidate_nothing_is_measured(make_machine, model, here, taken):
     machine = make_machine(seconds=here)
     assert name_of(open_fastest(model, threads=1)) == taken
@@ -180,14 +188,20 @@ def test_what_is_not_to_be_had_is_told_as_ever(model, tmp_path):
         open_fastest(model, "nonesuch")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 10_000, "nan", "negative", "no times"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 10_000, "nan", "negative", "no times"]
+)
 def test_a_damaged_file_is_as_good_as_none_and_is_mended(make_machine, model, content):
     machine = make_machine()
     open_fastest(model, threads=1)
     path = timings.cache_file()
     if isinstance(content, str):
         plain = json.loads(path.read_text())
-        plain[0]["milliseconds"] = {"nan": {"openvino fp32": float("nan")}, "negative": {"openvino fp32": -1}, "no times": None}[content]
+        plain[0]["milliseconds"] = {
+            "nan": {"openvino fp32": float("nan")},
+            "negative": {"openvino fp32": -1},
+            "no times": None,
+        }[content]
         content = json.dumps(plain).encode()
     path.write_bytes(content)
     machine.opened.clear()

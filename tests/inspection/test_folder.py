@@ -70,14 +70,19 @@ def test_maps_are_written_on_request_under_names_that_tables_give(make_detector,
     (False, ["good.png", "missing.png"], 1),
 ])  # fmt: skip
 def test_the_exit_status(make_detector, parts, tmp_path, fail_on_bad, names, status):
-    summary = inspect_folder(make_detector(), [parts / name for name in names], tmp_path / "out", fail_on_bad=fail_on_bad)
+    summary = inspect_folder(
+        make_detector(), [parts / name for name in names], tmp_path / "out", fail_on_bad=fail_on_bad
+    )
     assert summary.exit_status == status
 
 
 def test_progress_is_told_for_every_picture(make_detector, parts, tmp_path):
     told = []
     inspect_folder(
-        make_detector(), [parts], tmp_path / "out", on_image=lambda done, total, entry: told.append((done, total, isinstance(entry, NotInspected)))
+        make_detector(),
+        [parts],
+        tmp_path / "out",
+        on_image=lambda done, total, entry: told.append((done, total, isinstance(entry, NotInspected))),
     )
     assert told == [(1, 4, True), (2, 4, False), (3, 4, False), (4, 4, False)]
 
@@ -144,16 +149,26 @@ def test_what_is_no_regular_file_is_told_and_the_others_go_on(make_detector, tmp
     (folder / "folder.png").mkdir()
     summary = inspect_folder(make_detector(), [folder, tmp_path / "missing.png"], tmp_path / "out")
     assert summary.read == 1
-    assert sorted(Path(refusal.image.path).name for refusal in summary.refusals) == ["dangling.png", "loop.png", "missing.png", "pipe.png"]
+    assert sorted(Path(refusal.image.path).name for refusal in summary.refusals) == [
+        "dangling.png",
+        "loop.png",
+        "missing.png",
+        "pipe.png",
+    ]
 
 
-def test_what_is_passed_over_is_told_once_and_pictures_of_other_kinds_are_refused(make_detector, parts, tmp_path, caplog):
+def test_what_is_passed_over_is_told_once_and_pictures_of_other_kinds_are_refused(
+    make_detector, parts, tmp_path, caplog
+):
     (parts / "elsewhere").symlink_to(tmp_path)
     (parts / "0001").write_bytes((parts / "good.png").read_bytes())
     (parts / "moving.gif").write_bytes(b"GIF89a")
     summary = inspect_folder(make_detector(), [parts], tmp_path / "out")
     assert (summary.total, summary.refused, summary.exit_status) == (5, 2, 1)
-    assert "moving.gif: a GIF (it begins with" in summary.refusals[1].reason and "export it as one of them" in summary.refusals[1].reason
+    assert (
+        "moving.gif: a GIF (it begins with" in summary.refusals[1].reason
+        and "export it as one of them" in summary.refusals[1].reason
+    )
     assert [record.getMessage() for record in caplog.records] == [f"passed over: {summary.passed_over}"]
     assert "1 file without a picture's ending" in summary.passed_over and "1 linked folder" in summary.passed_over
 
@@ -190,14 +205,18 @@ class Watched:
         return self.detector.judge(prepared)
 
 
-def test_the_next_picture_is_read_while_one_is_judged_and_no_more_than_that(make_detector, tmp_path, make_pixels, save_picture):
+def test_the_next_picture_is_read_while_one_is_judged_and_no_more_than_that(
+    make_detector, tmp_path, make_pixels, save_picture
+):
     for number in range(8):
         save_picture(tmp_path / "parts" / f"{number}.png", make_pixels(seed=number))
     watched = Watched(make_detector())
     inspect_folder(watched, [tmp_path / "parts"], tmp_path / "out")
     assert watched.overlapped
     assert watched.most_waiting <= 2
-    assert [Path(line["image"]["path"]).stem for line in lines(tmp_path / "out")] == [str(number) for number in range(8)]
+    assert [Path(line["image"]["path"]).stem for line in lines(tmp_path / "out")] == [
+        str(number) for number in range(8)
+    ]
 
 
 def test_a_picture_the_runtime_fails_on_is_told_and_the_others_go_on(make_detector, parts, tmp_path, monkeypatch):

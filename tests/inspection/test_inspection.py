@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from weakspot.errors import ImageError, SettingsError
-from weakspot.inspection.inspection import ROW, ImageInfo, Inspection, ModelInfo, NotInspected, Region, Thresholds, decide, find_regions, now, sigmoid
+from weakspot.inspection.inspection import (
+    ROW,
+    ImageInfo,
+    Inspection,
+    ModelInfo,
+    NotInspected,
+    Region,
+    Thresholds,
+    decide,
+    find_regions,
+    now,
+    sigmoid,
+)
 
 THRESHOLDS = Thresholds(bad_from=2.0, good_below=-1.0, rule="best_f1", chosen_on="out of fold")
 
@@ -29,7 +41,14 @@ def made(**changes) -> Inspection:
 
 
 def test_the_decision_changes_exactly_at_the_thresholds():
-    cases = {2.0: "bad", 1e300: "bad", math.nextafter(2.0, 0): "review", -1.0: "review", math.nextafter(-1.0, -2): "good", -1e300: "good"}
+    cases = {
+        2.0: "bad",
+        1e300: "bad",
+        math.nextafter(2.0, 0): "review",
+        -1.0: "review",
+        math.nextafter(-1.0, -2): "good",
+        -1e300: "good",
+    }
     assert {score: decide(score, THRESHOLDS) for score in cases} == cases
 
 
@@ -73,7 +92,8 @@ def test_no_hot_cell_no_region_and_all_hot_one_region_of_the_whole_picture():
 
 
 def test_regions_cover_their_cells_on_pictures_of_any_size():
-    """Every pixel that lies in a hot cell lies in the box; the box exceeds its cells by less than a pixel on each side."""
+    """Every pixel that lies in a hot cell lies in the box; the box exceeds its cells by less than a pixel on each
+    side."""
     for height, width in [(64, 96), (61, 93), (1000, 77), (5, 7)]:
         heat = np.zeros((8, 12), np.float32)
         heat[3, 5:7] = 1
@@ -112,12 +132,20 @@ def test_a_row_is_the_flat_subset_with_the_hottest_region():
 def test_a_refused_picture_has_the_same_columns_and_no_score():
     row = NotInspected(ImageInfo("b.png"), ModelInfo("made", "1" * 64), "cut short").as_row()
     assert tuple(row) == ROW
-    assert (row["decision"], row["reason"], row["raw_score"], row["regions"]) == ("not inspected", "cut short", None, None)
+    assert (row["decision"], row["reason"], row["raw_score"], row["regions"]) == (
+        "not inspected",
+        "cut short",
+        None,
+        None,
+    )
 
 
 def test_names_that_are_no_unicode_are_written_as_escapes():
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
-    for entry in (made(image=ImageInfo(name, "0" * 64, 1, 1)), NotInspected(ImageInfo(name), ModelInfo("m", "1" * 64), f"{name}: no")):
+    for entry in (
+        made(image=ImageInfo(name, "0" * 64, 1, 1)),
+        NotInspected(ImageInfo(name), ModelInfo("m", "1" * 64), f"{name}: no"),
+    ):
         assert entry.as_dict()["image"]["path"] == "caf\\udce9.png"
         json.dumps(entry.as_dict(), ensure_ascii=False).encode("utf-8")
 

@@ -38,7 +38,9 @@ def test_path_text_bytes_and_array_of_one_picture_are_answered_alike(model_path,
     pixels = make_pixels()
     path = save_picture(tmp_path / "a b.png", pixels)
     detector = LoadedDetector.load(model_path, threads=1)
-    answers = [detector.inspect(picture) for picture in (path, str(path), path.read_bytes(), pixels, np.asfortranarray(pixels))]
+    answers = [
+        detector.inspect(picture) for picture in (path, str(path), path.read_bytes(), pixels, np.asfortranarray(pixels))
+    ]
     assert len({answer.raw_score for answer in answers}) == 1
     assert [answer.image.path for answer in answers] == [str(path), str(path), None, None, None]
     of_file, of_pixels = hashlib.sha256(path.read_bytes()).hexdigest(), hashlib.sha256(pixels.tobytes()).hexdigest()
@@ -53,7 +55,9 @@ def test_an_inspection_says_everything_that_led_to_it(model_path, make_pixels):
     assert found.heat_map.shape == (8, 12)
     assert found.heat_score == pytest.approx(20 * (250 / 255 - 0.5), abs=1e-3)
     assert found.defect_score == pytest.approx(1 / (1 + np.exp(-found.raw_score)))
-    assert [(region.x, region.y, region.width, region.height, region.cells) for region in found.regions] == [(24, 16, 24, 16, 6)]
+    assert [(region.x, region.y, region.width, region.height, region.cells) for region in found.regions] == [
+        (24, 16, 24, 16, 6)
+    ]
     assert (found.bad_from, found.good_below) == (1.0, -1.0)
     assert found.model.name == "made"
     assert found.model.sha256 == hashlib.sha256(model_path.read_bytes()).hexdigest()
@@ -118,7 +122,9 @@ def test_a_coloured_picture_is_refused_by_a_detector_of_grey_ones_unless_grey_wa
 
 def test_a_grey_picture_stored_as_colour_is_grey(make_detector, make_pixels):
     grey = make_pixels()
-    assert make_detector().inspect(np.dstack([grey] * 3)).raw_score == pytest.approx(make_detector().inspect(grey).raw_score, abs=1e-6)
+    assert make_detector().inspect(np.dstack([grey] * 3)).raw_score == pytest.approx(
+        make_detector().inspect(grey).raw_score, abs=1e-6
+    )
 
 
 def test_a_colour_detector_warns_of_a_grey_picture(make_detector, make_pixels):
@@ -177,7 +183,14 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"raw_score": np.nan}, {"raw_score": np.inf}, {"heat_score": np.nan}, {"heat": np.nan}, {"error": RuntimeError("out of\nmemory")}]
+    "wrong",
+    [
+        {"raw_score": np.nan},
+        {"raw_score": np.inf},
+        {"heat_score": np.nan},
+        {"heat": np.nan},
+        {"error": RuntimeError("out of\nmemory")},
+    ],
 )
 def test_an_answer_that_is_no_number_is_never_a_decision(model, make_pixels, wrong):
     with pytest.raises(ImageError, match="picture: .*not judged") as refused:
@@ -188,20 +201,30 @@ def test_an_answer_that_is_no_number_is_never_a_decision(model, make_pixels, wro
 def test_verify_runs_the_self_test_on_every_graph_runtime(model_path):
     detector = LoadedDetector.load(model_path, threads=1)
     found = detector.verify(("onnxruntime", "openvino"))
-    assert [(each.runtime, each.ok, each.problem) for each in found] == [("onnxruntime", True, ""), ("openvino", True, "")]
-    assert all(each.difference < 1e-5 and each.raw_score == pytest.approx(detector.manifest.selftest.raw_score, abs=1e-5) for each in found)
+    assert [(each.runtime, each.ok, each.problem) for each in found] == [
+        ("onnxruntime", True, ""),
+        ("openvino", True, ""),
+    ]
+    assert all(
+        each.difference < 1e-5 and each.raw_score == pytest.approx(detector.manifest.selftest.raw_score, abs=1e-5)
+        for each in found
+    )
 
 
 def test_verify_goes_on_where_one_runtime_fails(model):
     """The made weights are no network's, so that torch, where it is installed, cannot run them."""
-    found = {each.runtime: each.ok for each in LoadedDetector(model, open_runtime(model, "onnxruntime", threads=1)).verify()}
+    found = {
+        each.runtime: each.ok for each in LoadedDetector(model, open_runtime(model, "onnxruntime", threads=1)).verify()
+    }
     assert set(found) == set(present_runtimes())
     assert found == {name: name != "torch" for name in found}
 
 
 def test_verify_tells_a_detector_that_no_longer_answers_alike(model):
     expected = model.manifest.selftest
-    other = model.manifest.model_copy(update={"selftest": SelfTest(raw_score=expected.raw_score + 0.01, heat_score=expected.heat_score)})
+    other = model.manifest.model_copy(
+        update={"selftest": SelfTest(raw_score=expected.raw_score + 0.01, heat_score=expected.heat_score)}
+    )
     detector = LoadedDetector(replace(model, manifest=other), Broken())
     (found,) = detector.verify(("onnxruntime",))
     assert not found.ok
@@ -266,7 +289,9 @@ def test_a_png_is_inspected_without_what_it_does_not_need(model_path, tmp_path, 
         "try: cli.main()\n"
         "finally: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", script, model_path, path, "-o", tmp_path / "out"], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, model_path, path, "-o", tmp_path / "out"], capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     imported = set(ran.stderr.split())
     assert {"numpy", "onnxruntime", "weakspot"} <= imported

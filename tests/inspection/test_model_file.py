@@ -25,7 +25,10 @@ def test_what_is_written_is_read_again(tmp_path, model, same):
     assert read.sha256 == written.sha256 == hashlib.sha256((tmp_path / "a.weakspot").read_bytes()).hexdigest()
     assert read.manifest.tensors == {"shared.weight": (2, 3, 4), "mean": (), "counted": ()}
     assert read.manifest.thresholds == model.manifest.thresholds
-    assert all(np.array_equal(read.weights[name], value) and read.weights[name].dtype == value.dtype for name, value in model.weights.items())
+    assert all(
+        np.array_equal(read.weights[name], value) and read.weights[name].dtype == value.dtype
+        for name, value in model.weights.items()
+    )
     assert read.thresholds == Thresholds(bad_from=1.0, good_below=-1.0, rule="best_f1", chosen_on="nothing")
 
 
@@ -126,6 +129,8 @@ def test_a_large_file_is_read_within_a_second_and_twice_its_size(tmp_path, make_
         "model = read_model_file(Path(sys.argv[1]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.process_time() - start)\n"
     )
-    out = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert int(out[0]) * 1024 < 2 * path.stat().st_size
     assert float(out[1]) < 1.0

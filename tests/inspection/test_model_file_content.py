@@ -13,7 +13,14 @@ from weakspot.inspection.model_file import read_model_file
 
 def test_a_newer_version_is_named_whatever_else_is_in_it(model_path, members_of, repack):
     members = members_of(model_path)
-    repack(model_path, {"manifest.json": b'{"format_version": 2, "new": true}', "manifest.sha256": b"", "more.bin": members["graph.onnx"]})
+    repack(
+        model_path,
+        {
+            "manifest.json": b'{"format_version": 2, "new": true}',
+            "manifest.sha256": b"",
+            "more.bin": members["graph.onnx"],
+        },
+    )
     with pytest.raises(ModelFileError, match=r"newer weakspot \(format version 2; this one reads 1\); update weakspot"):
         read_model_file(model_path)
 
@@ -87,7 +94,11 @@ GOOD = {"counted": np.array(11), "mean": np.array(3.5, np.float32), "shared.weig
 
 def test_the_file_that_the_next_test_alters_is_accepted(model_path, forge):
     """So that each refusal below is for its own reason."""
-    entries = {"shared.weight": entry([2, 3, 4], 0, 96), "mean": entry([], 96, 100), "counted": entry([], 100, 108, "I64")}
+    entries = {
+        "shared.weight": entry([2, 3, 4], 0, 96),
+        "mean": entry([], 96, 100),
+        "counted": entry([], 100, 108, "I64"),
+    }
     forge(model_path, lambda members: members.update({"weights.safetensors": header(entries, bytes(108))}))
     read_model_file(model_path)
 
@@ -111,20 +122,68 @@ def test_the_file_that_the_next_test_alters_is_accepted(model_path, forge):
         save_safetensors({**GOOD, "mean": np.array(np.inf, np.float32)}),
         save_safetensors(GOOD, metadata={"note": "nobody asked"}),
         save_safetensors(GOOD) + b"trailing",
-        header({"shared.weight": entry([2, 3, 4], 0, 96), "mean": entry([], 0, 4), "counted": entry([], 96, 104, "I64")}, bytes(104)),  # overlap
-        header({"shared.weight": entry([2, 3, 4], 4, 100), "mean": entry([], 100, 104), "counted": entry([], 104, 112, "I64")}, bytes(112)),  # hole
-        header({"shared.weight": entry([2, 3, 4], 96, 0), "mean": entry([], 96, 100), "counted": entry([], 100, 108, "I64")}, bytes(108)),
-        header({"shared.weight": entry([2, 3, 4], -96, 0), "mean": entry([], 0, 4), "counted": entry([], 4, 12, "I64")}, bytes(12)),
-        header({"shared.weight": entry([2, 3, 4], 0, 96), "mean": entry([], 96, 100), "counted": entry([], 100, 108, "I64")}, bytes(50)),
-        header({"shared.weight": entry([4194305, 4194305, 211106198978564], 0, 96), "mean": entry([], 96, 100), "counted": 3}, bytes(108)),
+        header(
+            {"shared.weight": entry([2, 3, 4], 0, 96), "mean": entry([], 0, 4), "counted": entry([], 96, 104, "I64")},
+            bytes(104),
+        ),  # overlap
+        header(
+            {
+                "shared.weight": entry([2, 3, 4], 4, 100),
+                "mean": entry([], 100, 104),
+                "counted": entry([], 104, 112, "I64"),
+            },
+            bytes(112),
+        ),  # hole
+        header(
+            {
+                "shared.weight": entry([2, 3, 4], 96, 0),
+                "mean": entry([], 96, 100),
+                "counted": entry([], 100, 108, "I64"),
+            },
+            bytes(108),
+        ),
+        header(
+            {"shared.weight": entry([2, 3, 4], -96, 0), "mean": entry([], 0, 4), "counted": entry([], 4, 12, "I64")},
+            bytes(12),
+        ),
+        header(
+            {
+                "shared.weight": entry([2, 3, 4], 0, 96),
+                "mean": entry([], 96, 100),
+                "counted": entry([], 100, 108, "I64"),
+            },
+            bytes(50),
+        ),
+        header(
+            {
+                "shared.weight": entry([4194305, 4194305, 211106198978564], 0, 96),
+                "mean": entry([], 96, 100),
+                "counted": 3,
+            },
+            bytes(108),
+        ),
         header(
             '{"mean":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"mean":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'
             '"shared.weight":{"dtype":"F32","shape":[2,3,4],"data_offsets":[4,100]},"counted":{"dtype":"I64","shape":[],"data_offsets":[100,108]}}',
             bytes(108),
         ),
         header({"shared.weight": {"dtype": ["F32"]}, "mean": None, "counted": []}),
-        header({"shared.weight": entry([2, 3, 4], 0, 96, "X9"), "mean": entry([], 96, 100), "counted": entry([], 100, 108, "I64")}, bytes(108)),
-        header({"shared.weight": entry([2, 3, True], 0, 96), "mean": entry([], 96.0, 100), "counted": entry([], 100, 108, "I64")}, bytes(108)),
+        header(
+            {
+                "shared.weight": entry([2, 3, 4], 0, 96, "X9"),
+                "mean": entry([], 96, 100),
+                "counted": entry([], 100, 108, "I64"),
+            },
+            bytes(108),
+        ),
+        header(
+            {
+                "shared.weight": entry([2, 3, True], 0, 96),
+                "mean": entry([], 96.0, 100),
+                "counted": entry([], 100, 108, "I64"),
+            },
+            bytes(108),
+        ),
     ],
 )
 def test_weights_that_are_not_exactly_as_listed_are_refused(model_path, weights, forge):

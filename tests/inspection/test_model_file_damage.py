@@ -24,9 +24,16 @@ def test_one_flipped_bit_anywhere_is_refused(model_path):
     """Every byte of the zip's own headers and of the manifest's checksum, and many of the rest."""
     whole = model_path.read_bytes()
     headers = [whole.index(name.encode()) - 30 for name in MEMBERS]
-    frame = [place for start in headers for place in range(start, start + 50)] + list(range(whole.index(b"PK\x01\x02"), len(whole)))
+    frame = [place for start in headers for place in range(start, start + 50)] + list(
+        range(whole.index(b"PK\x01\x02"), len(whole))
+    )
     checksum = range(headers[1], headers[2])
-    places = {*frame, *checksum, *random.Random(0).sample(range(len(whole)), 150), *random.Random(1).sample(range(headers[1]), 150)}
+    places = {
+        *frame,
+        *checksum,
+        *random.Random(0).sample(range(len(whole)), 150),
+        *random.Random(1).sample(range(headers[1]), 150),
+    }
     for place in places:
         altered = bytearray(whole)
         altered[place] ^= 1 << (place % 8)
@@ -132,7 +139,8 @@ def test_random_damage_ends_in_a_refusal_or_in_the_same_model(model_path, model,
 
 
 def test_damage_with_fitting_checksums_ends_in_a_refusal_or_a_model(model_path, members_of, repack):
-    """As above inside the manifest and the weights' header, where the checksums cannot help: no error of another kind comes out."""
+    """As above inside the manifest and the weights' header, where the checksums cannot help: no error of another kind
+    comes out."""
     chance = random.Random(6)
     members = members_of(model_path)
     for _ in range(400):
@@ -156,7 +164,12 @@ def test_links_are_followed_and_what_is_no_regular_file_is_refused(tmp_path, mod
     (tmp_path / "folder.weakspot").mkdir()
     os.mkfifo(tmp_path / "pipe.weakspot")
     assert read_model_file(tmp_path / "link.weakspot").sha256 == read_model_file(model_path).sha256
-    for name, told in [("dangling", "no such file"), ("loop", "cannot be read"), ("folder", "is a directory"), ("pipe", "no regular file")]:
+    for name, told in [
+        ("dangling", "no such file"),
+        ("loop", "cannot be read"),
+        ("folder", "is a directory"),
+        ("pipe", "no regular file"),
+    ]:
         with pytest.raises(ModelFileError, match=told):
             read_model_file(tmp_path / f"{name}.weakspot")
     with pytest.raises(ModelFileError, match="no regular file"):

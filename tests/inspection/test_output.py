@@ -37,7 +37,12 @@ def test_an_earlier_inspection_is_replaced_only_when_told_and_then_whole(make_de
         inspect_folder(make_detector(), [parts], out)
     assert content(out) == before
     inspect_folder(make_detector(), [parts / "good.png"], out, overlays=True, overwrite=True)
-    assert sorted(path.name for path in out.iterdir()) == ["inspections.csv", "inspections.jsonl", "my notes.txt", "overlays"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "inspections.csv",
+        "inspections.jsonl",
+        "my notes.txt",
+        "overlays",
+    ]
     assert [path.name for path in (out / "overlays").iterdir()] == ["000001_good.png"]
 
 
@@ -61,7 +66,9 @@ def test_a_full_disk_at_any_write_is_told_and_the_earlier_inspection_stays(make_
     inspect_folder(make_detector(), [parts], out, overlays=True)
     before = content(out)
     detector = make_detector()
-    for writes in range(13):  # the first check, the two tables' opening and header, three maps, four lines, the sync, and the swap
+    for writes in range(
+        13
+    ):  # the first check, the two tables' opening and header, three maps, four lines, the sync, and the swap
         with monkeypatch.context() as patch:
             fill_after(patch, writes)
             with pytest.raises(OutputError, match="the disk is full"):

@@ -10,9 +10,16 @@ from weakspot.inspection.overlay import TURBO, colour, heat_map_png, heat_on_pic
 
 def inspection(heat: np.ndarray, decision: str = "bad") -> Inspection:
     return Inspection(
-        image=ImageInfo(None), model=ModelInfo("m", "0" * 64), decision=decision, defect_score=0.987, raw_score=4.3, heat_score=1.0,
-        bad_from=0.0, good_below=0.0, heat_map=heat.astype(np.float32),
-    )  # fmt: skip
+        image=ImageInfo(None),
+        model=ModelInfo("m", "0" * 64),
+        decision=decision,
+        defect_score=0.987,
+        raw_score=4.3,
+        heat_score=1.0,
+        bad_from=0.0,
+        good_below=0.0,
+        heat_map=heat.astype(np.float32),
+    )
 
 
 def test_cold_parts_of_the_picture_stay_as_they_are():
@@ -61,7 +68,13 @@ def test_the_mask_is_outlined_and_hides_nothing_of_the_defect():
 
 
 @pytest.mark.parametrize(
-    "pixels", [np.zeros((64, 96), np.uint8), np.zeros((64, 96, 3), np.uint8), np.zeros((64, 96), np.uint16), np.zeros((64, 96, 3), np.uint16)]
+    "pixels",
+    [
+        np.zeros((64, 96), np.uint8),
+        np.zeros((64, 96, 3), np.uint8),
+        np.zeros((64, 96), np.uint16),
+        np.zeros((64, 96, 3), np.uint16),
+    ],
 )
 def test_every_kind_of_picture_can_be_shown(pixels):
     assert render(pixels, inspection(np.ones((8, 12)))).dtype == np.uint8

@@ -29,7 +29,11 @@ def test_the_graph_is_answered_as_worked_out_by_hand(make_model, runtime, channe
     assert np.allclose(answer.raw_score, logits.mean((1, 2)), atol=1e-4)
     assert np.allclose(answer.heat_score, logits.max((1, 2)), atol=1e-4)
     assert np.allclose(answer.heat_map, 1 / (1 + np.exp(-logits)), atol=1e-5)
-    assert (answer.raw_score.dtype, answer.heat_score.dtype, answer.heat_map.dtype) == (np.float64, np.float64, np.float32)
+    assert (answer.raw_score.dtype, answer.heat_score.dtype, answer.heat_map.dtype) == (
+        np.float64,
+        np.float64,
+        np.float32,
+    )
 
 
 def test_runtimes_agree(make_model):
@@ -119,7 +123,9 @@ def test_what_is_not_installed_is_told_with_what_to_do(model, monkeypatch):
     monkeypatch.setattr("weakspot.inspection.runtimes.find_spec", lambda name: name == "onnxruntime" or None)
     assert present_runtimes() == ("onnxruntime",)
     assert open_runtime(model, "auto").name == "onnxruntime"
-    with pytest.raises(SettingsError, match=r"openvino: not installed; run: pip install 'weakspot\[openvino\]', or take onnxruntime"):
+    with pytest.raises(
+        SettingsError, match=r"openvino: not installed; run: pip install 'weakspot\[openvino\]', or take onnxruntime"
+    ):
         open_runtime(model, "openvino")
 
 
@@ -159,8 +165,18 @@ def test_inspection_reaches_for_no_network_writes_no_files_and_needs_no_torch(mo
         "    detector.inspect(np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8))\n"
         "assert not any('openvino_telemetry' in name for name in sys.modules)\n"
     )
-    environment = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)}
-    ran = subprocess.run([sys.executable, "-c", script, model_path], cwd=tmp_path / "here", env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path / "home"),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", script, model_path],
+        cwd=tmp_path / "here",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert ran.returncode == 0, ran.stderr
     assert list((tmp_path / "home").iterdir()) == []  # where each runtime's telemetry would keep its identity
     assert list((tmp_path / "here").iterdir()) == []

@@ -13,14 +13,23 @@ def names(*paths):
 
 
 def test_names_are_found_once_in_a_fixed_order(parts):
-    assert names(parts / "sub", parts, str(parts / "*.png"), parts / "good.png") == ["doubtful.bmp", "bad.tif", "cut.png", "good.png"]
+    assert names(parts / "sub", parts, str(parts / "*.png"), parts / "good.png") == [
+        "doubtful.bmp",
+        "bad.tif",
+        "cut.png",
+        "good.png",
+    ]
     assert find_images([parts / "sub", parts, parts]) == find_images([parts / "sub", parts])
 
 
 def test_a_handful_of_files_named_one_by_one_is_few(parts):
     assert are_few([parts / "good.png"]) and are_few([str(parts / "good.png")] * FEW)
     assert not are_few([parts / "good.png"] * (FEW + 1))
-    assert not are_few([parts]) and not are_few([parts / "good.png", str(parts / "*.png")]) and not are_few([parts / "missing.png"])
+    assert (
+        not are_few([parts])
+        and not are_few([parts / "good.png", str(parts / "*.png")])
+        and not are_few([parts / "missing.png"])
+    )
 
 
 def test_patterns_take_pictures_alone_and_a_name_that_exists_is_no_pattern(parts):
@@ -35,14 +44,21 @@ def test_links_to_folders_are_not_followed_so_that_a_ring_ends_and_are_told_of(p
     (parts / "ring").symlink_to(parts)
     found = find_images([parts])
     assert len(found.images) == 4
-    assert found.passed_over == f"1 linked folder, such as {parts / 'ring'}; name them themselves if they shall be inspected"
+    assert (
+        found.passed_over
+        == f"1 linked folder, such as {parts / 'ring'}; name them themselves if they shall be inspected"
+    )
     assert len(find_images([parts / "ring"]).images) == 4
 
 
 def test_pictures_of_kinds_that_are_not_read_are_taken_so_that_each_is_refused_by_name(parts):
     for name in ("a.gif", "b.WebP", "c.ico", "d.heic"):
         (parts / name).touch()
-    assert names(parts) == names(str(parts / "*")) == ["a.gif", "b.WebP", "c.ico", "cut.png", "d.heic", "good.png", "doubtful.bmp", "bad.tif"]
+    assert (
+        names(parts)
+        == names(str(parts / "*"))
+        == ["a.gif", "b.WebP", "c.ico", "cut.png", "d.heic", "good.png", "doubtful.bmp", "bad.tif"]
+    )
 
 
 def test_files_that_may_be_pictures_are_passed_over_with_a_word_and_texts_without_one(parts):
@@ -50,7 +66,9 @@ def test_files_that_may_be_pictures_are_passed_over_with_a_word_and_texts_withou
     (parts / "0001").touch()
     (parts / "scan.001").touch()
     (parts / ".DS_Store").touch()
-    assert find_images([parts]).passed_over.startswith(f"2 files without a picture's ending, such as {parts / '0001'}; ")
+    assert find_images([parts]).passed_over.startswith(
+        f"2 files without a picture's ending, such as {parts / '0001'}; "
+    )
     assert find_images([str(parts / "*")]).passed_over == find_images([parts]).passed_over
     found = find_images([parts, parts / "0001"])
     assert [path.name for path in found.images][-1] == "0001" and [path.name for path in found.others] == ["scan.001"]

@@ -9,11 +9,26 @@ from scipy.signal import correlate2d
 
 from weakspot.errors import ModelFileError
 from weakspot.inspection import onnx_bytes
-from weakspot.inspection.spectral import LARGEST_TILE, Tiling, Transforms, choose_tiling, kernel_spectrum, plain_cost, spectral_cost
+from weakspot.inspection.spectral import (
+    LARGEST_TILE,
+    Tiling,
+    Transforms,
+    choose_tiling,
+    kernel_spectrum,
+    plain_cost,
+    spectral_cost,
+)
 from weakspot.inspection.spectral_graph import find_large_layer, replace_layer, spectral_graph
 
 CHANNELS = 3, 5  # in, out of the toy layer
-TILINGS = [(7, 9, 11), (7, 10, 8), (7, 16, 7), (15, 20, 21), (15, 29, 18), (15, 47, 34)]  # kernel, rows, columns: even, odd, one tile and many
+TILINGS = [
+    (7, 9, 11),
+    (7, 10, 8),
+    (7, 16, 7),
+    (15, 20, 21),
+    (15, 29, 18),
+    (15, 47, 34),
+]  # kernel, rows, columns: even, odd, one tile and many
 
 
 def plain_graph(kernel: int, channels: tuple[int, int] = CHANNELS, point: int = 1) -> bytes:
@@ -44,7 +59,9 @@ def rewritten(model: bytes, tiling: Tiling) -> bytes:
     fields = onnx_bytes.read_message(model)
     graph = onnx_bytes.messages(fields, onnx_bytes.MODEL_GRAPH)[0]
     replaced = replace_layer(graph, find_large_layer(graph), tiling)
-    return onnx_bytes.write_message([(number, wire, replaced if number == onnx_bytes.MODEL_GRAPH else content) for number, wire, content in fields])
+    return onnx_bytes.write_message(
+        [(number, wire, replaced if number == onnx_bytes.MODEL_GRAPH else content) for number, wire, content in fields]
+    )
 
 
 def run_onnxruntime(model: bytes, image: np.ndarray) -> np.ndarray:
@@ -55,7 +72,9 @@ def run_onnxruntime(model: bytes, image: np.ndarray) -> np.ndarray:
 
 def run_openvino(model: bytes, image: np.ndarray) -> np.ndarray:
     core = openvino.Core()
-    return core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})(image)[0]
+    return core.compile_model(
+        core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    )(image)[0]
 
 
 @pytest.mark.parametrize(("kernel", "rows", "columns"), TILINGS)
@@ -115,7 +134,10 @@ def test_a_message_is_written_back_as_it_was_read():
     model = plain_graph(7)
     fields = onnx_bytes.read_message(model)
     assert onnx_bytes.write_message(fields) == model
-    nested = [(n, wire, onnx_bytes.read_message(content) if n == onnx_bytes.MODEL_GRAPH else content) for n, wire, content in fields]
+    nested = [
+        (n, wire, onnx_bytes.read_message(content) if n == onnx_bytes.MODEL_GRAPH else content)
+        for n, wire, content in fields
+    ]
     assert onnx_bytes.write_message(nested) == model
 
 

@@ -1,4 +1,5 @@
-"""What is kept of a training while it runs: a disk that refuses is told, and what it has torn does not spoil the rest."""
+"""What is kept of a training while it runs: a disk that refuses is told, and what it has torn does not spoil the
+rest."""
 
 import errno
 import json
@@ -12,8 +13,16 @@ from weakspot.errors import OutputError
 from weakspot.jobs.observe import Observer, observing
 from weakspot.runs import Run
 
-STEP = SimpleNamespace(stage="search", step=10, of=20, plain=lambda: {"stage": "search", "step": 10}, **dict.fromkeys(
-    ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score"), 0.5))  # fmt: skip
+STEP = SimpleNamespace(
+    stage="search",
+    step=10,
+    of=20,
+    plain=lambda: {"stage": "search", "step": 10},
+    **dict.fromkeys(
+        ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score"),
+        0.5,
+    ),
+)
 
 
 def test_a_full_disk_under_tensorboards_events_is_told_with_their_place(tmp_path: Path):
@@ -26,7 +35,9 @@ def test_a_full_disk_under_tensorboards_events_is_told_with_their_place(tmp_path
         observer.step(None, STEP)
 
 
-def test_the_thread_that_writes_events_prints_no_traceback_of_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_thread_that_writes_events_prints_no_traceback_of_a_full_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     def fail() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -26,7 +26,12 @@ def test_thresholds_are_shown_and_the_file_stays_as_it_is(model: Path) -> None:
 def test_one_threshold_changes_and_the_other_stays_and_the_reason_is_kept(model: Path) -> None:
     graph = read_model_file(model).graph
     record = thresholds_of(model, bad_from=2.5, reason="  too many false alarms ")
-    assert (record.bad_from, record.good_below, record.rule, record.chosen_on) == (2.5, -1.0, "by hand", "too many false alarms")
+    assert (record.bad_from, record.good_below, record.rule, record.chosen_on) == (
+        2.5,
+        -1.0,
+        "by hand",
+        "too many false alarms",
+    )
     record = thresholds_of(model, good_below=0.0, reason="too much to review")
     assert [(change.bad_from, change.good_below, change.reason) for change in record.changes] == [
         (1.0, -1.0, "too many false alarms"),

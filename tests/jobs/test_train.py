@@ -1,4 +1,5 @@
-"""The main job on small folders, in processes of their own: what it leaves, what stops it, and that a stop costs nothing."""
+"""The main job on small folders, in processes of their own: what it leaves, what stops it, and that a stop costs
+nothing."""
 
 import json
 import os
@@ -98,7 +99,9 @@ def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.Mon
     real = evaluate.read_mask
     monkeypatch.setattr(evaluate, "read_mask", lambda path, *size: opened.append(path) or real(path, *size))
     result = train(folder, SETTINGS, output=tmp_path / "run")
-    trained = {line.split(",")[0] for line in (result.run / "split.csv").read_text().splitlines() if line.endswith("train")}
+    trained = {
+        line.split(",")[0] for line in (result.run / "split.csv").read_text().splitlines() if line.endswith("train")
+    }
     assert opened and not {f"bad/{path.name}" for path in opened} & trained
     assert "hit_rate" in result.evaluation.metrics
 
@@ -106,7 +109,19 @@ def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.Mon
 def command(parts: Path, output: Path, *more: str) -> list[str]:
     settings = output.parent / "settings.toml"
     settings.write_text("folds = 2\nfold_schedule = 1.0\ntop_fractions = [0.05]\nthreads = 1\n")
-    return [sys.executable, "-m", "weakspot", "train", str(parts), "-o", str(output), "--settings", str(settings), *QUICK, *more]
+    return [
+        sys.executable,
+        "-m",
+        "weakspot",
+        "train",
+        str(parts),
+        "-o",
+        str(output),
+        "--settings",
+        str(settings),
+        *QUICK,
+        *more,
+    ]
 
 
 def weights_of(output: Path) -> dict[str, bytes]:
@@ -114,9 +129,13 @@ def weights_of(output: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(parts: Path, finished, tmp_path: Path, how: signal.Signals):
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
+    parts: Path, finished, tmp_path: Path, how: signal.Signals
+):
     output = tmp_path / "run"
-    process = subprocess.Popen(command(parts, output), stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command(parts, output), stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     deadline = time.monotonic() + 120
     while not (output / "history.jsonl").exists() or (output / "history.jsonl").stat().st_size < 1:
         assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()

@@ -14,7 +14,16 @@ from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory
 def layers() -> list[nn.Module]:
     torch.manual_seed(0)
     pool = nn.MaxPool2d(2, ceil_mode=True)
-    return [ConvBlock(2, 6, 3), ConvBlock(6, 4, 5), pool, ConvBlock(4, 8, 3), pool, ConvBlock(8, 5, 7), nn.Conv2d(5, 1, 1), nn.BatchNorm2d(1)]
+    return [
+        ConvBlock(2, 6, 3),
+        ConvBlock(6, 4, 5),
+        pool,
+        ConvBlock(4, 8, 3),
+        pool,
+        ConvBlock(8, 5, 7),
+        nn.Conv2d(5, 1, 1),
+        nn.BatchNorm2d(1),
+    ]
 
 
 def learn(chain: nn.Sequential, image: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -23,7 +32,9 @@ def learn(chain: nn.Sequential, image: Tensor, dtype: torch.dtype | None = None)
     with torch.autocast("cpu", dtype, enabled=dtype is not None):
         answer = chain(image)
     weights = [image, *chain.parameters()]
-    return answer.detach().float(), list(torch.autograd.grad((answer.float() * torch.linspace(-1, 2, answer.numel()).view_as(answer)).sum(), weights))
+    return answer.detach().float(), list(
+        torch.autograd.grad((answer.float() * torch.linspace(-1, 2, answer.numel()).view_as(answer)).sum(), weights)
+    )
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -36,7 +47,10 @@ def test_a_learning_chain_answers_and_learns_as_its_layers_do(size):
     plain, fused = nn.Sequential(*layers()).double(), Chain(*layers()).double()
     for norm in (plain[0][1], fused[0][1]):
         norm.weight.data[0] = -0.7  # pooling and ReLU come after it, whatever its sign
-    (expected, expected_gradients), (found, found_gradients) = learn(plain, image.double()), learn(fused, image.double())
+    (expected, expected_gradients), (found, found_gradients) = (
+        learn(plain, image.double()),
+        learn(fused, image.double()),
+    )
     assert relative(found, expected) < 1e-6
     assert all(relative(f, e) < 1e-6 for f, e in zip(found_gradients, expected_gradients))
     assert all(torch.allclose(f.double(), e.double()) for f, e in zip(fused.buffers(), plain.buffers()))
@@ -45,7 +59,8 @@ def test_a_learning_chain_answers_and_learns_as_its_layers_do(size):
 def test_in_bf16_it_is_as_exact_as_its_layers():
     image = torch.randn(2, 2, 64, 48)
     (exact, exact_gradients), (plain, plain_gradients), (fused, fused_gradients) = (
-        learn(kind(*layers()), image, dtype) for kind, dtype in ((nn.Sequential, None), (nn.Sequential, torch.bfloat16), (Chain, torch.bfloat16))
+        learn(kind(*layers()), image, dtype)
+        for kind, dtype in ((nn.Sequential, None), (nn.Sequential, torch.bfloat16), (Chain, torch.bfloat16))
     )
     assert relative(fused, exact) < 2 * relative(plain, exact) + 0.01
     for f, p, e in zip(fused_gradients, plain_gradients, exact_gradients):

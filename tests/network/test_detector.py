@@ -53,7 +53,9 @@ def test_a_picture_normalized_by_itself_answers_alike_in_any_light():
     detector.std.fill_(0)  # what is added to a picture's own deviation
     with torch.no_grad():
         assert torch.allclose(detector(image).heat, detector(image * 1.7 + 30).heat, atol=1e-4)
-        assert torch.allclose(detector(image).heat[:1], detector(image[:1]).heat, atol=1e-5), "each by itself, whatever came along"
+        assert torch.allclose(detector(image).heat[:1], detector(image[:1]).heat, atol=1e-5), (
+            "each by itself, whatever came along"
+        )
 
 
 def test_a_blank_picture_normalized_by_itself_stays_finite():
@@ -62,7 +64,9 @@ def test_a_blank_picture_normalized_by_itself_stays_finite():
         assert detector(torch.full((1, 1, 64, 64), 77.0)).heat.isfinite().all()
 
 
-@pytest.mark.parametrize("settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"decision": "correct"}, {"third_kernel": 9}])
+@pytest.mark.parametrize(
+    "settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"decision": "correct"}, {"third_kernel": 9}]
+)
 def test_every_open_point_can_be_set(settings: dict):
     detector = Detector(NetworkSettings(**{"third_kernel": 7, **settings})).eval()
     with torch.no_grad():
@@ -82,7 +86,9 @@ def test_the_mask_only_attention_shuts_out_what_is_dark():
     detector = Detector(NetworkSettings(third_kernel=7, attention="mask_only")).eval()
     features, dark = torch.rand(1, 128, 8, 8), torch.full((1, 1, 8, 8), -60.0)
     with torch.no_grad():
-        assert torch.allclose(detector.decision(features, dark), detector.decision(torch.zeros_like(features), dark), atol=1e-5)
+        assert torch.allclose(
+            detector.decision(features, dark), detector.decision(torch.zeros_like(features), dark), atol=1e-5
+        )
 
 
 def test_mirror_padding_mirrors_and_extends_what_is_too_small_to_mirror():

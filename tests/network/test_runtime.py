@@ -20,7 +20,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     """Grows with each spectrum that is made."""
     precisions: list[torch.dtype] = []
     plain = large_kernel._kernel_spectrum
-    monkeypatch.setattr(large_kernel, "_kernel_spectrum", lambda kernel, tiling: [precisions.append(kernel.dtype), plain(kernel, tiling)][1])
+    monkeypatch.setattr(
+        large_kernel,
+        "_kernel_spectrum",
+        lambda kernel, tiling: [precisions.append(kernel.dtype), plain(kernel, tiling)][1],
+    )
     return precisions
 
 

@@ -11,7 +11,9 @@ from weakspot.network.strips import STRIP, WHOLE, convolve, kernel_gradient, str
 @pytest.mark.parametrize(("kernel", "rows"), [(3, 1), (3, 4), (5, 6), (5, 12)])
 def test_strips_give_the_whole_maps_gradient(kernel: int, rows: int):
     torch.manual_seed(0)
-    padded = torch.randn(2, 3, 24 + kernel - 1, 10 + kernel - 1, dtype=torch.float64).to(memory_format=torch.channels_last)
+    padded = torch.randn(2, 3, 24 + kernel - 1, 10 + kernel - 1, dtype=torch.float64).to(
+        memory_format=torch.channels_last
+    )
     weight = torch.randn(5, 3, kernel, kernel, dtype=torch.float64, requires_grad=True)
     answer = F.conv2d(padded, weight)
     gradient = torch.randn_like(answer)

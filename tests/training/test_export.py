@@ -35,7 +35,9 @@ def session_of(graph: bytes):
     return run
 
 
-@pytest.mark.parametrize("settings", [{}, {"decision": "correct", "attention": "mask_only"}, {"channels": 3, "decision_pooling": "lse"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"decision": "correct", "attention": "mask_only"}, {"channels": 3, "decision_pooling": "lse"}]
+)
 @pytest.mark.parametrize("bit_depth", [8, 16])
 def test_a_runtime_answers_as_torch_does(settings: dict, bit_depth: int):
     made = detector(**settings)

@@ -17,7 +17,14 @@ from weakspot.training.pairs import View
 from weakspot.training.stages import Recipe
 from weakspot.training.train import Machine, Training, run_training, start_training
 
-WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal", "aten::masked_select", "aten::unique"}
+WAITS = {
+    "aten::_local_scalar_dense",
+    "aten::nonzero",
+    "aten::is_nonzero",
+    "aten::equal",
+    "aten::masked_select",
+    "aten::unique",
+}
 
 
 class Waiting(TorchDispatchMode):
@@ -42,7 +49,9 @@ def trained(recipe: Recipe, told_every: int, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["sharp", "paper"])
 def test_steps_told_in_blocks_are_the_same_steps_and_end_in_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch):
     recipe = tiny(name, 5)
-    recipe = replace(recipe, stages=tuple(replace(stage, find_first=min(stage.find_first, 4)) for stage in recipe.stages))
+    recipe = replace(
+        recipe, stages=tuple(replace(stage, find_first=min(stage.find_first, 4)) for stage in recipe.stages)
+    )
     (one, told), (other, told_in_blocks) = (trained(recipe, every, monkeypatch) for every in (1, 4))
     assert same_bits(weights(one), weights(other))
     assert [len(steps) for steps in told] == [1] * sum(map(len, told))

@@ -88,4 +88,6 @@ def test_the_top_mean_is_the_mean_of_the_largest(cells: int, fraction: float, se
     count = sum(rank < fraction * cells for rank in range(cells))
     largest = sorted(heat.flatten().tolist(), reverse=True)[:count]
     assert top_means(heat, (fraction,)).item() == pytest.approx(sum(largest) / count, abs=1e-5)
-    assert heat_score(heat, (fraction, 1.0)).item() == pytest.approx((sum(largest) / count + heat.mean().item()) / 2, abs=1e-5)
+    assert heat_score(heat, (fraction, 1.0)).item() == pytest.approx(
+        (sum(largest) / count + heat.mean().item()) / 2, abs=1e-5
+    )

@@ -15,11 +15,14 @@ from weakspot.training.train import Machine, run_training, start_training
 
 
 def trained(small: bool, steps: int = 2) -> Tensor:
-    """All weights and statistics after a few steps, at a size where the large layer is spectral unless told otherwise."""
+    """All weights and statistics after a few steps, at a size where the large layer is spectral unless told
+    otherwise."""
     stage = replace(PAPER.stages[0], iterations=steps, learning_rate=0.01)
     recipe = replace(PAPER, stages=(stage,), network=replace(PAPER.network, third_kernel=7))
     training = start_training(recipe, toy_images(bad=1, good=1, side=256), 0, Machine(small=small))
-    return torch.cat([tensor.double().flatten() for tensor in run_training(training, lambda _: None).state_dict().values()])
+    return torch.cat(
+        [tensor.double().flatten() for tensor in run_training(training, lambda _: None).state_dict().values()]
+    )
 
 
 def test_small_memory_gives_the_same_weights_but_for_rounding(monkeypatch):

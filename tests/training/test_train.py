@@ -27,7 +27,10 @@ IMAGES = toy_images()
 def tiny(name: str = "sharp", steps: int = 3) -> Recipe:
     """The recipe's stages at a few steps each, on a small third kernel."""
     whole = recipe(TrainSettings(recipe=name, third_kernel=7, top_fractions=(0.05,)), channels=1)
-    stages = tuple(replace(stage, iterations=steps, find_first=min(stage.find_first, steps), warm_up=min(stage.warm_up, 1)) for stage in whole.stages)
+    stages = tuple(
+        replace(stage, iterations=steps, find_first=min(stage.find_first, steps), warm_up=min(stage.warm_up, 1))
+        for stage in whole.stages
+    )
     return replace(whole, stages=stages)
 
 
@@ -75,7 +78,9 @@ class StopAt:
         return self.seen in self.steps
 
 
-def run_here(folder: Path, stop: Callable[[], bool] = lambda: False, name: str = "sharp", identity: str = "same") -> Training:
+def run_here(
+    folder: Path, stop: Callable[[], bool] = lambda: False, name: str = "sharp", identity: str = "same"
+) -> Training:
     training = start_training(tiny(name), IMAGES, 1, MACHINE)
     train_resumably(training, folder, identity, ignore, stop, lambda text: None)
     return training
@@ -169,7 +174,9 @@ def test_pairs_use_up_each_list_before_they_begin_again_and_can_be_skipped_into(
 
 def test_the_search_keeps_its_rate_until_it_has_found_something():
     search = recipe(TrainSettings(), 1).stages[0]
-    assert learning_rate(search, 100, None) == learning_rate(search, search.find_first - 1, None) == search.learning_rate
+    assert (
+        learning_rate(search, 100, None) == learning_rate(search, search.find_first - 1, None) == search.learning_rate
+    )
     assert learning_rate(search, 100 + search.iterations // 2, 100) == pytest.approx(search.learning_rate / 2)
     assert learning_rate(search, 100 + search.iterations, 100) == pytest.approx(0, abs=1e-9)
     assert not StageState(step=search.longest - 1).finished(search)

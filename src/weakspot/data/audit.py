@@ -1,6 +1,8 @@
-"""What is wrong with these pictures before anyone trains on them: unreadable files, pictures that appear twice, labels told by something else.
+"""What is wrong with these pictures before anyone trains on them: unreadable files, pictures that appear twice, labels
+told by something else.
 
-Every file is read once and strictly; nothing is changed and nothing is printed. `tables` of the result are made in `audit_tables`.
+Every file is read once and strictly; nothing is changed and nothing is printed. `tables` of the result are made in
+`audit_tables`.
 """
 
 import hashlib
@@ -19,9 +21,8 @@ from weakspot.data.reading import ImageFile, read_image, read_mask
 from weakspot.data.samples import Sample
 from weakspot.data.splits import merge_groups
 from weakspot.errors import ImageError, shown
-from weakspot.settings import ReadSettings
+from weakspot.settings import SMALLEST, ReadSettings
 
-SMALLEST = 64  # pixels a side that the network needs
 MANY = 0.5  # share of the pictures in one family of copies, from which likeness is no longer believed to mean one part
 
 
@@ -29,7 +30,8 @@ MANY = 0.5  # share of the pictures in one family of copies, from which likeness
 class Duplicate:
     """Two pictures of the same.
 
-    kind: "identical" (the same bytes) or "near"; distance: in bits of 1024; turn: how the second is turned against the first.
+    kind: "identical" (the same bytes) or "near"; distance: in bits of 1024; turn: how the second is turned against the
+    first.
     """
 
     first: Sample
@@ -48,18 +50,24 @@ class Duplicate:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "first": self.first.id, "second": self.second.id, "kind": self.kind, "distance": self.distance, "turn": self.turn,
-            "across_groups": self.across_groups, "across_labels": self.across_labels,
-        }  # fmt: skip
+            "first": self.first.id,
+            "second": self.second.id,
+            "kind": self.kind,
+            "distance": self.distance,
+            "turn": self.turn,
+            "across_groups": self.across_groups,
+            "across_labels": self.across_labels,
+        }
 
 
 @dataclass(frozen=True)
 class Audit:
     """What was found in a set of samples.
 
-    readable: samples whose pictures could be read and may take part, in their order; hashes: SHA-256 of each one's file; unreadable: samples with
-    the reason; unfit: samples that could be read, but are too small or blank, with the reason; masks: samples with what is wrong with their mask;
-    copies_believed: False where most pictures look alike and only identical files count as copies.
+    readable: samples whose pictures could be read and may take part, in their order; hashes: SHA-256 of each one's
+    file; unreadable: samples with the reason; unfit: samples that could be read, but are too small or blank, with the
+    reason; masks: samples with what is wrong with their mask; copies_believed: False where most pictures look alike and
+    only identical files count as copies.
     """
 
     samples: list[Sample]
@@ -86,7 +94,8 @@ class Audit:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the readable pictures' hashes and labels: the same for the same data, whatever their names and order."""
+        """SHA-256 over the readable pictures' hashes and labels: the same for the same data, whatever their names and
+        order."""
         return fingerprint(self.readable, self.hashes)
 
     def merged(self) -> list[Sample]:
@@ -101,17 +110,23 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values for JSON."""
         return {
-            "schema_version": 1, "fingerprint": self.fingerprint, "counts": counts(self),
+            "schema_version": 1,
+            "fingerprint": self.fingerprint,
+            "counts": counts(self),
             "sizes": _tally(f"{f.width}x{f.height}" for f in self.facts),
-            "formats": _tally(f.format for f in self.facts), "bit_depths": _tally(str(f.bit_depth) for f in self.facts),
-            "kinds_of_picture": _tally(f.kind for f in self.facts), "kinds_of_defect": _tally(s.kind for s in self.samples if s.kind),
+            "formats": _tally(f.format for f in self.facts),
+            "bit_depths": _tally(str(f.bit_depth) for f in self.facts),
+            "kinds_of_picture": _tally(f.kind for f in self.facts),
+            "kinds_of_defect": _tally(s.kind for s in self.samples if s.kind),
             "unreadable": [{"id": sample.id, "reason": reason} for sample, reason in self.unreadable],
             "unfit": [{"id": sample.id, "reason": reason} for sample, reason in self.unfit],
             "masks": [{"id": sample.id, "reason": reason} for sample, reason in self.masks],
             "warnings": [{"id": sample.id, "warning": text} for sample, text in self.warnings],
-            "duplicates": [duplicate.as_dict() for duplicate in self.duplicates], "copies_believed": self.copies_believed,
-            "cues": [asdict(cue) for cue in self.cues], "findings": [asdict(finding) for finding in self.findings],
-        }  # fmt: skip
+            "duplicates": [duplicate.as_dict() for duplicate in self.duplicates],
+            "copies_believed": self.copies_believed,
+            "cues": [asdict(cue) for cue in self.cues],
+            "findings": [asdict(finding) for finding in self.findings],
+        }
 
 
 def audit(samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[[Sample], None] | None = None) -> Audit:
@@ -141,7 +156,9 @@ def audit(samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[
     duplicates = _duplicates(readable, hashes, thumbnails)
     largest = max((len(family) for family in _families([d for d in duplicates if d.kind == "near"])), default=0)
     believed = largest <= max(8, MANY * len(readable))
-    return Audit(samples, readable, hashes, facts, warnings, unreadable, unfit, masks, duplicates, find_cues(facts), believed)
+    return Audit(
+        samples, readable, hashes, facts, warnings, unreadable, unfit, masks, duplicates, find_cues(facts), believed
+    )
 
 
 class UnfitImage(ImageError):
@@ -149,14 +166,19 @@ class UnfitImage(ImageError):
 
 
 def refuse_unfit(pixels: np.ndarray, name: str) -> None:
-    """Raise UnfitImage for a picture that inspection would refuse on any detector: one that trains would make it take such pictures for parts.
+    """Raise UnfitImage for a picture that inspection would refuse on any detector: one that trains would make it take
+    such pictures for parts.
 
     pixels: (H, W) or (H, W, 3).
     """
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
-        raise UnfitImage(f"{name}: {width} × {height} pixels; needed are at least {SMALLEST} × {SMALLEST}; take a larger picture")
-    if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():  # the first row spares most pictures the whole look
+        raise UnfitImage(
+            f"{name}: {width} × {height} pixels; needed are at least {SMALLEST} × {SMALLEST}; take a larger picture"
+        )
+    if (pixels[0] == pixels[0, 0]).all() and (
+        pixels == pixels[0, 0]
+    ).all():  # the first row spares most pictures the whole look
         value = " ".join(str(each) for each in np.atleast_1d(pixels[0, 0]))
         raise UnfitImage(f"{name}: no picture: every pixel has the value {value}; check camera, light and shutter")
 
@@ -191,9 +213,19 @@ def _facts(sample: Sample, image: ImageFile) -> Facts:
     mean, std, border_mean = measure(image.pixels)
     height, width = image.pixels.shape[:2]
     return Facts(
-        label=sample.label, format=image.format, width=width, height=height, bit_depth=image.bit_depth, kind=image.kind, n_bytes=image.n_bytes,
-        mean=mean, std=std, border_mean=border_mean, largest=float(image.pixels.max()) / np.iinfo(image.pixels.dtype).max, has_exif=image.has_exif,
-    )  # fmt: skip
+        label=sample.label,
+        format=image.format,
+        width=width,
+        height=height,
+        bit_depth=image.bit_depth,
+        kind=image.kind,
+        n_bytes=image.n_bytes,
+        mean=mean,
+        std=std,
+        border_mean=border_mean,
+        largest=float(image.pixels.max()) / np.iinfo(image.pixels.dtype).max,
+        has_exif=image.has_exif,
+    )
 
 
 def _mask_faults(sample: Sample, image: ImageFile) -> list[str]:
@@ -219,7 +251,10 @@ def _duplicates(samples: list[Sample], hashes: list[str], thumbnails: list[np.nd
             first_of[digest] = place
             firsts.append(place)
     near = near_pairs(np.stack([thumbnails[place] for place in firsts])) if firsts else []
-    return found + [Duplicate(samples[firsts[pair.first]], samples[firsts[pair.second]], "near", pair.distance, pair.turn) for pair in near]
+    return found + [
+        Duplicate(samples[firsts[pair.first]], samples[firsts[pair.second]], "near", pair.distance, pair.turn)
+        for pair in near
+    ]
 
 
 def _families(duplicates: Iterable[Duplicate]) -> list[list[Sample]]:

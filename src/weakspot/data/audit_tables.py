@@ -27,7 +27,11 @@ def audit_tables(audit: Audit) -> list[Table]:
 
 def _amounts(audit: Audit) -> Table:
     amounts = counts(audit)
-    rows = [(name.replace("_", " "), str(amount)) for name, amount in amounts.items() if amount or name in ("pictures", "good", "bad", "unreadable")]
+    rows = [
+        (name.replace("_", " "), str(amount))
+        for name, amount in amounts.items()
+        if amount or name in ("pictures", "good", "bad", "unreadable")
+    ]
     kinds = Counter(sample.kind for sample in audit.samples if sample.kind)
     rows += [(f"bad: {shown(kind)}", str(count)) for kind, count in kinds.most_common(MOST_ROWS)]
     return Table("Pictures", ("what", "count"), rows)
@@ -39,7 +43,9 @@ def _pictures(audit: Audit) -> Table:
     if len(seen) > MOST_ROWS:
         widths, heights = [f.width for f in audit.facts], [f.height for f in audit.facts]
         others = sum(seen.values()) - sum(count for _, count in seen.most_common(MOST_ROWS))
-        rows.append(("others", f"{min(widths)} to {max(widths)} × {min(heights)} to {max(heights)}", "", "", str(others)))
+        rows.append(
+            ("others", f"{min(widths)} to {max(widths)} × {min(heights)} to {max(heights)}", "", "", str(others))
+        )
     return Table("Files", ("format", "width × height", "depth", "kind", "count"), rows)
 
 
@@ -48,7 +54,11 @@ def _findings(audit: Audit) -> Table:
 
 
 def _left_out(audit: Audit) -> Table:
-    return Table("Take no part", ("label", "why"), [("bad" if sample.label else "good", reason) for sample, reason in audit.left_out[:MOST_ROWS]])
+    return Table(
+        "Take no part",
+        ("label", "why"),
+        [("bad" if sample.label else "good", reason) for sample, reason in audit.left_out[:MOST_ROWS]],
+    )
 
 
 def _copies(audit: Audit) -> Table:
@@ -65,13 +75,29 @@ def _copies(audit: Audit) -> Table:
         farthest = f"{max(pairs[number].distance for number in numbers)} of 1024"
         example = f"{shown(first.first.id)} · {shown(first.second.id)} {first.turn}".strip()
         rows.append((shown(one), shown(other), str(len(numbers)), kinds, farthest, example))
-    return Table("The same part in different groups, or called good and bad", ("group", "group", "pairs", "kind", "bits apart", "such as"), rows)
+    return Table(
+        "The same part in different groups, or called good and bad",
+        ("group", "group", "pairs", "kind", "bits apart", "such as"),
+        rows,
+    )
 
 
 def _cues(audit: Audit) -> Table:
     rows = [
-        (cue.name, cue.source, f"{cue.auc:.2f}", f"{cue.p_value:.1g}", f"{cue.good_median:.4g}", f"{cue.bad_median:.4g}", cue.verdict)
+        (
+            cue.name,
+            cue.source,
+            f"{cue.auc:.2f}",
+            f"{cue.p_value:.1g}",
+            f"{cue.good_median:.4g}",
+            f"{cue.bad_median:.4g}",
+            cue.verdict,
+        )
         for cue in audit.cues
         if cue.p_value < 1
     ]
-    return Table("Single numbers against the label", ("number", "from", "AUC", "p", "good, median", "bad, median", "verdict"), rows)
+    return Table(
+        "Single numbers against the label",
+        ("number", "from", "AUC", "p", "good, median", "bad, median", "verdict"),
+        rows,
+    )

@@ -16,7 +16,9 @@ WAY_OUT = "save it as PNG or as an uncompressed BMP of 8 or 24 bits"
 def decode_bmp(data: bytes, max_megapixels: float) -> Decoded:
     """A whole, uncompressed BMP of 1 to 32 bits."""
     bits, colours = _check_header(data, max_megapixels)
-    image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))  # the class itself: no other format can answer, and the limit is ours
+    image = BmpImagePlugin.BmpImageFile(
+        io.BytesIO(data)
+    )  # the class itself: no other format can answer, and the limit is ours
     pixels = np.asarray(image)
     if image.mode == "1":
         pixels = pixels.astype(np.uint8) * 255
@@ -46,5 +48,7 @@ def _check_header(data: bytes, max_megapixels: float) -> tuple[int, int]:
         raise ImageError(f"a BMP of {bits} bits with compression {compression}; {WAY_OUT}")
     needed = offset + (width * bits + 31) // 32 * 4 * abs(height)
     if needed > len(data):
-        raise ImageError(f"cut short: {needed} bytes are needed for {width} × {abs(height)} pixels, {len(data)} are there; copy it again")
+        raise ImageError(
+            f"cut short: {needed} bytes are needed for {width} × {abs(height)} pixels, {len(data)} are there; copy it again"
+        )
     return bits, min(used or 1 << bits, 1 << bits) if bits <= 8 else 0

@@ -9,13 +9,23 @@ from weakspot.data.samples import Sample, child, files_under, folders_in, pictur
 from weakspot.errors import DataError, amount, shown
 
 log = logging.getLogger(__name__)
-GOOD = frozenset("good ok okay normal pass passed io accept accepted intact nodefect nodefects defectfree nondefective undamaged".split())
+GOOD = frozenset(
+    "good ok okay normal pass passed io accept accepted intact nodefect nodefects defectfree nondefective undamaged".split()
+)
 BAD = frozenset(
     "bad ng nok notok ko nogood notgood abnormal anomaly anomalies anomalous defect defects defective fail failed faulty nio reject rejected "
     "damaged".split()
 )
 UNCLEAR = frozenset(("positive", "negative", "pos", "neg", "0", "1"))
-PARTS = {"train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train", "test": "test", "testing": "test"}
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "test": "test",
+    "testing": "test",
+}
 MASKS = frozenset(("masks", "mask", "groundtruth", "gt"))
 MASK_ENDING = re.compile(r"[ _.-](mask|label|gt)$", re.IGNORECASE)
 GROUP_NAME = re.compile(r"(?:group|part)=(.+)", re.IGNORECASE | re.DOTALL)
@@ -39,9 +49,11 @@ def is_folder(root: Path) -> bool:
 
 
 def read_folder(root: Path) -> list[Sample]:
-    """good/ and bad/ (or synonyms) anywhere below `root`, optionally inside train/ and test/; optional masks/ with the pictures' stems.
+    """good/ and bad/ (or synonyms) anywhere below `root`, optionally inside train/ and test/; optional masks/ with the
+    pictures' stems.
 
-    A sub-folder of bad/ names the kind of defect; one named group=NAME, or part=NAME, the physical part; without it each picture is its own group.
+    A sub-folder of bad/ names the kind of defect; one named group=NAME, or part=NAME, the physical part; without it
+    each picture is its own group.
     """
     masks, samples, unlabelled = _masks(root), [], []
     for path in files_under(root):
@@ -77,7 +89,9 @@ def read_mvtec(root: Path) -> list[Sample]:
         )
     if len(categories) > 1:
         names = ", ".join(shown(path.name) for path in categories[:5])
-        raise DataError(f"{shown(root)}: holds {len(categories)} categories ({names}), each a product of its own; give one category's folder")
+        raise DataError(
+            f"{shown(root)}: holds {len(categories)} categories ({names}), each a product of its own; give one category's folder"
+        )
     category, samples = categories[0], []
     for part in ("train", "test"):
         for folder in folders_in(category / part):
@@ -87,7 +101,17 @@ def read_mvtec(root: Path) -> list[Sample]:
             for path in files_under(folder):
                 mask = next(iter(masks.get(path.stem, [])), None)
                 group = relative_id(path, category)
-                samples.append(Sample(path=path, label=label, group=group, mask=mask, part=part, kind=folder.name if label else "", root=category))
+                samples.append(
+                    Sample(
+                        path=path,
+                        label=label,
+                        group=group,
+                        mask=mask,
+                        part=part,
+                        kind=folder.name if label else "",
+                        root=category,
+                    )
+                )
     return samples
 
 
@@ -106,13 +130,17 @@ def _sample(root: Path, path: Path, words: tuple[str, ...], depth: int, masks: M
     named = [match for word in words if (match := GROUP_NAME.fullmatch(word))]
     group = named[-1][1] if named else relative_id(path, root)
     kind = "/".join(word for word in words[depth + 1 :] if not GROUP_NAME.fullmatch(word)) if label else ""
-    mask = _mask_of(path, words, masks) if label else None  # a good picture has nothing to mark, and may share its name with a bad one
+    mask = (
+        _mask_of(path, words, masks) if label else None
+    )  # a good picture has nothing to mark, and may share its name with a bad one
     return Sample(path=path, label=label, group=group, mask=mask, part=part, kind=kind, root=root)
 
 
 def _masks(root: Path) -> Masks:
     """Masks anywhere below a folder named masks/ (or ground_truth/), by stem."""
-    found = [path for path in files_under(root) if any(_plain(word) in MASKS for word in path.relative_to(root).parts[:-1])]
+    found = [
+        path for path in files_under(root) if any(_plain(word) in MASKS for word in path.relative_to(root).parts[:-1])
+    ]
     return _by_stem(found)
 
 
@@ -140,9 +168,13 @@ def _refuse_empty(root: Path, samples: list[Sample]) -> None:
     """An empty good/ or bad/ is a mistake worth naming; so are words that mean opposite things to different people."""
     for folder in folders_in(root):
         if label_of(folder.name) is not None and not any(sample.path.is_relative_to(folder) for sample in samples):
-            raise DataError(f"{shown(folder)}: the folder holds no pictures; put {'bad' if label_of(folder.name) else 'good'} ones there")
+            raise DataError(
+                f"{shown(folder)}: the folder holds no pictures; put {'bad' if label_of(folder.name) else 'good'} ones there"
+            )
         if _plain(folder.name) in UNCLEAR and not samples:
-            raise DataError(f"{shown(folder)}: {shown(folder.name)!r} may mean good or bad; rename such folders to good/ and bad/")
+            raise DataError(
+                f"{shown(folder)}: {shown(folder.name)!r} may mean good or bad; rename such folders to good/ and bad/"
+            )
 
 
 def _check_masks(masks: Masks, samples: list[Sample]) -> None:
@@ -150,7 +182,9 @@ def _check_masks(masks: Masks, samples: list[Sample]) -> None:
     used = [sample.mask for sample in samples if sample.mask]
     twice = next((mask for mask, count in Counter(used).items() if count > 1), None)
     if twice:
-        raise DataError(f"{shown(twice)}: this mask has the name of more than one picture; put masks into sub-folders named like the pictures'")
+        raise DataError(
+            f"{shown(twice)}: this mask has the name of more than one picture; put masks into sub-folders named like the pictures'"
+        )
     unused = sorted({path for paths in masks.values() for path in paths} - set(used))
     if unused:
         log.warning("%s with no bad picture's name left out, such as %s", amount(len(unused), "mask"), shown(unused[0]))

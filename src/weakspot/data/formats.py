@@ -1,6 +1,8 @@
-"""What a decoder hands on, and what PNG, JPEG, TIFF and BMP have in common: recognition by content, limits, transparency, EXIF orientation.
+"""What a decoder hands on, and what PNG, JPEG, TIFF and BMP have in common: recognition by content, limits,
+transparency, EXIF orientation.
 
-Decoders raise ImageError without the picture's name; `reading` adds it. Nothing here looks at pixel values in order to scale them.
+Decoders raise ImageError without the picture's name; `reading` adds it. Nothing here looks at pixel values in order to
+scale them.
 """
 
 import struct
@@ -11,23 +13,37 @@ import numpy as np
 from weakspot.errors import ImageError
 
 ALLOWED = "weakspot reads PNG, JPEG, BMP and TIFF"
-SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "BMP": (".bmp", ".dib"), "TIFF": (".tif", ".tiff")}
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+}
 SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP"),
     (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"),
 )  # fmt: skip
 OTHERS = (
-    (b"GIF8", "a GIF"), (b"%PDF", "a PDF"), (b"%!PS", "an EPS"), (b"<", "a text (HTML, XML or SVG)"), (b"\0\0\1\0", "an ICO"), (b"PK\3\4", "a zip"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000"), (b"8BPS", "a Photoshop file"), (b"RIFF", "a WebP or other RIFF file"), (b"\x80\x04", "a pickle"),
-)  # fmt: skip
+    (b"GIF8", "a GIF"),
+    (b"%PDF", "a PDF"),
+    (b"%!PS", "an EPS"),
+    (b"<", "a text (HTML, XML or SVG)"),
+    (b"\0\0\1\0", "an ICO"),
+    (b"PK\3\4", "a zip"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000"),
+    (b"8BPS", "a Photoshop file"),
+    (b"RIFF", "a WebP or other RIFF file"),
+    (b"\x80\x04", "a pickle"),
+)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels as the file declares them, at the full range of their dtype, except that `bits` of uint16 may be fewer than 16.
+    """Pixels as the file declares them, at the full range of their dtype, except that `bits` of uint16 may be fewer
+    than 16.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16; bits: declared for each value; kind: "grey", "colour", "palette" or "bilevel";
-    orientation: EXIF 1 to 8, or None where the file has none that can be read.
+    pixels: (H, W) or (H, W, 3), uint8 or uint16; bits: declared for each value; kind: "grey", "colour", "palette" or
+    "bilevel"; orientation: EXIF 1 to 8, or None where the file has none that can be read.
     """
 
     pixels: np.ndarray
@@ -68,7 +84,8 @@ def check_content(stored: int, needed: int, most_shrunk: int) -> None:
 
 
 def without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 2 or 4) → (H, W) or (H, W, 3), refused unless every pixel is opaque: what is hidden, and by what, nobody has said."""
+    """(H, W, 2 or 4) → (H, W) or (H, W, 3), refused unless every pixel is opaque: what is hidden, and by what, nobody
+    has said."""
     alpha = pixels[..., -1]
     hidden = int(np.count_nonzero(alpha != np.iinfo(pixels.dtype).max))
     if hidden:
@@ -80,13 +97,16 @@ def from_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """(H, W) indices and (n, 3) colours → (H, W) where all colours are grey, else (H, W, 3)."""
     highest = int(indices.max())
     if highest >= len(colours):
-        raise ImageError(f"a pixel has colour number {highest}, but the palette holds {len(colours)}; export it again as grey or RGB")
+        raise ImageError(
+            f"a pixel has colour number {highest}, but the palette holds {len(colours)}; export it again as grey or RGB"
+        )
     grey = (colours == colours[:, :1]).all()
     return np.asarray((colours[:, 0] if grey else colours)[indices])
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """Orientation (1 to 8) from a TIFF-structured EXIF block; 1 where it has none, None where the block cannot be read."""
+    """Orientation (1 to 8) from a TIFF-structured EXIF block; 1 where it has none, None where the block cannot be
+    read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:
         if order is None or struct.unpack_from(f"{order}H", exif, 2)[0] != 42:

@@ -1,7 +1,7 @@
 """JPEG → pixels: 8 bits, grey or colour, baseline or progressive, and whole.
 
-Most decoders fill what is missing with grey and say nothing. Here a damaged stream is refused (simplejpeg, strict), and so is a progressive
-picture whose last scans are missing, which is legal, blurred, and never what was photographed.
+Most decoders fill what is missing with grey and say nothing. Here a damaged stream is refused (simplejpeg, strict), and
+so is a progressive picture whose last scans are missing, which is legal, blurred, and never what was photographed.
 """
 
 import re
@@ -16,9 +16,17 @@ from weakspot.errors import ImageError
 
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 OTHER_PROCESSES = {
-    0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xC9: "arithmetic", 0xCA: "arithmetic", 0xCB: "arithmetic",
-    0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
-}  # fmt: skip
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xC9: "arithmetic",
+    0xCA: "arithmetic",
+    0xCB: "arithmetic",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "hierarchical",
+}
 MOST_SCANS = 60  # each can make a decoder walk over the whole picture
 MOST_PIXELS = 512  # a byte can hold: a block of 64 takes at least a bit
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data, FF 00 is a value and FF D0 to D7 are restarts
@@ -35,7 +43,9 @@ class _Structure:
     height: int = 0
     components: tuple[int, ...] = ()
     exif: bytes = b""
-    scans: list[tuple[tuple[int, ...], int, int, int]] = field(default_factory=list)  # components, first and last coefficient, lowest bit
+    scans: list[tuple[tuple[int, ...], int, int, int]] = field(
+        default_factory=list
+    )  # components, first and last coefficient, lowest bit
     end: int = 0
 
 
@@ -52,7 +62,14 @@ def decode_jpeg(data: bytes, max_megapixels: float) -> Decoded:
     orientation = exif_orientation(found.exif) if found.exif else 1
     trailing = len(data) - found.end
     remarks = [f"{trailing} bytes follow the picture's end; ignored"] if trailing else []
-    return Decoded(pixels[..., 0] if grey else np.asarray(pixels), 8, "grey" if grey else "colour", orientation, bool(found.exif), remarks)
+    return Decoded(
+        pixels[..., 0] if grey else np.asarray(pixels),
+        8,
+        "grey" if grey else "colour",
+        orientation,
+        bool(found.exif),
+        remarks,
+    )
 
 
 def _structure(data: bytes) -> _Structure:
@@ -95,7 +112,9 @@ def _note(found: _Structure, marker: int, body: bytes) -> None:
         count = body[0] if body else 0
         if not found.process or len(body) != 4 + 2 * count:
             raise ImageError("damaged: a scan header is broken; export it again")
-        found.scans.append((tuple(body[1 : 1 + 2 * count : 2]), body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15))
+        found.scans.append(
+            (tuple(body[1 : 1 + 2 * count : 2]), body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15)
+        )
 
 
 def _after_coded_data(data: bytes, position: int, found: _Structure) -> int:

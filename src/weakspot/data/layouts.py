@@ -1,4 +1,5 @@
-"""A folder or table on disk → samples. The functions, one per layout, lie in `folders`, `published` and `tables`; here they get names and checks."""
+"""A folder or table on disk → samples. The functions, one per layout, lie in `folders`, `published` and `tables`; here
+they get names and checks."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +21,8 @@ LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
     "elpv": published.read_elpv,
     "table": tables.read_table,
 }
-# The order matters: particular names come before a table, which somebody wrote on purpose, and a table before good/ and bad/.
+# The order matters: particular names come before a table, which somebody wrote on purpose, and a table before good/ and
+# bad/.
 RECOGNISED: dict[str, Callable[[Path], bool]] = {
     "kolektorsdd": published.is_kolektorsdd,
     "magnetic_tile": published.is_magnetic_tile,
@@ -40,9 +42,11 @@ EXPECTED = (
 
 
 def read_layout(root: Path, layout: str = "auto") -> list[Sample]:
-    """All samples below `root`, sorted by id, with at least one good and one bad; `layout` is a name in LAYOUTS or "auto".
+    """All samples below `root`, sorted by id, with at least one good and one bad; `layout` is a name in LAYOUTS or
+    "auto".
 
-    `root` is a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset. DataError says what was found and expected.
+    `root` is a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset. DataError says what
+    was found and expected.
     """
     root = Path(root)
     if layout not in ("auto", *LAYOUTS):
@@ -76,7 +80,10 @@ def _held(root: Path) -> str:
     """What lies directly in a folder, for a person who expected a layout there."""
     if not root.is_dir():
         return "holds no columns path and label"
-    inside = {"folder": [f"{shown(path.name)}/" for path in folders_in(root)], "file": [shown(path.name) for path in pictures_in(root)]}
+    inside = {
+        "folder": [f"{shown(path.name)}/" for path in folders_in(root)],
+        "file": [shown(path.name) for path in pictures_in(root)],
+    }
     held = [f"{amount(len(names), what)} ({_some(names)})" for what, names in inside.items() if names]
     return f"holds {' and '.join(held) or 'neither folders nor pictures'}"
 
@@ -86,7 +93,8 @@ def _some(names: list[str], most: int = 5) -> str:
 
 
 def _check(samples: list[Sample], root: Path, layout: str) -> None:
-    """Nothing can be learned or measured without both labels; two samples of one id could not be told apart in a result."""
+    """Nothing can be learned or measured without both labels; two samples of one id could not be told apart in a
+    result."""
     bad = sum(sample.label for sample in samples)
     if not samples:
         raise DataError(f"{shown(root)}: holds no pictures when read as layout {layout}; needed is one of: {EXPECTED}")

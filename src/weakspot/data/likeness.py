@@ -1,9 +1,11 @@
-"""Which pictures show the same: by a perceptual hash in which what most pictures share counts for nothing, mirrored and turned copies included.
+"""Which pictures show the same: by a perceptual hash in which what most pictures share counts for nothing, mirrored and
+turned copies included.
 
-Pictures of machined parts are all alike at a glance, so an ordinary hash calls every part a copy of the others. Here each picture is reduced to
-32 × 32, its broad light is taken away and its contrast evened out; then whatever can be composed from a few dozen *other* pictures of the set is
-taken away as well, and the signs of what remains are the hash of 1024 bits. Two views of one part agree in at least 85 % of them (KolektorSDD's
-kos38 and kos39: 92 to 97 %), two parts in about half (there: at most 60 %). A view that is shifted by 1 % of the picture may be missed.
+Pictures of machined parts are all alike at a glance, so an ordinary hash calls every part a copy of the others. Here
+each picture is reduced to 32 × 32, its broad light is taken away and its contrast evened out; then whatever can be
+composed from a few dozen *other* pictures of the set is taken away as well, and the signs of what remains are the hash
+of 1024 bits. Two views of one part agree in at least 85 % of them (KolektorSDD's kos38 and kos39: 92 to 97 %), two
+parts in about half (there: at most 60 %). A view that is shifted by 1 % of the picture may be missed.
 """
 
 from collections import defaultdict
@@ -21,21 +23,30 @@ from weakspot.data.reading import as_grey
 SIDE = 32  # of the reduced picture; its 1024 values give the hash's bits
 BITS = SIDE * SIDE
 LIMIT = 154  # bits in which two pictures of the same may differ: 15 %
-LIMIT_OF_FEW = 4  # the same pixels in another file; different parts come as near as 8 bits where what they share cannot be told
+LIMIT_OF_FEW = (
+    4  # the same pixels in another file; different parts come as near as 8 bits where what they share cannot be told
+)
 FEWEST = 12  # pictures from which on it can be told
 BROAD = 2.0  # σ in reduced pixels: what is wider is light, not surface
 OTHERS = 64  # pictures whose common content is taken away, at most
 ABOVE_BULK = 0.25  # agreement (1: all bits, 0: half of them) by which a pair must exceed nine tenths of all pairs
 BLOCK = 512
 TURNS = (
-    "", "mirrored left–right", "turned by 90°", "mirrored left–right and turned by 90°", "turned by 180°", "mirrored top–bottom", "turned by 270°",
+    "",
+    "mirrored left–right",
+    "turned by 90°",
+    "mirrored left–right and turned by 90°",
+    "turned by 180°",
+    "mirrored top–bottom",
+    "turned by 270°",
     "mirrored left–right and turned by 270°",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Pictures number `first` < `second`, the bits of 1024 in which they differ, and what was done to the first to get the second (clockwise)."""
+    """Pictures number `first` < `second`, the bits of 1024 in which they differ, and what was done to the first to get
+    the second (clockwise)."""
 
     first: int
     second: int
@@ -61,7 +72,9 @@ def near_pairs(thumbnails: np.ndarray) -> list[Likeness]:
     textured = np.flatnonzero(surfaces.any(axis=(1, 2)))
     backgrounds = _backgrounds(textured)
     seen: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-    with threadpool_limits(1, "blas"):  # on a busy machine, threads that wait for each other take ten times as long as one
+    with threadpool_limits(
+        1, "blas"
+    ):  # on a busy machine, threads that wait for each other take ten times as long as one
         for background in backgrounds:
             for first, second, turn, agreement in _agreeing(surfaces, np.setdiff1d(textured, background), background):
                 seen[first, second, turn].append(agreement)
@@ -70,7 +83,10 @@ def near_pairs(thumbnails: np.ndarray) -> list[Likeness]:
     for (first, second, turn), agreements in seen.items():
         if len(agreements) >= needed:
             best[first, second] = max(best.get((first, second), (-1.0, 0)), (sorted(agreements)[-needed], turn))
-    return [Likeness(*pair, round((1 - agreement) * BITS / 2), TURNS[turn]) for pair, (agreement, turn) in sorted(best.items())]
+    return [
+        Likeness(*pair, round((1 - agreement) * BITS / 2), TURNS[turn])
+        for pair, (agreement, turn) in sorted(best.items())
+    ]
 
 
 def _surfaces(thumbnails: np.ndarray) -> np.ndarray:
@@ -92,14 +108,18 @@ def _backgrounds(textured: np.ndarray) -> list[np.ndarray]:
     size = min(OTHERS, len(textured) // draws)
     order = np.random.default_rng(0).permutation(textured)
     single = [order[draw * size : (draw + 1) * size] for draw in range(draws)]
-    return single if size == OTHERS else [np.concatenate(two) for two in combinations(single, 2)]  # of few pictures, more are needed
+    return (
+        single if size == OTHERS else [np.concatenate(two) for two in combinations(single, 2)]
+    )  # of few pictures, more are needed
 
 
-def _agreeing(surfaces: np.ndarray, chosen: np.ndarray, background: np.ndarray) -> Iterator[tuple[int, int, int, float]]:
+def _agreeing(
+    surfaces: np.ndarray, chosen: np.ndarray, background: np.ndarray
+) -> Iterator[tuple[int, int, int, float]]:
     """Pairs among `chosen` whose hashes agree enough: first < second, turn of the second, agreement.
 
-    A turn is tried in the first picture's frame and in the second's, and the lower agreement counts: what pictures share is known only
-    of the way up in which most of them lie.
+    A turn is tried in the first picture's frame and in the second's, and the lower agreement counts: what pictures
+    share is known only of the way up in which most of them lie.
     """
     basis = np.linalg.qr(surfaces[background].reshape(len(background), BITS).T)[0]
     hashes = {turn: _hashes(_turned(surfaces[chosen], turn), basis) for turn in range(8)}
@@ -121,7 +141,8 @@ def _least_agreement(hashes: np.ndarray, background: int) -> float:
 
 
 def _hashes(surfaces: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """(n, 1024) signs of what the basis cannot compose, scaled so that a product of two is their agreement: 1 all bits, 0 half, −1 none."""
+    """(n, 1024) signs of what the basis cannot compose, scaled so that a product of two is their agreement: 1 all bits,
+    0 half, −1 none."""
     flat = surfaces.reshape(len(surfaces), BITS)
     rest = flat - (flat @ basis) @ basis.T
     told = (rest**2).sum(axis=1, keepdims=True) > 1e-4  # else rounding errors would be compared

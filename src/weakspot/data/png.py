@@ -1,7 +1,9 @@
-"""PNG → pixels. Every chunk's checksum is verified, and only the chunks that make pixels reach a decoder: text, profiles and times are dropped.
+"""PNG → pixels. Every chunk's checksum is verified, and only the chunks that make pixels reach a decoder: text,
+profiles and times are dropped.
 
-imagecodecs (libpng) decodes, because it reads 16-bit colour as it is and refuses a stream that is short or damaged, whatever another library in
-this process has set (Pillow's LOAD_TRUNCATED_IMAGES is global, and Pillow cuts 16-bit colour to 8).
+imagecodecs (libpng) decodes, because it reads 16-bit colour as it is and refuses a stream that is short or damaged,
+whatever another library in this process has set (Pillow's LOAD_TRUNCATED_IMAGES is global, and Pillow cuts 16-bit
+colour to 8).
 """
 
 import struct
@@ -53,7 +55,9 @@ def _chunks(data: bytes) -> tuple[Chunks, int]:
         length, name = struct.unpack_from(">I4s", data, position)
         body = position + 8
         if body + length + 4 > len(data):
-            raise ImageError(f"cut short: a part of {length} bytes is announced, {max(0, len(data) - body - 4)} are there; copy it again")
+            raise ImageError(
+                f"cut short: a part of {length} bytes is announced, {max(0, len(data) - body - 4)} are there; copy it again"
+            )
         if zlib.crc32(view[position + 4 : body + length]) != struct.unpack_from(">I", data, body + length)[0]:
             raise ImageError(f"damaged: the checksum of its part {_printable(name)} is wrong; copy it again")
         chunks.setdefault(name, []).append(view[body : body + length])
@@ -65,11 +69,18 @@ def _chunks(data: bytes) -> tuple[Chunks, int]:
 
 def _header(chunks: Chunks) -> tuple[int, int, int, int]:
     """Width, height, bits per value and colour type, all checked against what PNG allows."""
-    if next(iter(chunks)) != b"IHDR" or len(chunks[b"IHDR"]) != 1 or len(chunks[b"IHDR"][0]) != 13 or b"IDAT" not in chunks:
+    if (
+        next(iter(chunks)) != b"IHDR"
+        or len(chunks[b"IHDR"]) != 1
+        or len(chunks[b"IHDR"][0]) != 13
+        or b"IDAT" not in chunks
+    ):
         raise ImageError("damaged: its header or its pixels are missing; export it again")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
     if depth not in DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
-        raise ImageError(f"damaged: its header says depth {depth}, colour type {colour}, which PNG does not have; export it again")
+        raise ImageError(
+            f"damaged: its header says depth {depth}, colour type {colour}, which PNG does not have; export it again"
+        )
     unknown = [name for name in chunks if not name[0] & 0x20 and name not in (b"IHDR", b"PLTE", b"IDAT", b"IEND")]
     if unknown:
         raise ImageError(f"needs a part that PNG does not define ({_printable(unknown[0])}); export it again")
@@ -80,7 +91,9 @@ def _refuse_animation(chunks: Chunks) -> None:
     if b"acTL" in chunks and len(chunks[b"acTL"][0]) == 8:
         frames = struct.unpack_from(">I", chunks[b"acTL"][0])[0]
         if frames > 1:
-            raise ImageError(f"an animation of {frames} frames; one picture a file is needed: export the frame that counts")
+            raise ImageError(
+                f"an animation of {frames} frames; one picture a file is needed: export the frame that counts"
+            )
 
 
 def _refuse_bombs(chunks: Chunks) -> None:
@@ -93,7 +106,9 @@ def _refuse_bombs(chunks: Chunks) -> None:
         except zlib.error:
             continue
         if left < 0:
-            raise ImageError(f"its texts or colour profile inflate to more than {MOST_TEXT >> 20} MB; export it again without metadata")
+            raise ImageError(
+                f"its texts or colour profile inflate to more than {MOST_TEXT >> 20} MB; export it again without metadata"
+            )
 
 
 def _compressed_texts(chunks: Chunks) -> Iterator[memoryview]:
@@ -129,7 +144,8 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _palette_pixels(chunks: Chunks, depth: int) -> np.ndarray:
-    """Read as grey, a palette picture's values are its indices (times 255 / (2^depth − 1), as grey of few bits is spread)."""
+    """Read as grey, a palette picture's values are its indices (times 255 / (2^depth − 1), as grey of few bits is
+    spread)."""
     indices = np.asarray(imagecodecs.png_decode(_stream(chunks, GREY))) // (255 // ((1 << depth) - 1))
     plte = bytes(chunks[b"PLTE"][0]) if b"PLTE" in chunks else b""
     colours = np.frombuffer(plte[: len(plte) // 3 * 3], np.uint8).reshape(-1, 3)

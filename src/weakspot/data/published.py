@@ -1,4 +1,5 @@
-"""Layouts of published data sets, each as its authors ship it: KolektorSDD and KolektorSDD2, magnetic tiles, DAGM 2007, ELPV."""
+"""Layouts of published data sets, each as its authors ship it: KolektorSDD and KolektorSDD2, magnetic tiles, DAGM 2007,
+ELPV."""
 
 import importlib.util
 import re
@@ -11,7 +12,8 @@ from weakspot.errors import DataError, shown
 MASK_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".PNG", ".BMP")
 KOLEKTOR_ITEM, KOLEKTOR_PART = re.compile(r"kos\d+"), re.compile(r"Part\d+")
 TILE_NAME = re.compile(r"exp(\d+)_num_(\d+)")
-# Magnetic tiles: of pictures up to 200 capture numbers apart, 30 to 60 % look alike; from 200 to 300, 5 to 8 %; beyond, as few as at any distance.
+# Magnetic tiles: of pictures up to 200 capture numbers apart, 30 to 60 % look alike; from 200 to 300, 5 to 8 %; beyond,
+# as few as at any distance.
 TILE_GAP = 300
 
 
@@ -21,7 +23,8 @@ def is_kolektorsdd(root: Path) -> bool:
 
 
 def read_kolektorsdd(root: Path) -> list[Sample]:
-    """kosNN/PartN.jpg with PartN_label.bmp or .png; group: the item; bad where the mask marks anything, as the published protocol has it."""
+    """kosNN/PartN.jpg with PartN_label.bmp or .png; group: the item; bad where the mask marks anything, as the
+    published protocol has it."""
     samples = []
     for item in folders_in(root):
         if not KOLEKTOR_ITEM.fullmatch(item.name):
@@ -39,7 +42,8 @@ def is_kolektorsdd2(root: Path) -> bool:
 
 
 def read_kolektorsdd2(root: Path) -> list[Sample]:
-    """train/ and test/ with NNNNN.png and NNNNN_GT.png; bad where the mask marks anything; no parts are known, each picture is its own group."""
+    """train/ and test/ with NNNNN.png and NNNNN_GT.png; bad where the mask marks anything; no parts are known, each
+    picture is its own group."""
     samples = []
     for part in ("train", "test"):
         folder = child(root, part)
@@ -57,8 +61,9 @@ def is_magnetic_tile(root: Path) -> bool:
 def read_magnetic_tile(root: Path) -> list[Sample]:
     """MT_KIND/Imgs/expE_num_T.jpg, masks of the same stem as .png; MT_Free is good.
 
-    group: pictures whose capture numbers T follow each other by at most 300, whatever their kind, for these can be one tile in several exposures.
-    The same tile at a later time is told by likeness: the audit's `merged()` joins such groups.
+    group: pictures whose capture numbers T follow each other by at most 300, whatever their kind, for these can be one
+    tile in several exposures. The same tile at a later time is told by likeness: the audit's `merged()` joins such
+    groups.
     """
     found: list[tuple[int, Path, Path]] = []
     for folder in folders_in(root):
@@ -72,7 +77,11 @@ def read_magnetic_tile(root: Path) -> list[Sample]:
         group = f"from {time}" if time - before > TILE_GAP else group
         before, good = time, folder.name == "MT_Free"
         mask = None if good else _beside(path, "")
-        samples.append(Sample(path=path, label=int(not good), group=group, mask=mask, kind="" if good else folder.name[3:], root=root))
+        samples.append(
+            Sample(
+                path=path, label=int(not good), group=group, mask=mask, kind="" if good else folder.name[3:], root=root
+            )
+        )
     return samples
 
 
@@ -82,11 +91,14 @@ def is_dagm(root: Path) -> bool:
 
 
 def read_dagm(root: Path) -> list[Sample]:
-    """One class: Train/0001.PNG, Train/Label/0001_label.PNG for bad ones, the same under Test/; each picture is its own group."""
+    """One class: Train/0001.PNG, Train/Label/0001_label.PNG for bad ones, the same under Test/; each picture is its own
+    group."""
     classes = [root] if _is_dagm_class(root) else [path for path in folders_in(root) if _is_dagm_class(path)]
     if len(classes) != 1:
         names = ", ".join(shown(path.name) for path in classes[:10])
-        raise DataError(f"{shown(root)}: {len(classes)} classes ({names}); each is a texture of its own: give one class's folder")
+        raise DataError(
+            f"{shown(root)}: {len(classes)} classes ({names}); each is a texture of its own: give one class's folder"
+        )
     samples = []
     for part in ("train", "test"):
         folder = child(classes[0], part)
@@ -94,7 +106,9 @@ def read_dagm(root: Path) -> list[Sample]:
         for path in pictures_in(folder) if folder else []:
             mask = _beside((labels or path.parent) / path.name, "_label")
             group = relative_id(path, classes[0])
-            samples.append(Sample(path=path, label=int(mask is not None), group=group, mask=mask, part=part, root=classes[0]))
+            samples.append(
+                Sample(path=path, label=int(mask is not None), group=group, mask=mask, part=part, root=classes[0])
+            )
     return samples
 
 
@@ -104,28 +118,39 @@ def is_elpv(root: Path) -> bool:
 
 
 def read_elpv(root: Path) -> list[Sample]:
-    """Solar cells of the package elpv-dataset: monocrystalline, probability 0 (good) and 1 (bad); the word "elpv" finds the installed package.
+    """Solar cells of the package elpv-dataset: monocrystalline, probability 0 (good) and 1 (bad); the word "elpv" finds
+    the installed package.
 
     The 44 modules that the cells come from are not told; each cell is its own group.
     """
     data = _elpv_data(root) or (_elpv_package() if root.as_posix() == "elpv" else None)
     if data is None:
-        found = "the package elpv-dataset is not installed" if root.as_posix() == "elpv" else "no labels.csv beside images/"
-        raise DataError(f"{shown(root)}: {found}; get the pictures by: pip install 'weakspot[demo]', and give the word elpv")
+        found = (
+            "the package elpv-dataset is not installed" if root.as_posix() == "elpv" else "no labels.csv beside images/"
+        )
+        raise DataError(
+            f"{shown(root)}: {found}; get the pictures by: pip install 'weakspot[demo]', and give the word elpv"
+        )
     samples = []
     for number, line in enumerate((data / "labels.csv").read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split()
         if len(fields) != 3:
-            raise DataError(f"{shown(data / 'labels.csv')}: line {number} has {len(fields)} fields; needed are path, probability and type")
+            raise DataError(
+                f"{shown(data / 'labels.csv')}: line {number} has {len(fields)} fields; needed are path, probability and type"
+            )
         if fields[2] == "mono" and fields[1] in ("0.0", "1.0"):
-            samples.append(Sample(path=data / fields[0], label=int(fields[1] == "1.0"), group=Path(fields[0]).stem, root=data))
+            samples.append(
+                Sample(path=data / fields[0], label=int(fields[1] == "1.0"), group=Path(fields[0]).stem, root=data)
+            )
     return samples
 
 
 def _labelled_by_mask(path: Path, ending: str, group: str, root: Path, part: str | None = None) -> Sample:
     mask = _beside(path, ending)
     if mask is None:
-        raise DataError(f"{shown(path)}: its mask {shown(path.stem)}{ending} is missing beside it, and with it the label; complete the data set")
+        raise DataError(
+            f"{shown(path)}: its mask {shown(path.stem)}{ending} is missing beside it, and with it the label; complete the data set"
+        )
     return Sample(path=path, label=int(read_mask_of_any_size(mask).any()), group=group, mask=mask, part=part, root=root)
 
 
@@ -135,11 +160,16 @@ def _beside(path: Path, ending: str) -> Path | None:
 
 
 def _is_dagm_class(root: Path) -> bool:
-    return any(folder is not None and child(folder, "Label") is not None for folder in (child(root, "train"), child(root, "test")))
+    return any(
+        folder is not None and child(folder, "Label") is not None
+        for folder in (child(root, "train"), child(root, "test"))
+    )
 
 
 def _elpv_data(root: Path) -> Path | None:
-    return next((data for data in (root, root / "data") if (data / "labels.csv").is_file() and (data / "images").is_dir()), None)
+    return next(
+        (data for data in (root, root / "data") if (data / "labels.csv").is_file() and (data / "images").is_dir()), None
+    )
 
 
 def _elpv_package() -> Path | None:

@@ -1,7 +1,8 @@
 """Bytes → pixels: the one place where pictures enter, for training, audit, evaluation and inspection alike.
 
-A picture is whole and unambiguous, or it is refused with an ImageError: what was found, what is needed, the way out. What a value means comes from
-the depth that the file declares (or the settings do), never from how large the values are.
+A picture is whole and unambiguous, or it is refused with an ImageError: what was found, what is needed, the way out.
+What a value means comes from the depth that the file declares (or the settings do), never from how large the values
+are.
 """
 
 import hashlib
@@ -26,12 +27,19 @@ MASK_CLASSES = 8  # a mask with no more different values than this was drawn; wi
 
 
 def _decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
-    from weakspot.data.tiff import decode_tiff  # here, since tifffile takes longer to import than a picture of another kind to read
+    from weakspot.data.tiff import (
+        decode_tiff,
+    )  # here, since tifffile takes longer to import than a picture of another kind to read
 
     return decode_tiff(data, max_megapixels)
 
 
-DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {"PNG": decode_png, "JPEG": decode_jpeg, "BMP": decode_bmp, "TIFF": _decode_tiff}
+DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {
+    "PNG": decode_png,
+    "JPEG": decode_jpeg,
+    "BMP": decode_bmp,
+    "TIFF": _decode_tiff,
+}
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
@@ -48,8 +56,9 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 class ImageFile:
     """One picture as read.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16 over the dtype's full range, C-contiguous; bit_depth: bits that the file or the settings declare;
-    exif_orientation: 1 to 8 as the file says, applied to `pixels` only if the settings say so; kind: "grey", "colour", "palette" or "bilevel".
+    pixels: (H, W) or (H, W, 3), uint8 or uint16 over the dtype's full range, C-contiguous; bit_depth: bits that the
+    file or the settings declare; exif_orientation: 1 to 8 as the file says, applied to `pixels` only if the settings
+    say so; kind: "grey", "colour", "palette" or "bilevel".
     """
 
     path: Path | None
@@ -65,7 +74,8 @@ class ImageFile:
 
 
 def read_image(path: Path, settings: ReadSettings) -> ImageFile:
-    """The picture in a regular file of up to 1 GB; any other thing, and any damage, is an ImageError that names the file."""
+    """The picture in a regular file of up to 1 GB; any other thing, and any damage, is an ImageError that names the
+    file."""
     path = Path(path)
     return decode_image(_read_bytes(path), shown(path), settings, path)
 
@@ -79,21 +89,31 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
-        raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {shown(error)[:200]}); export or copy it again") from None
+        raise ImageError(
+            f"{name}: cannot be decoded ({type(error).__name__}: {shown(error)[:200]}); export or copy it again"
+        ) from None
     if settings.orientation == "apply":
         pixels = TURNS[decoded.orientation or 1](pixels)
     bits = settings.bit_depth if settings.bit_depth and pixels.dtype == np.uint16 else decoded.bits
     return ImageFile(
-        path=path, pixels=np.ascontiguousarray(pixels), sha256=hashlib.sha256(data).hexdigest(), format=form, bit_depth=bits, n_bytes=len(data),
-        warnings=tuple(_remarks(decoded, pixels, form, path, settings)), exif_orientation=decoded.orientation or 1,
-        has_exif=decoded.has_exif, kind=decoded.kind,
-    )  # fmt: skip
+        path=path,
+        pixels=np.ascontiguousarray(pixels),
+        sha256=hashlib.sha256(data).hexdigest(),
+        format=form,
+        bit_depth=bits,
+        n_bytes=len(data),
+        warnings=tuple(_remarks(decoded, pixels, form, path, settings)),
+        exif_orientation=decoded.orientation or 1,
+        has_exif=decoded.has_exif,
+        kind=decoded.kind,
+    )
 
 
 def read_mask(path: Path, height: int, width: int) -> np.ndarray:
     """True where the defect is, (height, width); EXIF is ignored. ImageError where the size differs from the picture's.
 
-    Up to 8 different values are classes: all but 0 are defect. With more, as soft or compressed edges make them: at least half of the largest.
+    Up to 8 different values are classes: all but 0 are defect. With more, as soft or compressed edges make them: at
+    least half of the largest.
     """
     limit = max(ReadSettings.max_megapixels, height * width / 1e6)
     found = read_mask_of_any_size(path, limit)
@@ -115,11 +135,16 @@ def read_mask_of_any_size(path: Path, max_megapixels: float = ReadSettings.max_m
 def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int) -> np.ndarray:
     """What the network gets of a picture, by one rule for training and inspection: channels, then depth, then size.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16. Returns (channels, h, w), uint8 or uint16.
-    Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536); 8 bits from 16 by dividing by 257, 16 from 8 by multiplying;
-    size by Pillow's BILINEAR, which averages when it reduces; 16 bits through float, rounded.
+    pixels: (H, W) or (H, W, 3), uint8 or uint16; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16. Returns (channels,
+    h, w), uint8 or uint16. Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536); 8 bits from 16 by
+    dividing by 257, 16 from 8 by multiplying; size by Pillow's BILINEAR, which averages when it reduces; 16 bits
+    through float, rounded.
     """
-    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), (pixels.dtype, channels, bit_depth)
+    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), (
+        pixels.dtype,
+        channels,
+        bit_depth,
+    )
     pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
     planes = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
     if pixels.shape[:2] != size:
@@ -160,7 +185,9 @@ def _full_range(decoded: Decoded, camera_bits: int | None) -> np.ndarray:
         return decoded.pixels
     highest, largest = (1 << bits) - 1, int(decoded.pixels.max())
     if largest > highest:
-        raise ImageError(f"a value of {largest}, where {bits} bits hold at most {highest}; correct bit_depth in the settings, or leave it out")
+        raise ImageError(
+            f"a value of {largest}, where {bits} bits hold at most {highest}; correct bit_depth in the settings, or leave it out"
+        )
     return ((decoded.pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
 
 
@@ -178,29 +205,48 @@ def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None,
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Content of a regular file; opened without waiting, so that a pipe cannot hold us, and checked once open, so that nothing can be swapped in."""
+    """Content of a regular file; opened without waiting, so that a pipe cannot hold us, and checked once open, so that
+    nothing can be swapped in."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{shown(path)}: cannot be opened ({reason.lower()}); a regular file that may be read is needed") from None
+        raise ImageError(
+            f"{shown(path)}: cannot be opened ({reason.lower()}); a regular file that may be read is needed"
+        ) from None
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise ImageError(f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; take a picture's file")
+            raise ImageError(
+                f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; take a picture's file"
+            )
         if about.st_size > MOST_BYTES:
-            raise ImageError(f"{shown(path)}: {about.st_size / 1e9:.1f} GB; pictures of up to {MOST_BYTES >> 30} GB are read: take a smaller one")
+            raise ImageError(
+                f"{shown(path)}: {about.st_size / 1e9:.1f} GB; pictures of up to {MOST_BYTES >> 30} GB are read: take a smaller one"
+            )
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(about.st_size + 1)
     except OSError as error:
-        raise ImageError(f"{shown(path)}: cannot be read ({(error.strerror or str(error)).lower()}); copy it again") from None
+        raise ImageError(
+            f"{shown(path)}: cannot be read ({(error.strerror or str(error)).lower()}); copy it again"
+        ) from None
     finally:
         os.close(descriptor)
     if len(data) != about.st_size:
-        raise ImageError(f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: take it again later")
+        raise ImageError(
+            f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: take it again later"
+        )
     return data
 
 
 def _kind_of_file(mode: int) -> str:
-    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISSOCK: "a socket",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+    }
     return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")

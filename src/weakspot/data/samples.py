@@ -1,4 +1,5 @@
-"""A labelled picture on disk, and the walk over a folder that finds them all. No layout is known here, and no picture is opened."""
+"""A labelled picture on disk, and the walk over a folder that finds them all. No layout is known here, and no picture
+is opened."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +8,8 @@ from pathlib import Path
 
 from weakspot.errors import DataError, shown
 
-# Files that stand beside pictures. All else is taken for a picture: one that cannot be read is then named by the audit, instead of being missed.
+# Files that stand beside pictures. All else is taken for a picture: one that cannot be read is then named by the audit,
+# instead of being missed.
 SIDE_SUFFIXES = frozenset(
     ".txt .csv .tsv .json .jsonl .xml .md .rst .yaml .yml .toml .ini .cfg .log .db .html .htm .py .ipynb .pdf .doc .docx .xls .xlsx .ods "
     ".zip .7z .gz .tar .rar .lnk .bib .license .weakspot".split()
@@ -18,8 +20,9 @@ SIDE_SUFFIXES = frozenset(
 class Sample:
     """One picture with its label.
 
-    label: 1 bad, 0 good; group: the physical part, never on both sides of a split; mask: truth, for evaluation only; part: "train" or "test" where
-    the layout says so; kind: name of the defect class, if known; root: what `id` is relative to.
+    label: 1 bad, 0 good; group: the physical part, never on both sides of a split; mask: truth, for evaluation only;
+    part: "train" or "test" where the layout says so; kind: name of the defect class, if known; root: what `id` is
+    relative to.
     """
 
     path: Path
@@ -43,7 +46,8 @@ def relative_id(path: Path, root: Path | None) -> str:
 
 
 def files_under(folder: Path) -> list[Path]:
-    """Every file below `folder` that may be a picture, in one order on every machine; linked folders are entered, each once."""
+    """Every file below `folder` that may be a picture, in one order on every machine; linked folders are entered, each
+    once."""
     found = [path for path in _walk(folder, set()) if path.suffix.lower() not in SIDE_SUFFIXES]
     return sorted(found, key=lambda path: os.fsencode(path))
 
@@ -82,4 +86,8 @@ def _entries(folder: Path) -> list[Path]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{shown(folder)}: cannot be listed ({reason}); a folder that may be read is needed") from None
-    return [folder / name for name in names if not name.startswith((".", "__MACOSX")) and name.casefold() not in ("thumbs.db", "desktop.ini")]
+    return [
+        folder / name
+        for name in names
+        if not name.startswith((".", "__MACOSX")) and name.casefold() not in ("thumbs.db", "desktop.ini")
+    ]

@@ -1,7 +1,5 @@
 """Which pictures train and which test: whole groups only, so that no part is seen on both sides."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from weakspot.csv_text import csv_line
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError, shown
 
@@ -28,18 +27,23 @@ class Split:
 
 
 def grouped_folds(samples: list[Sample], folds: int, seed: int) -> list[Split]:
-    """`folds` splits, each group tested in one of them, labels as evenly spread as groups allow (scikit-learn's StratifiedGroupKFold).
+    """`folds` splits, each group tested in one of them, labels as evenly spread as groups allow (scikit-learn's
+    StratifiedGroupKFold).
 
     Raises DataError where a fold would miss a label.
     """
     _refuse_too_few_groups(samples, folds)
     labels, groups = [sample.label for sample in samples], [sample.group for sample in samples]
     for attempt in range(TRIES):
-        cuts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + 1_000_003 * attempt).split(labels, labels, groups)
+        cuts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + 1_000_003 * attempt).split(
+            labels, labels, groups
+        )
         splits = [_split(f"fold {fold} of {folds}, seed {seed}", samples, test) for fold, (_, test) in enumerate(cuts)]
         if all(_has_both(split.train) and _has_both(split.test) for split in splits):
             return splits
-    raise DataError(f"{folds} folds with both labels in each cannot be made of these groups; take fewer folds, or give smaller groups")
+    raise DataError(
+        f"{folds} folds with both labels in each cannot be made of these groups; take fewer folds, or give smaller groups"
+    )
 
 
 def hold_out(samples: list[Sample], share: float, seed: int) -> Split:
@@ -55,11 +59,14 @@ def hold_out(samples: list[Sample], share: float, seed: int) -> Split:
         split = _split(f"hold-out {share:g}, seed {seed}", samples, _drawn(samples, share, rng))
         if _has_both(split.train) and _has_both(split.test):
             return split
-    raise DataError(f"a hold-out of {share:g} leaves a side without good or bad pictures; add pictures, give smaller groups, or hold out nothing")
+    raise DataError(
+        f"a hold-out of {share:g} leaves a side without good or bad pictures; add pictures, give smaller groups, or hold out nothing"
+    )
 
 
 def _drawn(samples: list[Sample], share: float, rng: np.random.Generator) -> np.ndarray:
-    """Places of whole groups with about `share` of either label: groups with bad pictures first, then groups of good ones."""
+    """Places of whole groups with about `share` of either label: groups with bad pictures first, then groups of good
+    ones."""
     members = _by_group(samples)
     order = [members[name] for name in rng.permutation(sorted(members))]
     drawn: list[int] = []
@@ -83,18 +90,25 @@ def given_split(samples: list[Sample]) -> Split | None:
 
 
 def draw_positives(samples: list[Sample], n: int, seed: int) -> list[Sample]:
-    """All good samples and `n` bad ones drawn by the seed, in the order given; the draws for 5, 10, 20 … contain each other."""
+    """All good samples and `n` bad ones drawn by the seed, in the order given; the draws for 5, 10, 20 … contain each
+    other."""
     bad = [place for place, sample in enumerate(samples) if sample.label]
     if not 1 <= n <= len(bad):
-        raise DataError(f"{n} bad pictures are wanted, {len(bad)} are there to train on; take 1 to {len(bad)} with --positives")
+        raise DataError(
+            f"{n} bad pictures are wanted, {len(bad)} are there to train on; take 1 to {len(bad)} with --positives"
+        )
     drawn = {bad[i] for i in np.random.default_rng(seed).permutation(len(bad))[:n]}
     return [sample for place, sample in enumerate(samples) if not sample.label or place in drawn]
 
 
-def kolektor_folds(samples: list[Sample], which: Literal["official", "clean"], folds_file: Path | None = None) -> list[Split]:
-    """KolektorSDD's three published folds by item; `clean` drops from training the items that show a part of the test once more.
+def kolektor_folds(
+    samples: list[Sample], which: Literal["official", "clean"], folds_file: Path | None = None
+) -> list[Split]:
+    """KolektorSDD's three published folds by item; `clean` drops from training the items that show a part of the test
+    once more.
 
-    folds_file: JSON with "test" and "clean_drop_from_training", lists of item names for each fold; None: those in the package.
+    folds_file: JSON with "test" and "clean_drop_from_training", lists of item names for each fold; None: those in the
+    package.
     """
     if which not in ("official", "clean"):
         raise DataError(f"folds {which!r}; needed is official or clean")
@@ -103,16 +117,21 @@ def kolektor_folds(samples: list[Sample], which: Literal["official", "clean"], f
     splits = []
     for fold, tested in enumerate(facts["test"]):
         dropped = set(facts["clean_drop_from_training"][fold]) if which == "clean" else set()
-        train = tuple(sample for sample, item in zip(samples, items, strict=True) if item not in tested and item not in dropped)
+        train = tuple(
+            sample for sample, item in zip(samples, items, strict=True) if item not in tested and item not in dropped
+        )
         test = tuple(sample for sample, item in zip(samples, items, strict=True) if item in tested)
         splits.append(Split(f"kolektorsdd {which} fold {fold}", train, test))
     if not all(_has_both(split.train) and _has_both(split.test) for split in splits):
-        raise DataError(f"these are not KolektorSDD's pictures (items found: {shown(', '.join(sorted(set(items))[:5]))} …); read the whole data set")
+        raise DataError(
+            f"these are not KolektorSDD's pictures (items found: {shown(', '.join(sorted(set(items))[:5]))} …); read the whole data set"
+        )
     return splits
 
 
 def merge_groups(samples: list[Sample], pairs_of_same_pictures: Iterable[tuple[Sample, Sample]]) -> list[Sample]:
-    """The samples in their order, with groups that share a picture made one, named after all of them ("kos01+kos26")."""
+    """The samples in their order, with groups that share a picture made one, named after all of them
+    ("kos01+kos26")."""
     parent = {sample.group: sample.group for sample in samples}
 
     def first(group: str) -> str:
@@ -132,12 +151,9 @@ def merge_groups(samples: list[Sample], pairs_of_same_pictures: Iterable[tuple[S
 
 def split_table(split: Split) -> str:
     """The split as CSV text: id, label, group, part (train or test), a row for each sample."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("id", "label", "group", "part"))
-    for part, samples in (("train", split.train), ("test", split.test)):
-        table.writerows((_cell(sample.id), sample.label, _cell(sample.group), part) for sample in samples)
-    return text.getvalue()
+    parts = (("train", split.train), ("test", split.test))
+    rows = [(sample.id, sample.label, sample.group, part) for part, samples in parts for sample in samples]
+    return "".join(map(csv_line, [("id", "label", "group", "part"), *rows]))
 
 
 def _split(name: str, samples: list[Sample], test: np.ndarray) -> Split:
@@ -161,22 +177,25 @@ def _refuse_too_few_groups(samples: list[Sample], needed: int) -> None:
     for label, word in ((1, "bad"), (0, "good")):
         groups = {sample.group for sample in samples if sample.label == label}
         if len(groups) < needed:
-            raise DataError(f"{word} pictures come from {len(groups)} groups; {needed} are needed to split: add {word} parts, or take fewer folds")
+            raise DataError(
+                f"{word} pictures come from {len(groups)} groups; {needed} are needed to split: add {word} parts, or take fewer folds"
+            )
 
 
 def _fold_facts(folds_file: Path | None) -> dict[str, list[list[str]]]:
     try:
-        text = folds_file.read_text("utf-8") if folds_file else resources.files("weakspot.data").joinpath("kolektor_folds.json").read_text("utf-8")
+        text = (
+            folds_file.read_text("utf-8")
+            if folds_file
+            else resources.files("weakspot.data").joinpath("kolektor_folds.json").read_text("utf-8")
+        )
         facts = json.loads(text)
         return {name: facts[name] for name in ("test", "clean_drop_from_training")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{shown(folds_file)}: cannot be read as folds ({error}); needed are the lists test and clean_drop_from_training") from None
+        raise DataError(
+            f"{shown(folds_file)}: cannot be read as folds ({error}); needed are the lists test and clean_drop_from_training"
+        ) from None
 
 
 def _united_name(groups: list[str]) -> str:
     return "+".join(groups) if len(groups) <= 3 else f"{groups[0]}+{len(groups) - 1} more"
-
-
-def _cell(text: str) -> str:
-    """A spreadsheet takes a cell that begins like a formula for one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

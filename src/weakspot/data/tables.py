@@ -30,10 +30,11 @@ def is_table(root: Path) -> bool:
 
 
 def read_table(root: Path) -> list[Sample]:
-    """Columns path and label, and if wanted group, mask, split and kind; anomalib's image_path, label_index and mask_path too.
+    """Columns path and label, and if wanted group, mask, split and kind; anomalib's image_path, label_index and
+    mask_path too.
 
-    Separated by comma, semicolon or tab; UTF-8; paths are relative to the table. label: 0 or 1, or a word such as good, ok, bad, ng.
-    Without a group each picture is its own. Raises DataError with the row's number.
+    Separated by comma, semicolon or tab; UTF-8; paths are relative to the table. label: 0 or 1, or a word such as good,
+    ok, bad, ng. Without a group each picture is its own. Raises DataError with the row's number.
     """
     table = _table_in(root)
     if table is None:
@@ -90,13 +91,23 @@ def _sample(table: Path, columns: dict[str, int], row: list[str], number: int) -
     mask = table.parent / cell["mask"] if cell.get("mask") else None
     part = _part(cell.get("split", ""), where)
     group = cell.get("group") or relative_id(path, root)
-    return Sample(path=path, label=_label(cell["label"], where), group=group, mask=mask, part=part, kind=cell.get("kind", ""), root=root)
+    return Sample(
+        path=path,
+        label=_label(cell["label"], where),
+        group=group,
+        mask=mask,
+        part=part,
+        kind=cell.get("kind", ""),
+        root=root,
+    )
 
 
 def _label(text: str, where: str) -> int:
     label = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get(text.casefold(), label_of(text))
     if label is None:
-        raise DataError(f"{where}: label {shown(text)!r}; needed is 0 or good (ok, normal, pass), 1 or bad (ng, nok, defect, anomaly, fail)")
+        raise DataError(
+            f"{where}: label {shown(text)!r}; needed is 0 or good (ok, normal, pass), 1 or bad (ng, nok, defect, anomaly, fail)"
+        )
     return label
 
 

@@ -1,8 +1,8 @@
 """TIFF → pixels: one page, grey, palette or RGB, 1 to 16 bits, uncompressed or compressed without loss.
 
-Everything is checked against the file's own length before a pixel is decoded: tifffile fills strips that are missing with zeros. tifffile decodes;
-LZW and CCITT go through libtiff, for imagecodecs' own LZW decoder can bring the process down on damaged data (about 1 in 25,000 such strips, in
-version 2026.3.6).
+Everything is checked against the file's own length before a pixel is decoded: tifffile fills strips that are missing
+with zeros. tifffile decodes; LZW and CCITT go through libtiff, for imagecodecs' own LZW decoder can bring the process
+down on damaged data (about 1 in 25,000 such strips, in version 2026.3.6).
 """
 
 import io
@@ -16,7 +16,16 @@ import tifffile
 from weakspot.data.formats import Decoded, check_content, check_size, from_palette, without_alpha
 from weakspot.errors import ImageError
 
-COMPRESSIONS = {1: "none", 2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+COMPRESSIONS = {
+    1: "none",
+    2: "CCITT",
+    3: "CCITT",
+    4: "CCITT",
+    5: "LZW",
+    8: "deflate",
+    32946: "deflate",
+    32773: "PackBits",
+}
 BY_LIBTIFF = (2, 3, 4, 5)
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
@@ -41,7 +50,9 @@ def decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
         pixels, kind = _as_pixels(page, values)
         orientation = page.tags.valueof(274, 1)
     valid = isinstance(orientation, int) and 1 <= orientation <= 8
-    return Decoded(np.ascontiguousarray(pixels), page.bitspersample, kind, int(orientation) if valid else None, 274 in page.tags)
+    return Decoded(
+        np.ascontiguousarray(pixels), page.bitspersample, kind, int(orientation) if valid else None, 274 in page.tags
+    )
 
 
 def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
@@ -60,7 +71,9 @@ def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.Tiff
 
 def _check_kind(page: tifffile.TiffPage) -> None:
     if page.compression not in COMPRESSIONS:
-        raise ImageError(f"a TIFF compressed with {_name(page.compression)}; save it uncompressed, or with LZW or deflate")
+        raise ImageError(
+            f"a TIFF compressed with {_name(page.compression)}; save it uncompressed, or with LZW or deflate"
+        )
     if page.sampleformat == FLOAT and page.nbytes <= MOST_FLOATS:
         return  # refused below, once it is known whether NaN is the reason
     if page.sampleformat != UNSIGNED or not 1 <= page.bitspersample <= 16:
@@ -75,18 +88,26 @@ def _check_kind(page: tifffile.TiffPage) -> None:
 
 def _check_segments(page: tifffile.TiffPage, length: int) -> None:
     """Every strip or tile must be listed and lie inside the file."""
-    tile = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
+    tile = (
+        (page.tilelength, page.tilewidth)
+        if page.is_tiled
+        else (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
+    )
     if min(tile) < 1:
         raise ImageError(f"damaged: strips or tiles of {tile[0]} × {tile[1]} pixels; {WAY_OUT}")
     needed = math.ceil(page.imagelength / tile[0]) * math.ceil(page.imagewidth / tile[1])
     needed *= page.samplesperpixel if page.planarconfig == 2 else 1
     if len(page.dataoffsets) != needed or len(page.databytecounts) != needed or needed > MOST_SEGMENTS:
-        raise ImageError(f"damaged: {needed} strips or tiles are needed, {len(page.dataoffsets)} are listed; export it again")
+        raise ImageError(
+            f"damaged: {needed} strips or tiles are needed, {len(page.dataoffsets)} are listed; export it again"
+        )
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if offset < 8 or count < 1 or offset + count > length:
             raise ImageError(f"cut short: a strip of {count} bytes at {offset}, in a file of {length}; copy it again")
     if page.compression not in BY_LIBTIFF[:3]:  # a row of a white fax takes a single bit, however long it is
-        check_content(sum(page.databytecounts), _stored_bytes(page, tile, needed), 1 if page.compression == 1 else MOST_SHRUNK)
+        check_content(
+            sum(page.databytecounts), _stored_bytes(page, tile, needed), 1 if page.compression == 1 else MOST_SHRUNK
+        )
 
 
 def _stored_bytes(page: tifffile.TiffPage, tile: tuple[int, int], segments: int) -> int:

@@ -1,4 +1,5 @@
-"""Geometry of the report's charts in per cent of their box, so that lines stretch with the page while text keeps its size. No markup, no colours."""
+"""Geometry of the report's charts in per cent of their box, so that lines stretch with the page while text keeps its
+size. No markup, no colours."""
 
 from dataclasses import dataclass
 from math import ceil, floor, log10
@@ -34,7 +35,8 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Raw scores of good and of bad pictures in two rows on one axis; the rows have scales of their own. Places in per cent."""
+    """Raw scores of good and of bad pictures in two rows on one axis; the rows have scales of their own. Places in per
+    cent."""
 
     good: tuple[Bar, ...]
     bad: tuple[Bar, ...]
@@ -53,24 +55,30 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Precision over recall as steps whose area is the average precision: SVG path data in a box of 100 × 100, y downwards."""
+    """Precision over recall as steps whose area is the average precision: SVG path data in a box of 100 × 100, y
+    downwards."""
 
     path: str
     area: str
 
 
 def histogram(labels: Labels, scores: Scores, thresholds: Thresholds) -> Histogram:
-    """Bins of equal width counted from bad_from, split at good_below, so that no bar holds pictures of two decisions. labels, scores: (N,)."""
+    """Bins of equal width counted from bad_from, split at good_below, so that no bar holds pictures of two decisions.
+    labels, scores: (N,)."""
     low, high = _span(scores, thresholds)
     step = (high - low) / BINS
-    grid = thresholds.bad_from + step * np.arange(floor((low - thresholds.bad_from) / step), ceil((high - thresholds.bad_from) / step) + 1)
+    grid = thresholds.bad_from + step * np.arange(
+        floor((low - thresholds.bad_from) / step), ceil((high - thresholds.bad_from) / step) + 1
+    )
     edges = np.unique(np.append(grid, thresholds.good_below))
     start, width = edges[0], edges[-1] - edges[0]
     rows = {}
     for label in (0, 1):
         counts = np.diff(np.searchsorted(np.sort(scores[labels == label]), edges))
         rows[label] = _bars(counts, edges, start, width), int(counts.max(initial=0))
-    ticks = tuple(Tick(at=100 * (value - start) / width, text=number(value)) for value in round_values(start, edges[-1], 6))
+    ticks = tuple(
+        Tick(at=100 * (value - start) / width, text=number(value)) for value in round_values(start, edges[-1], 6)
+    )
     at = [100 * float(value - start) / float(width) for value in (thresholds.good_below, thresholds.bad_from)]
     return Histogram(
         good=rows[0][0],

@@ -1,6 +1,7 @@
 """Inspections of labelled pictures → how often the detector would be wrong, and whether it looks at the defect.
 
-Reads no files: masks and inspections come through functions. A picture that could not be inspected stands in a list of its own, never inside a rate.
+Reads no files: masks and inspections come through functions. A picture that could not be inspected stands in a list of
+its own, never inside a rate.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -27,7 +28,8 @@ FPR_LIMIT = 0.3  # protocol.md: of AUPRO
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One inspected picture beside its truth. `hit` and `cell_iou` are None where there is no usable mask of a bad picture."""
+    """One inspected picture beside its truth. `hit` and `cell_iou` are None where there is no usable mask of a bad
+    picture."""
 
     sample: Sample
     inspection: Inspection
@@ -46,14 +48,19 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """What a report tells beside the figures: the caller knows it, the pictures don't. All of it may be left out, and the report then says so."""
+    """What a report tells beside the figures: the caller knows it, the pictures don't. All of it may be left out, and
+    the report then says so."""
 
     title: str = "How well the detector tells good parts from bad"
     data: str = ""  # which pictures, in words
     held_out: bool | None = None  # whether the pictures had no part in training, thresholds and recipe; None: not known
-    trained_on: frozenset[str] = frozenset()  # SHA-256 of the training pictures' files: looked for among the evaluated ones
+    trained_on: frozenset[str] = (
+        frozenset()
+    )  # SHA-256 of the training pictures' files: looked for among the evaluated ones
     split: str = ""  # the rule that divided the pictures, in words
-    parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # "training", "test", …: counts such as good, bad, parts
+    parts: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # "training", "test", …: counts such as good, bad, parts
     threshold_evidence: Mapping[str, Any] = field(default_factory=dict)  # of ThresholdChoice
     settings: Mapping[str, Any] = field(default_factory=dict)  # as plain values, nested
     training: Mapping[str, Any] = field(default_factory=dict)  # seed, seconds, machine, versions, commit, …
@@ -66,14 +73,17 @@ class Background:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A detector on labelled pictures. Figures that these pictures don't define are missing, and `not_measured` says why."""
+    """A detector on labelled pictures. Figures that these pictures don't define are missing, and `not_measured` says
+    why."""
 
     rows: tuple[Row, ...]
     refused: tuple[Refused, ...]
     thresholds: Thresholds
     counts: Counts  # of pictures, at the model's thresholds
     parts: int  # groups among the rows
-    part_counts: Counts  # of parts: one with a bad picture stands under bad, one with a good picture under good, each by its worst decided picture
+    # of parts: one with a bad picture stands under bad, one with a good picture under good, each by its worst decided
+    # picture
+    part_counts: Counts
     by_decision: Mapping[str, float]  # image_metrics of raw_score
     by_heat: Mapping[str, float]  # image_metrics of heat_score
     localization: Mapping[str, float]
@@ -86,8 +96,17 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, float]:
         """All figures as plain numbers by their names in records; those of the heat's score begin with heat_."""
-        decided = {"escapes": self.counts.escapes, "false_alarms": self.counts.false_alarms, "review": self.counts.as_dict()["review"]}
-        return {**self.by_decision, **{f"heat_{name}": value for name, value in self.by_heat.items()}, **self.localization, **decided}
+        decided = {
+            "escapes": self.counts.escapes,
+            "false_alarms": self.counts.false_alarms,
+            "review": self.counts.as_dict()["review"],
+        }
+        return {
+            **self.by_decision,
+            **{f"heat_{name}": value for name, value in self.by_heat.items()},
+            **self.localization,
+            **decided,
+        }
 
 
 def evaluate(
@@ -101,10 +120,12 @@ def evaluate(
     seed: int = 0,
     draws: int = 1000,
 ) -> Evaluation:
-    """Inspect each sample once and measure: rankings by both scores, counts at the model's thresholds, and where there are masks the localization.
+    """Inspect each sample once and measure: rankings by both scores, counts at the model's thresholds, and where there
+    are masks the localization.
 
-    inspect raises ImageError for a picture that it refuses; thresholds: those the inspections were decided by; on_sample: told how many are done,
-    of how many; seed, draws: of the bootstrap (0: none). Raises MetricError where no picture could be inspected or a score is not finite.
+    inspect raises ImageError for a picture that it refuses; thresholds: those the inspections were decided by;
+    on_sample: told how many are done, of how many; seed, draws: of the bootstrap (0: none). Raises MetricError where no
+    picture could be inspected or a score is not finite.
     """
     pixels, rows, refused = PixelHeat(), [], []
     for done, sample in enumerate(samples, start=1):
@@ -115,7 +136,9 @@ def evaluate(
         if on_sample:
             on_sample(done, len(samples))
     if not rows:
-        raise MetricError(f"none of {len(samples)} pictures could be inspected; the first: {refused[0].reason if refused else 'there is none'}")
+        raise MetricError(
+            f"none of {len(samples)} pictures could be inspected; the first: {refused[0].reason if refused else 'there is none'}"
+        )
     return measure(rows, refused, thresholds, pixels, background or Background(), seed, draws)
 
 
@@ -132,7 +155,10 @@ def measure(
     _check_thresholds(rows, thresholds)
     labels = np.array([row.sample.label for row in rows])
     groups = [row.sample.group for row in rows]
-    scores = {"": np.array([row.inspection.raw_score for row in rows]), "heat_": np.array([row.inspection.heat_score for row in rows])}
+    scores = {
+        "": np.array([row.inspection.raw_score for row in rows]),
+        "heat_": np.array([row.inspection.heat_score for row in rows]),
+    }
     not_measured = _mask_problems(rows)
     bounds: dict[str, Interval] = {}
     rankings = {}
@@ -159,8 +185,11 @@ def measure(
     )
 
 
-def _localized(sample: Sample, inspection: Inspection, thresholds: Thresholds, read_mask: ReadMask | None, pixels: PixelHeat) -> Row:
-    """One row; its heat is added to `pixels` where the truth of every pixel is known: by the mask, or because the picture is good."""
+def _localized(
+    sample: Sample, inspection: Inspection, thresholds: Thresholds, read_mask: ReadMask | None, pixels: PixelHeat
+) -> Row:
+    """One row; its heat is added to `pixels` where the truth of every pixel is known: by the mask, or because the
+    picture is good."""
     localization.checked_heat(inspection.heat_map)
     height, width = inspection.image.height, inspection.image.width
     if read_mask is None or height is None or width is None or (sample.label and sample.mask is None):
@@ -179,7 +208,12 @@ def _localized(sample: Sample, inspection: Inspection, thresholds: Thresholds, r
 
 
 def _ranking(
-    labels: metrics.Labels, scores: metrics.Scores, groups: Sequence[Hashable], seed: int, draws: int, not_measured: dict[str, str]
+    labels: metrics.Labels,
+    scores: metrics.Scores,
+    groups: Sequence[Hashable],
+    seed: int,
+    draws: int,
+    not_measured: dict[str, str],
 ) -> tuple[dict[str, float], dict[str, Interval]]:
     """image_metrics with their intervals: over drawn parts for AP and AUROC, exact for counts."""
     metrics.checked(labels, scores, both=False)
@@ -189,29 +223,45 @@ def _ranking(
         not_measured["ranking"] = str(error)
         return {}, {}
     bad, good = int(labels.sum()), int((labels == 0).sum())
-    bounds = {name: intervals.clopper_pearson(int(found[name]), good) for name in ("false_positives_at_full_recall", "false_positives")}
+    bounds = {
+        name: intervals.clopper_pearson(int(found[name]), good)
+        for name in ("false_positives_at_full_recall", "false_positives")
+    }
     bounds["false_negatives"] = intervals.clopper_pearson(int(found["false_negatives"]), bad)
     try:
-        for name, metric in () if draws == 0 else (("average_precision", metrics.quick_average_precision), ("auroc", metrics.quick_auroc)):
+        for name, metric in (
+            ()
+            if draws == 0
+            else (("average_precision", metrics.quick_average_precision), ("auroc", metrics.quick_auroc))
+        ):
             bounds[name] = intervals.bootstrap_interval(metric, labels, scores, groups, seed, draws)
     except MetricError as error:
         not_measured["intervals of AP and AUROC"] = str(error)
     return found, bounds
 
 
-def _part_counts(labels: metrics.Labels, scores: metrics.Scores, groups: Sequence[str], thresholds: Thresholds) -> Counts:
-    """A part is missed when any of its bad pictures is, and a false alarm when any of its good ones is; it may stand on both sides."""
+def _part_counts(
+    labels: metrics.Labels, scores: metrics.Scores, groups: Sequence[str], thresholds: Thresholds
+) -> Counts:
+    """A part is missed when any of its bad pictures is, and a false alarm when any of its good ones is; it may stand on
+    both sides."""
     worst: dict[tuple[int, str], float] = {}
     for label, score, group in zip(labels.tolist(), scores.tolist(), groups, strict=True):
         known = worst.setdefault((label, group), score)
         worst[label, group] = min(known, score) if label else max(known, score)
-    return metrics.at_thresholds([label for label, _ in worst], list(worst.values()), thresholds.bad_from, thresholds.good_below)
+    return metrics.at_thresholds(
+        [label for label, _ in worst], list(worst.values()), thresholds.bad_from, thresholds.good_below
+    )
 
 
-def _localization(rows: Sequence[Row], pixels: PixelHeat, not_measured: dict[str, str]) -> tuple[dict[str, float], dict[str, Interval]]:
+def _localization(
+    rows: Sequence[Row], pixels: PixelHeat, not_measured: dict[str, str]
+) -> tuple[dict[str, float], dict[str, Interval]]:
     marked = [row for row in rows if row.hit is not None and row.cell_iou is not None]
     if not marked:
-        not_measured["localization"] = "no bad picture has a mask that can be used; give masks to learn whether the heat lies on the defect"
+        not_measured["localization"] = (
+            "no bad picture has a mask that can be used; give masks to learn whether the heat lies on the defect"
+        )
         return {}, {}
     hits = sum(bool(row.hit) for row in marked)
     found = {
@@ -237,4 +287,6 @@ def _check_thresholds(rows: Sequence[Row], thresholds: Thresholds) -> None:
         used = row.inspection.good_below, row.inspection.bad_from
         if used != (thresholds.good_below, thresholds.bad_from):
             wanted = thresholds.good_below, thresholds.bad_from
-            raise MetricError(f"{shown(row.sample.id)} was decided at (good_below, bad_from) = {used}, not at {wanted}; inspect all pictures alike")
+            raise MetricError(
+                f"{shown(row.sample.id)} was decided at (good_below, bad_from) = {used}, not at {wanted}; inspect all pictures alike"
+            )

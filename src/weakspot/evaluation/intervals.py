@@ -1,4 +1,5 @@
-"""What a count proves: exact intervals for promises, Wilson's for charts, a bootstrap over groups for rankings. Plain functions of numbers."""
+"""What a count proves: exact intervals for promises, Wilson's for charts, a bootstrap over groups for rankings. Plain
+functions of numbers."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def one_sided_upper(k: int, n: int, confidence: float = 0.95) -> float:
-    """The largest rate under which k or fewer in n are still seen with probability 1 − confidence; for k = 0 that is 1 − (1 − confidence)^(1/n)."""
+    """The largest rate under which k or fewer in n are still seen with probability 1 − confidence; for k = 0 that is 1
+    − (1 − confidence)^(1/n)."""
     _check_count(k, n)
     return 1.0 if k == n else float(beta.ppf(confidence, k + 1, n - k))
 
@@ -35,7 +37,8 @@ def one_sided_lower(k: int, n: int, confidence: float = 0.95) -> float:
 
 
 def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval: closer to the stated confidence on average than the exact one, which never falls short of it; for charts."""
+    """Wilson's score interval: closer to the stated confidence on average than the exact one, which never falls short
+    of it; for charts."""
     _check_count(k, n)
     z = float(norm.ppf(1 - (1 - confidence) / 2))
     rate, spread = k / n, z * z / n
@@ -45,9 +48,12 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def needed_without_miss(limit: float, missed: int = 0, confidence: float = 0.95) -> int:
-    """How many parts must be tested, `missed` of them missed, before the rate is shown to be at most `limit` (one-sided)."""
+    """How many parts must be tested, `missed` of them missed, before the rate is shown to be at most `limit`
+    (one-sided)."""
     if not 0 < limit < 1:
-        raise MetricError(f"a limit of {limit} cannot be shown by counting; needed is a share above 0 and below 1, such as 0.01")
+        raise MetricError(
+            f"a limit of {limit} cannot be shown by counting; needed is a share above 0 and below 1, such as 0.01"
+        )
     low, high = missed, missed + 1
     while one_sided_upper(missed, high, confidence) > limit:
         low, high = high, 2 * high
@@ -59,7 +65,8 @@ def needed_without_miss(limit: float, missed: int = 0, confidence: float = 0.95)
 
 @dataclass(frozen=True, kw_only=True)
 class LimitCheck:
-    """Whether a count shows that a rate keeps a limit; `more_needed` further parts without another miss would show it (0 where shown or failed)."""
+    """Whether a count shows that a rate keeps a limit; `more_needed` further parts without another miss would show it
+    (0 where shown or failed)."""
 
     limit: float
     state: State
@@ -67,8 +74,11 @@ class LimitCheck:
     sentence: str
 
 
-def against_limit(k: int, n: int, limit: float, what: str = "bad pictures without a miss", confidence: float = 0.95) -> LimitCheck:
-    """A limit is shown when the upper bound lies inside it, failed when the lower bound lies outside, and not shown yet between them."""
+def against_limit(
+    k: int, n: int, limit: float, what: str = "bad pictures without a miss", confidence: float = 0.95
+) -> LimitCheck:
+    """A limit is shown when the upper bound lies inside it, failed when the lower bound lies outside, and not shown yet
+    between them."""
     needed = max(0, needed_without_miss(limit, k, confidence) - n)
     if needed == 0:
         state: State = "shown"
@@ -83,7 +93,8 @@ def against_limit(k: int, n: int, limit: float, what: str = "bad pictures withou
 
 
 def proves(k: int, n: int, missed: str = "missed", rate: str = "escapes", confidence: float = 0.95) -> str:
-    """'0 missed of 10: escapes below 26 % (one-sided 95 %)'; the bound is rounded up, so that the sentence stays true."""
+    """'0 missed of 10: escapes below 26 % (one-sided 95 %)'; the bound is rounded up, so that the sentence stays
+    true."""
     upper = one_sided_upper(k, n, confidence)
     if k == n:
         return f"{k} {missed} of {n}: no bound on {rate}"
@@ -101,8 +112,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile interval of a ranking metric when whole groups (parts) are drawn with replacement, seeded.
 
-    labels, scores, groups: (N,). Draws with one class only are left out. A ranking without a fault has the interval (1, 1) whatever the number of
-    pictures: it says nothing there, and the exact interval of the counts must speak. Raises MetricError for fewer than FEWEST_GROUPS of a class.
+    labels, scores, groups: (N,). Draws with one class only are left out. A ranking without a fault has the interval (1,
+    1) whatever the number of pictures: it says nothing there, and the exact interval of the counts must speak. Raises
+    MetricError for fewer than FEWEST_GROUPS of a class.
     """
     names, member = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)
     for label, word in ((1, "bad"), (0, "good")):
@@ -150,4 +162,6 @@ def _percent(value: float, rounded: Callable[[float], int]) -> str:
 
 def _check_count(k: int, n: int) -> None:
     if not 0 <= k <= n or n == 0:
-        raise MetricError(f"a rate of {k} in {n} does not exist; needed are at least one part and no more misses than parts")
+        raise MetricError(
+            f"a rate of {k} in {n} does not exist; needed are at least one part and no more misses than parts"
+        )

@@ -1,6 +1,8 @@
-"""Whether the heat lies on the defect, told by masks that no training has seen: by cells of the heat map, and by pixels of the picture.
+"""Whether the heat lies on the defect, told by masks that no training has seen: by cells of the heat map, and by pixels
+of the picture.
 
-A heat map has (h, w) cells, a mask (H, W) pixels; cells divide the picture evenly. A cell is bad where it overlaps any pixel of the mask.
+A heat map has (h, w) cells, a mask (H, W) pixels; cells divide the picture evenly. A cell is bad where it overlaps any
+pixel of the mask.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from weakspot.errors import MetricError
 
 HeatMap = NDArray[np.float32]  # (h, w) cells in [0, 1]
 Mask = NDArray[np.bool_]  # (H, W) pixels
-MANTISSA_BITS = 12  # of the 23 kept: heat is told apart to 1 part in 4,096 of its distance from 0 or 1, whichever is nearer
+MANTISSA_BITS = (
+    12  # of the 23 kept: heat is told apart to 1 part in 4,096 of its distance from 0 or 1, whichever is nearer
+)
 SMALLEST_EXPONENT = 127 - 40  # heat nearer to 0 or 1 than 2^-40 counts as 0 or 1
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
 
@@ -22,7 +26,9 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
 def checked_heat(heat: HeatMap) -> HeatMap:
     """The heat map as float32; MetricError where it is not (h, w) or holds a value that is not in [0, 1]."""
     if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
-        raise MetricError(f"a heat map of shape {heat.shape} with values outside 0 to 1, or none; needed are finite values from 0 to 1 by cell")
+        raise MetricError(
+            f"a heat map of shape {heat.shape} with values outside 0 to 1, or none; needed are finite values from 0 to 1 by cell"
+        )
     return heat.astype(np.float32, copy=False)
 
 
@@ -32,7 +38,8 @@ def cells_of_mask(mask: Mask, height: int, width: int) -> Mask:
 
 
 def is_hit(heat: HeatMap, mask: Mask, tolerance_cells: int = 2) -> bool:
-    """Whether the hottest cell lies within `tolerance_cells` of a bad cell, counted along rows and columns (a square, not a disc).
+    """Whether the hottest cell lies within `tolerance_cells` of a bad cell, counted along rows and columns (a square,
+    not a disc).
 
     Where several cells share the maximum, all of them must: a map that is hot everywhere has found nothing.
     """
@@ -67,16 +74,19 @@ def resize_to_picture(heat: HeatMap, height: int, width: int) -> HeatMap:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelMetric:
-    """A figure over pixels. The exact one lies within `error` of `value`: what counting in steps of heat can have cost."""
+    """A figure over pixels. The exact one lies within `error` of `value`: what counting in steps of heat can have
+    cost."""
 
     value: float
     error: float
 
 
 class PixelHeat:
-    """Counts of good and bad pixels by heat over many pictures: 36 million pixels a second, a few megabytes whatever their number.
+    """Counts of good and bad pixels by heat over many pictures: 36 million pixels a second, a few megabytes whatever
+    their number.
 
-    Heat is told apart in about 320,000 steps, finest near 0 and 1 where sigmoids crowd. Each metric says how far the exact one can lie away.
+    Heat is told apart in about 320,000 steps, finest near 0 and 1 where sigmoids crowd. Each metric says how far the
+    exact one can lie away.
     """
 
     def __init__(self) -> None:
@@ -101,7 +111,8 @@ class PixelHeat:
         self.defects += found
 
     def auroc(self) -> PixelMetric:
-        """The share of pairs of a bad and a good pixel that are ranked right; pairs in one step count half, and are the error."""
+        """The share of pairs of a bad and a good pixel that are ranked right; pairs in one step count half, and are the
+        error."""
         good, bad = self._from_hottest()
         ties = float((good * bad).sum())
         below = good.sum() - np.cumsum(good)
@@ -121,7 +132,8 @@ class PixelHeat:
         return PixelMetric(value=float(value.sum() / bad.sum()), error=float(error / bad.sum()))
 
     def aupro(self, fpr_limit: float = 0.3) -> PixelMetric:
-        """Area under the per-defect overlap against the share of good pixels called bad, up to `fpr_limit`, over `fpr_limit` (Bergmann et al. 2021).
+        """Area under the per-defect overlap against the share of good pixels called bad, up to `fpr_limit`, over
+        `fpr_limit` (Bergmann et al. 2021).
 
         A defect is a connected part of a mask (8 neighbours); all weigh the same, whatever their size.
         """
@@ -132,18 +144,23 @@ class PixelHeat:
         overlap = np.concatenate([[0.0], np.cumsum(self.overlap[::-1]) / self.defects])
         inside = np.minimum(rate, fpr_limit)
         width = np.diff(inside)
-        end = overlap[:-1] + np.diff(overlap) * np.divide(width, np.diff(rate), out=np.ones_like(width), where=np.diff(rate) > 0)
+        end = overlap[:-1] + np.diff(overlap) * np.divide(
+            width, np.diff(rate), out=np.ones_like(width), where=np.diff(rate) > 0
+        )
         area = float((width * (overlap[:-1] + end)).sum() / 2 / fpr_limit)
         return PixelMetric(value=area, error=float((width * np.diff(overlap)).sum() / fpr_limit))
 
     def _from_hottest(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if not self.good.any() or not self.bad.any():
-            raise MetricError(f"{self.good.sum():,} good and {self.bad.sum():,} bad pixels: pixel metrics need both; add pictures with masks")
+            raise MetricError(
+                f"{self.good.sum():,} good and {self.bad.sum():,} bad pixels: pixel metrics need both; add pictures with masks"
+            )
         return self.good[::-1].astype(np.float64), self.bad[::-1].astype(np.float64)
 
 
 def pixel_metrics(heat_maps: list[HeatMap], masks: list[Mask], fpr_limit: float = 0.3) -> dict[str, float]:
-    """pixel AUROC, AP and AUPRO over all given pictures (good ones with an empty mask), each with the error of counting in steps."""
+    """pixel AUROC, AP and AUPRO over all given pictures (good ones with an empty mask), each with the error of counting
+    in steps."""
     _check_pairs(heat_maps, masks)
     pixels = PixelHeat()
     for heat, mask in zip(heat_maps, masks, strict=True):
@@ -175,7 +192,8 @@ def pixel_aupro(heat_maps: list[HeatMap], masks: list[Mask], fpr_limit: float = 
 
 
 def _steps(heat: HeatMap) -> NDArray[np.int64]:
-    """Heat in [0, 1] as whole numbers that rise with it, (H, W) → (H·W,): the leading bits of the float's distance from the nearer end."""
+    """Heat in [0, 1] as whole numbers that rise with it, (H, W) → (H·W,): the leading bits of the float's distance from
+    the nearer end."""
     flat = heat.ravel()
     upper = flat >= 0.5
     distance = np.where(upper, np.float32(1) - flat, flat)  # exact: 1 − x has no rounding for x in [0.5, 1]
@@ -204,4 +222,6 @@ def _any_along(mask: Mask, cells: int) -> Mask:
 
 def _check_pairs(heat_maps: list[HeatMap], masks: list[Mask]) -> None:
     if len(heat_maps) != len(masks) or not masks:
-        raise MetricError(f"{len(heat_maps)} heat maps and {len(masks)} masks; needed is a mask for each of at least one heat map")
+        raise MetricError(
+            f"{len(heat_maps)} heat maps and {len(masks)} masks; needed is a mask for each of at least one heat map"
+        )

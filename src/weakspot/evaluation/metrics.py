@@ -1,4 +1,5 @@
-"""How well scores tell bad pictures from good ones: plain functions of labels and scores. What they don't define is an error, never a number."""
+"""How well scores tell bad pictures from good ones: plain functions of labels and scores. What they don't define is an
+error, never a number."""
 
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -16,7 +17,8 @@ Scores = NDArray[np.float64]  # (N,), higher is worse; raw scores, for sigmoids 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What two thresholds make of labelled pictures. `escapes`: bad ones called good; `false_alarms`: good ones called bad."""
+    """What two thresholds make of labelled pictures. `escapes`: bad ones called good; `false_alarms`: good ones called
+    bad."""
 
     bad: int
     good: int
@@ -33,28 +35,37 @@ class Counts:
 
 
 def checked(labels: ArrayLike, scores: ArrayLike, both: bool = True) -> tuple[Labels, Scores]:
-    """Labels and scores as arrays (N,); MetricError for unequal lengths, other labels than 0 and 1, NaN or infinity, and (`both`) a missing class."""
+    """Labels and scores as arrays (N,); MetricError for unequal lengths, other labels than 0 and 1, NaN or infinity,
+    and (`both`) a missing class."""
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or y.shape != s.shape or not len(y):
-        raise MetricError(f"labels of shape {y.shape} and scores of shape {s.shape}; needed is one score for each of at least one label")
+        raise MetricError(
+            f"labels of shape {y.shape} and scores of shape {s.shape}; needed is one score for each of at least one label"
+        )
     if not np.isin(y, (0, 1)).all():
         raise MetricError(f"labels hold {sorted(set(y.tolist()) - {0, 1})[:3]}; needed are 1 for bad and 0 for good")
     if not np.isfinite(s).all():
-        raise MetricError(f"{int((~np.isfinite(s)).sum())} of {len(s)} scores are NaN or infinite; the others must not stand for them")
+        raise MetricError(
+            f"{int((~np.isfinite(s)).sum())} of {len(s)} scores are NaN or infinite; the others must not stand for them"
+        )
     bad = int(y.sum())
     if both and bad in (0, len(y)):
-        raise MetricError(f"{bad} bad and {len(y) - bad} good pictures: a ranking needs both; add pictures of the missing kind")
+        raise MetricError(
+            f"{bad} bad and {len(y) - bad} good pictures: a ranking needs both; add pictures of the missing kind"
+        )
     return y.astype(np.int64), s
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
-    """The mean over bad pictures of the precision at their score: sum of (R_i − R_i−1) · P_i, not interpolated, ties as one step. 1 is perfect."""
+    """The mean over bad pictures of the precision at their score: sum of (R_i − R_i−1) · P_i, not interpolated, ties as
+    one step. 1 is perfect."""
     y, s = checked(labels, scores)
     return float(average_precision_score(y, s))
 
 
 def auroc(labels: Labels, scores: Scores) -> float:
-    """The share of pairs of a bad and a good picture that are ranked right, ties counting half. 1 is perfect, 0.5 is chance."""
+    """The share of pairs of a bad and a good picture that are ranked right, ties counting half. 1 is perfect, 0.5 is
+    chance."""
     y, s = checked(labels, scores)
     return float(roc_auc_score(y, s))
 
@@ -68,12 +79,15 @@ def quick_average_precision(labels: Labels, scores: Scores) -> float:
 def quick_auroc(labels: Labels, scores: Scores) -> float:
     """`auroc` without its checks, many times faster: for the draws of a bootstrap."""
     true, false = counts_at_cuts(labels, scores, np.unique(scores)[::-1])
-    wrong = np.diff(false, prepend=0) * (true[-1] - true + np.diff(true, prepend=0) / 2)  # bad ones below each good one, ties half
+    wrong = np.diff(false, prepend=0) * (
+        true[-1] - true + np.diff(true, prepend=0) / 2
+    )  # bad ones below each good one, ties half
     return float(1 - wrong.sum() / (true[-1] * false[-1]))
 
 
 def cuts(scores: Scores) -> Scores:
-    """Every threshold that separates the scores differently, rising: below all, between neighbours, above all. (M + 1,) for M distinct scores."""
+    """Every threshold that separates the scores differently, rising: below all, between neighbours, above all. (M + 1,)
+    for M distinct scores."""
     seen = np.unique(scores)
     middle = seen[:-1] + np.diff(seen) / 2
     middle = np.where(middle > seen[:-1], middle, seen[1:])  # neighbouring floats have no number between them
@@ -96,8 +110,9 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike) -> tuple[Scores, Scor
 def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     """Everything a ranking of pictures says, under its name in records, in the field and in the factory.
 
-    labels: (N,), 1 bad, 0 good; scores: (N,), higher is worse. The best F1 is looked up on these very pictures, as everywhere in print: a threshold
-    chosen beforehand does not reach it. Raises MetricError where a class is missing or a score is not finite.
+    labels: (N,), 1 bad, 0 good; scores: (N,), higher is worse. The best F1 is looked up on these very pictures, as
+    everywhere in print: a threshold chosen beforehand does not reach it. Raises MetricError where a class is missing or
+    a score is not finite.
     """
     y, s = checked(labels, scores)
     found: dict[str, float] = {"average_precision": average_precision(y, s), "auroc": auroc(y, s), **_best_f1(y, s)}
@@ -112,7 +127,9 @@ def at_thresholds(labels: ArrayLike, scores: ArrayLike, bad_from: float, good_be
     """Counts of the decisions that `bad_from` and `good_below` make of raw scores. One class alone may be counted."""
     y, s = checked(labels, scores, both=False)
     if not good_below <= bad_from:
-        raise MetricError(f"good_below = {good_below} above bad_from = {bad_from}; scores between them would be good and bad at once")
+        raise MetricError(
+            f"good_below = {good_below} above bad_from = {bad_from}; scores between them would be good and bad at once"
+        )
     bad, good = s[y == 1], s[y == 0]
     escapes, caught = int((bad < good_below).sum()), int((bad >= bad_from).sum())
     passed, alarms = int((good < good_below).sum()), int((good >= bad_from).sum())
@@ -146,7 +163,8 @@ def _best_f1(y: Labels, s: Scores) -> dict[str, float]:
 
 
 def _false_positives_at_recall(y: Labels, s: Scores, recall: float) -> int:
-    """How many good pictures score as high as the bad one that must still be found to reach `recall`; a tie counts against the detector."""
+    """How many good pictures score as high as the bad one that must still be found to reach `recall`; a tie counts
+    against the detector."""
     bad = np.sort(s[y == 1])[::-1]
     must_find = ceil(recall * len(bad) - 1e-9)
     return int((s[y == 0] >= bad[must_find - 1]).sum())

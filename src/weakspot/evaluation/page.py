@@ -27,7 +27,11 @@ RANKING = (  # name in records, in words, in the field
 )
 LOCALIZATION = (
     ("hit_rate", "Hit rate", "bad pictures whose hottest cell lies within 2 cells of the mask"),
-    ("cell_iou", "Cell IoU", "overlap of the hot cells with the masks' cells, mean over bad pictures; two people who mark one picture agree to 0.85"),
+    (
+        "cell_iou",
+        "Cell IoU",
+        "overlap of the hot cells with the masks' cells, mean over bad pictures; two people who mark one picture agree to 0.85",
+    ),
     ("pixel_auroc", "Pixel AUROC", "pairs of a bad and a good pixel that the heat ranks right (pixel_AUROC)"),
     ("pixel_ap", "Pixel AP", "average precision over pixels (pixel_AP)"),
     ("pixel_aupro", "AUPRO", "overlap by defect while up to 30 % of good pixels are lit, 1 is perfect (pixel_AUPRO)"),
@@ -36,7 +40,8 @@ LOCALIZATION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One picture as the page shows it. `wrong`: '', 'missed' or 'false alarm'; `at`: place of its score on the axis in per cent."""
+    """One picture as the page shows it. `wrong`: '', 'missed' or 'false alarm'; `at`: place of its score on the axis in
+    per cent."""
 
     number: int
     id: str
@@ -104,7 +109,14 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += flat(value, f"{name}.")
         else:
-            rows.append((shown(name), "–" if value is None else shown(", ".join(map(str, value)) if isinstance(value, list | tuple) else value)))
+            rows.append(
+                (
+                    shown(name),
+                    "–"
+                    if value is None
+                    else shown(", ".join(map(str, value)) if isinstance(value, list | tuple) else value),
+                )
+            )
     return rows
 
 
@@ -121,18 +133,30 @@ def _histogram(evaluation: Evaluation) -> Histogram:
 def _curves(evaluation: Evaluation) -> dict[str, Any]:
     if not evaluation.by_decision or not evaluation.by_heat:
         return {}
-    return {name: precision_recall_curve(*_labels_and_scores(evaluation, name == "heat")) for name in ("decision", "heat")}
+    return {
+        name: precision_recall_curve(*_labels_and_scores(evaluation, name == "heat")) for name in ("decision", "heat")
+    }
 
 
 def _working_points(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Recall and precision at the thresholds: what is called bad, and what is at least not called good; places in per cent."""
+    """Recall and precision at the thresholds: what is called bad, and what is at least not called good; places in per
+    cent."""
     found = []
     t = evaluation.thresholds
     for key, cut, text in (("bad", t.bad_from, "called bad"), ("review", t.good_below, "bad or for review")):
         c = at_thresholds(*_labels_and_scores(evaluation), cut, cut)
         if c.caught and (key == "bad" or t.good_below < t.bad_from):
             recall, precision = c.caught / c.bad, c.caught / (c.caught + c.false_alarms)
-            found.append({"key": key, "x": 100 * recall, "y": 100 * (1 - precision), "text": text, "recall": recall, "precision": precision})
+            found.append(
+                {
+                    "key": key,
+                    "x": 100 * recall,
+                    "y": 100 * (1 - precision),
+                    "text": text,
+                    "recall": recall,
+                    "precision": precision,
+                }
+            )
     return found
 
 
@@ -152,15 +176,34 @@ def _decisions(evaluation: Evaluation) -> list[dict[str, Any]]:
     c = evaluation.counts
     refused = [sum(item.sample.label == label for item in evaluation.refused) for label in (0, 1)]
     return [
-        {"truth": "bad", "good": c.escapes, "review": c.bad_in_review, "bad": c.caught, "refused": refused[1], "n": c.bad, "wrong": "good"},
-        {"truth": "good", "good": c.passed, "review": c.good_in_review, "bad": c.false_alarms, "refused": refused[0], "n": c.good, "wrong": "bad"},
+        {
+            "truth": "bad",
+            "good": c.escapes,
+            "review": c.bad_in_review,
+            "bad": c.caught,
+            "refused": refused[1],
+            "n": c.bad,
+            "wrong": "good",
+        },
+        {
+            "truth": "good",
+            "good": c.passed,
+            "review": c.good_in_review,
+            "bad": c.false_alarms,
+            "refused": refused[0],
+            "n": c.good,
+            "wrong": "bad",
+        },
     ]
 
 
 def _ranking(evaluation: Evaluation) -> list[dict[str, Any]]:
     rows = []
     for key, name, field in RANKING if evaluation.by_decision else ():
-        values = [_value(key, found, evaluation, prefix) for found, prefix in ((evaluation.by_decision, ""), (evaluation.by_heat, "heat_"))]
+        values = [
+            _value(key, found, evaluation, prefix)
+            for found, prefix in ((evaluation.by_decision, ""), (evaluation.by_heat, "heat_"))
+        ]
         rows.append({"name": name, "field": field, "decision": values[0], "heat": values[1]})
     return rows
 
@@ -172,7 +215,10 @@ def _value(key: str, found: Mapping[str, float], evaluation: Evaluation, prefix:
         n = evaluation.counts.bad if key == "false_negatives" else evaluation.counts.good
         return f"{value:,} of {n:,}", intervals.between(bound) if bound else ""
     if bound and bound[0] == bound[1]:
-        return f"{value:.3f}", "in every draw"  # an interval without width, such as that of a perfect ranking, must not look like certainty
+        return (
+            f"{value:.3f}",
+            "in every draw",
+        )  # an interval without width, such as that of a perfect ranking, must not look like certainty
     return f"{value:.3f}", f"{bound[0]:.3f} to {bound[1]:.3f}" if bound else ""
 
 
@@ -183,7 +229,10 @@ def _localization(evaluation: Evaluation) -> list[dict[str, Any]]:
             continue
         value = f"{found[key]:.3f}", ""
         if key == "hit_rate":
-            value = f"{int(found['hits'])} of {int(found['pictures_with_mask'])}", intervals.between(evaluation.intervals["hit_rate"])
+            value = (
+                f"{int(found['hits'])} of {int(found['pictures_with_mask'])}",
+                intervals.between(evaluation.intervals["hit_rate"]),
+            )
         rows.append({"name": name, "value": value, "explained": explained})
     return rows
 

@@ -1,4 +1,5 @@
-"""A report's pictures as data URIs: the picture made small, the heat as a see-through layer, the mask's outline; and the rule that chooses them."""
+"""A report's pictures as data URIs: the picture made small, the heat as a see-through layer, the mask's outline; and
+the rule that chooses them."""
 
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -22,11 +23,17 @@ ReadPixels = Callable[[Sample], NDArray[np.uint8] | NDArray[np.uint16]]
 MOST_SHOWN = 400  # pictures of the gallery
 MOST_WORST = 8  # of the misses and of the false alarms shown large
 CLOSEST = 4  # of the right decisions nearest to wrong, shown where there are no wrong ones
-SMALL, MIDDLE, LARGE = 256 * 256, 400 * 400, 680 * 680  # pixels of a picture in a gallery of many, of at most FEW, and of one shown large
+SMALL, MIDDLE, LARGE = (
+    256 * 256,
+    400 * 400,
+    680 * 680,
+)  # pixels of a picture in a gallery of many, of at most FEW, and of one shown large
 FEW = 200
 OUTLINE = 260  # the outline is as thick as this part of the picture's mean side
 MOST_BYTES = 10_000_000  # of all data URIs; the gallery ends where they are used up
-SEEN_FROM = 0.4  # heat from which a cell is coloured in full, as overlays have it; below it fades, so that a dark map leaves the picture bare
+# heat from which a cell is coloured in full, as overlays have it; below it fades, so that a dark map leaves the picture
+# bare
+SEEN_FROM = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +65,11 @@ class Selection:
 
 
 def select(rows: Sequence[Row], read_pixels: ReadPixels | None, read_mask: ReadMask | None) -> Selection:
-    """The worst misses and false alarms large (or the closest calls, where there are none), and a gallery of at most MOST_SHOWN and MOST_BYTES.
+    """The worst misses and false alarms large (or the closest calls, where there are none), and a gallery of at most
+    MOST_SHOWN and MOST_BYTES.
 
-    Of more pictures the gallery takes the wrong ones first, then those for review, then bad ones, then good ones by falling score.
+    Of more pictures the gallery takes the wrong ones first, then those for review, then bad ones, then good ones by
+    falling score.
     """
     falling = sorted(rows, key=lambda row: -row.inspection.raw_score)
     bad, good = [row for row in falling if row.sample.label], [row for row in falling if not row.sample.label]
@@ -99,7 +108,8 @@ def show(row: Row, read_pixels: ReadPixels | None, read_mask: ReadMask | None, a
 
 
 def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Pixels for the eye, not for judging: 16 bit are stretched to the picture's own range, since a 12-bit camera's would be near black."""
+    """Pixels for the eye, not for judging: 16 bit are stretched to the picture's own range, since a 12-bit camera's
+    would be near black."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     low, high = np.quantile(pixels, (0.001, 0.999))
@@ -107,7 +117,8 @@ def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8
 
 
 def heat_layer(heat: HeatMap) -> str:
-    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours on the fixed scale 0 to 1, fading out below SEEN_FROM."""
+    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours on the fixed scale 0 to 1, fading out
+    below SEEN_FROM."""
     steps = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     layer = Image.fromarray(steps)
     layer.putpalette(TURBO.tobytes())
@@ -116,7 +127,8 @@ def heat_layer(heat: HeatMap) -> str:
 
 
 def outline_layer(mask: Mask) -> str:
-    """The mask's outline as a PNG of its size: a white line a little around it, a dark one around that; the defect itself stays bare."""
+    """The mask's outline as a PNG of its size: a white line a little around it, a dark one around that; the defect
+    itself stays bare."""
     thick = max(1, round(sqrt(mask.size) / OUTLINE))
     grown = [ndimage.binary_dilation(mask, iterations=steps * thick) for steps in (1, 2, 3)]
     layer = Image.fromarray((grown[1] & ~grown[0]) + 2 * (grown[2] & ~grown[1]).astype(np.uint8))
@@ -124,7 +136,9 @@ def outline_layer(mask: Mask) -> str:
     return _uri(layer, "png", transparency=bytes((0, 255, 150)), optimize=True)
 
 
-def _gallery(rows: list[Row], read_pixels: ReadPixels | None, read_mask: ReadMask | None, most_bytes: int) -> tuple[Shown, ...]:
+def _gallery(
+    rows: list[Row], read_pixels: ReadPixels | None, read_mask: ReadMask | None, most_bytes: int
+) -> tuple[Shown, ...]:
     chosen: list[Shown] = []
     area = MIDDLE if len(rows) <= FEW else SMALL
     for row in rows[:MOST_SHOWN]:
@@ -139,7 +153,9 @@ def _gallery(rows: list[Row], read_pixels: ReadPixels | None, read_mask: ReadMas
 def _interest(row: Row) -> int:
     """0 wrong, 1 for review, 2 bad, 3 good: the order in which a gallery fills."""
     wrong = {(1, "good"): 0, (0, "bad"): 0}
-    return wrong.get((row.sample.label, row.inspection.decision), 1 if row.inspection.decision == "review" else 3 - row.sample.label)
+    return wrong.get(
+        (row.sample.label, row.inspection.decision), 1 if row.inspection.decision == "review" else 3 - row.sample.label
+    )
 
 
 def _outline(row: Row, read_mask: ReadMask | None, height: int, width: int, to_height: int, to_width: int) -> str:

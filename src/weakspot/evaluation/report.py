@@ -1,4 +1,5 @@
-"""An evaluation as files: metrics.json for machines, scores.csv for spreadsheets, report.html for people: one file that needs no network."""
+"""An evaluation as files: metrics.json for machines, scores.csv for spreadsheets, report.html for people: one file that
+needs no network."""
 
 import csv
 import json
@@ -28,29 +29,51 @@ MADE_BY = "weakspot evaluation"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for one
 NAMES = ("metrics.json", "scores.csv", "report.html")
 COLUMNS = (
-    *("id", "label", "group", "kind", "decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below", "hit", "cell_iou"),
+    *(
+        "id",
+        "label",
+        "group",
+        "kind",
+        "decision",
+        "defect_score",
+        "raw_score",
+        "heat_score",
+        "bad_from",
+        "good_below",
+        "hit",
+        "cell_iou",
+    ),
     *("regions", "reason", "sha256", "width", "height", "warnings"),
 )
 
 
 def write_report(
-    output: Path, evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None, *, overwrite: bool = False
+    output: Path,
+    evaluation: Evaluation,
+    read_pixels: ReadPixels | None = None,
+    read_mask: ReadMask | None = None,
+    *,
+    overwrite: bool = False,
 ) -> tuple[Path, ...]:
     """Write metrics.json, scores.csv and report.html into a folder, made where it is missing, and return their paths.
 
-    read_pixels: Sample → (H, W) or (H, W, 3), uint8 or uint16; read_mask: as `evaluate` takes it; both for the page's pictures, which it else lacks.
-    overwrite: whether files of an earlier evaluation may be replaced; anything else of that name never is. Raises OutputError.
+    read_pixels: Sample → (H, W) or (H, W, 3), uint8 or uint16; read_mask: as `evaluate` takes it; both for the page's
+    pictures, which it else lacks. overwrite: whether files of an earlier evaluation may be replaced; anything else of
+    that name never is. Raises OutputError.
     """
     check_output(output, overwrite)
     targets = tuple(output / name for name in NAMES)
     contents = metrics_json(evaluation), scores_csv(evaluation), report_html(evaluation, read_pixels, read_mask)
     make_folder(output)
-    write_together({target: content.encode("utf-8", "backslashreplace") for target, content in zip(targets, contents, strict=True)})
+    write_together(
+        {target: content.encode("utf-8", "backslashreplace") for target, content in zip(targets, contents, strict=True)}
+    )
     return targets
 
 
 def check_output(output: Path, overwrite: bool = False) -> None:
-    """Raise OutputError where a report could not be written into `output`: for use before a long evaluation. Other files may lie in the folder."""
+    """Raise OutputError where a report could not be written into `output`: for use before a long evaluation. Other
+    files may lie in the folder."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{shown(output)}: is a file; an evaluation needs a folder; choose another name")
     for target in (output / name for name in NAMES):
@@ -59,11 +82,14 @@ def check_output(output: Path, overwrite: bool = False) -> None:
         if not _is_ours(target):
             raise OutputError(f"{shown(target)}: is there and was not made by an evaluation; choose another folder")
         if not overwrite:
-            raise OutputError(f"{shown(target)}: is of an earlier evaluation; replace it with --overwrite, or choose another folder")
+            raise OutputError(
+                f"{shown(target)}: is of an earlier evaluation; replace it with --overwrite, or choose another folder"
+            )
 
 
 def metrics_json(evaluation: Evaluation) -> str:
-    """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers by their names in records."""
+    """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers by
+    their names in records."""
     background = {key: value for key, value in asdict(evaluation.background).items() if key != "trained_on"}
     model = evaluation.rows[0].inspection.model
     content = {
@@ -78,7 +104,9 @@ def metrics_json(evaluation: Evaluation) -> str:
         "intervals": {name: list(bound) for name, bound in evaluation.intervals.items()},
         "counts": evaluation.counts.as_dict(),
         "counts_by_part": evaluation.part_counts.as_dict(),
-        "not_inspected": [{"id": item.sample.id, "label": item.sample.label, "reason": item.reason} for item in evaluation.refused],
+        "not_inspected": [
+            {"id": item.sample.id, "label": item.sample.label, "reason": item.reason} for item in evaluation.refused
+        ],
         "rates": [_rate(rate) for rate in rates(evaluation)],
         "shows": shows(evaluation),
         "does_not_show": does_not_show(evaluation),
@@ -90,25 +118,38 @@ def metrics_json(evaluation: Evaluation) -> str:
 
 
 def scores_csv(evaluation: Evaluation) -> str:
-    """A row a picture, the refused ones last with their reason: UTF-8, RFC 4180; text that a spreadsheet would run gets an apostrophe in front."""
+    """A row a picture, the refused ones last with their reason: UTF-8, RFC 4180; text that a spreadsheet would run gets
+    an apostrophe in front."""
     file = StringIO()
     table = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
     table.writeheader()
     for row in evaluation.rows:
         i = row.inspection
-        scores = {name: getattr(i, name) for name in ("decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below")}
+        scores = {
+            name: getattr(i, name)
+            for name in ("decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below")
+        }
         where = {"hit": None if row.hit is None else int(row.hit), "cell_iou": row.cell_iou, "regions": len(i.regions)}
-        file_ = {"sha256": i.image.sha256, "width": i.image.width, "height": i.image.height, "warnings": "; ".join(i.warnings)}
+        file_ = {
+            "sha256": i.image.sha256,
+            "width": i.image.width,
+            "height": i.image.height,
+            "warnings": "; ".join(i.warnings),
+        }
         table.writerow(_cells(_sample(row.sample) | scores | where | file_))
     for item in evaluation.refused:
         table.writerow(_cells(_sample(item.sample) | {"decision": "not inspected", "reason": item.reason}))
     return file.getvalue()
 
 
-def report_html(evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None) -> str:
+def report_html(
+    evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None
+) -> str:
     """The page, whole: style, script and pictures inside, and a policy that lets the browser fetch nothing."""
     templates = files("weakspot.evaluation") / "templates"
-    report_css, pictures_css, script = ((templates / name).read_text(encoding="utf-8") for name in ("report.css", "pictures.css", "report.js"))
+    report_css, pictures_css, script = (
+        (templates / name).read_text(encoding="utf-8") for name in ("report.css", "pictures.css", "report.js")
+    )
     environment = Environment(
         loader=PackageLoader("weakspot.evaluation", "templates"),
         autoescape=True,
@@ -135,7 +176,11 @@ def _is_ours(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(1000).decode("utf-8", "replace")
-    mark = {"metrics.json": f'"made_by": "{MADE_BY}"', "scores.csv": ",".join(COLUMNS), "report.html": f'content="{MADE_BY}"'}
+    mark = {
+        "metrics.json": f'"made_by": "{MADE_BY}"',
+        "scores.csv": ",".join(COLUMNS),
+        "report.html": f'content="{MADE_BY}"',
+    }
     return mark[path.name] in start
 
 
@@ -148,7 +193,10 @@ def _sample(sample: Any) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value for key, value in row.items()}
+    return {
+        key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        for key, value in row.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,9 @@
 """Rules that choose the decision good / review / bad from scores of pictures that the scoring detector had not seen.
 
-A rule chooses one cut. A review band may then grow from it: downwards past bad pictures that would escape, upwards past good ones that would be false
-alarms, while at most REVIEW_SHARE of either class (but always one picture) falls inside; what lies between the last picture called good and the first
-one called bad is unseen territory, and goes to a person too.
+A rule chooses one cut. A review band may then grow from it: downwards past bad pictures that would escape, upwards past
+good ones that would be false alarms, while at most REVIEW_SHARE of either class (but always one picture) falls inside;
+what lies between the last picture called good and the first one called bad is unseen territory, and goes to a person
+too.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -26,7 +27,8 @@ EDGE = 0.1  # of the gap between two neighbouring scores that stays with each of
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdChoice:
-    """The thresholds, and what the pictures that chose them say: counts, exact intervals, sentences. `evidence` holds plain values only."""
+    """The thresholds, and what the pictures that chose them say: counts, exact intervals, sentences. `evidence` holds
+    plain values only."""
 
     thresholds: Thresholds
     evidence: dict[str, Any]
@@ -43,9 +45,9 @@ def choose_thresholds(
 ) -> ThresholdChoice:
     """Two thresholds on raw scores by the rule of `settings`.
 
-    labels: (N,), 1 bad, 0 good; scores: (N,), raw, from detectors that had not seen the picture; groups: (N,), the physical part of each; ids: (N,),
-    names for the evidence; chosen_on: in words, kept with the thresholds; region_from: the heat from which a cell belongs to a region. Raises
-    MetricError where a class is missing.
+    labels: (N,), 1 bad, 0 good; scores: (N,), raw, from detectors that had not seen the picture; groups: (N,), the
+    physical part of each; ids: (N,), names for the evidence; chosen_on: in words, kept with the thresholds;
+    region_from: the heat from which a cell belongs to a region. Raises MetricError where a class is missing.
     """
     y, s = checked(labels, scores)
     for what, given in (("groups", groups), ("ids", ids)):
@@ -53,12 +55,15 @@ def choose_thresholds(
             raise MetricError(f"{len(given)} {what} for {len(y)} pictures; needed is one for each")
     cut = choose_cut(y, s, settings)
     good_below, bad_from = review_band(y, s, cut, settings) if settings.review == "gap" else (cut, cut)
-    thresholds = Thresholds(bad_from=bad_from, good_below=good_below, rule=settings.rule, chosen_on=chosen_on, region_from=region_from)
+    thresholds = Thresholds(
+        bad_from=bad_from, good_below=good_below, rule=settings.rule, chosen_on=chosen_on, region_from=region_from
+    )
     return ThresholdChoice(thresholds=thresholds, evidence=_evidence(y, s, groups, ids, thresholds, cut, settings))
 
 
 def choose_cut(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
-    """The one threshold of a rule; pictures at or above it are not good. It lies between observed scores, but for no_escapes with a margin."""
+    """The one threshold of a rule; pictures at or above it are not good. It lies between observed scores, but for
+    no_escapes with a margin."""
     rules: dict[str, Callable[[Labels, Scores, ThresholdSettings], float]] = {
         "best_f1": _best_f1,
         "no_escapes": _no_escapes,
@@ -69,20 +74,27 @@ def choose_cut(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
 
 
 def review_band(y: Labels, s: Scores, cut: float, settings: ThresholdSettings) -> tuple[float, float]:
-    """(good_below, bad_from) around a cut: the band that leaves the least cost of errors outside, and of those the one with the fewest pictures.
+    """(good_below, bad_from) around a cut: the band that leaves the least cost of errors outside, and of those the one
+    with the fewest pictures.
 
-    Where the classes' scores lie apart the band is the gap between them and holds no picture. Where they overlap it covers the overlap as far as
-    REVIEW_SHARE allows. An escape weighs `cost_escape`, a false alarm `cost_false_alarm`.
+    Where the classes' scores lie apart the band is the gap between them and holds no picture. Where they overlap it
+    covers the overlap as far as REVIEW_SHARE allows. An escape weighs `cost_escape`, a false alarm `cost_false_alarm`.
     """
     seen = np.unique(s)
     bad, good = _counts_below(s[y == 1], seen), _counts_below(s[y == 0], seen)
     middle = int(np.searchsorted(seen, cut))
-    lows = np.array([middle, *np.searchsorted(seen, np.unique(s[(y == 1) & (s < cut)]))[::-1]])  # a band may start with such a bad picture
-    highs = np.array([middle, *(np.searchsorted(seen, np.unique(s[(y == 0) & (s >= cut)])) + 1)])  # and end with such a good one
+    lows = np.array(
+        [middle, *np.searchsorted(seen, np.unique(s[(y == 1) & (s < cut)]))[::-1]]
+    )  # a band may start with such a bad picture
+    highs = np.array(
+        [middle, *(np.searchsorted(seen, np.unique(s[(y == 0) & (s >= cut)])) + 1)]
+    )  # and end with such a good one
     bad_inside, good_inside = bad[highs] - bad[lows][:, None], good[highs] - good[lows][:, None]
     fits = (bad_inside <= _allowed(bad[-1])) & (good_inside <= _allowed(good[-1]))
     cost = settings.cost_escape * bad[lows][:, None] + settings.cost_false_alarm * (good[-1] - good[highs])
-    best = min(zip(cost[fits], (bad_inside + good_inside)[fits], *(index for index in np.nonzero(fits)), strict=True))  # cost, then pictures inside
+    best = min(
+        zip(cost[fits], (bad_inside + good_inside)[fits], *(index for index in np.nonzero(fits)), strict=True)
+    )  # cost, then pictures inside
     return _edges(seen, cut, int(lows[best[2]]), int(highs[best[3]]))
 
 
@@ -112,7 +124,8 @@ def _no_escapes(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
 
 
 def _false_alarms(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
-    """Of the cuts that keep the limit, those that find most bad pictures; of these the one with the fewest false alarms: a limit is no budget."""
+    """Of the cuts that keep the limit, those that find most bad pictures; of these the one with the fewest false
+    alarms: a limit is no budget."""
     allowed = floor(settings.max_false_alarm_rate * (y == 0).sum() + 1e-9)
     at = cuts(s)
     true, false = counts_at_cuts(y, s, at)
@@ -137,17 +150,26 @@ def _allowed(pictures: int) -> int:
 
 
 def _edges(seen: Scores, cut: float, low: int, high: int) -> tuple[float, float]:
-    """The ends of the band that holds seen[low:high]: in the gaps outside of it, where the neighbour outside keeps EDGE of the gap."""
+    """The ends of the band that holds seen[low:high]: in the gaps outside of it, where the neighbour outside keeps EDGE
+    of the gap."""
     around = np.concatenate([[seen[0] - 0.5], seen, [seen[-1] + 0.5]])  # half a logit where no score was seen
     good_below = around[low] + EDGE * (around[low + 1] - around[low])
     bad_from = around[high + 1] - EDGE * (around[high + 1] - around[high])
-    good_below = good_below if good_below > around[low] else around[low + 1]  # neighbouring floats have no number between them
+    good_below = (
+        good_below if good_below > around[low] else around[low + 1]
+    )  # neighbouring floats have no number between them
     bad_from = bad_from if bad_from > around[high] else around[high + 1]
     return float(min(good_below, cut)), float(max(bad_from, cut))
 
 
 def _evidence(
-    y: Labels, s: Scores, groups: Sequence[Hashable] | None, ids: Sequence[str] | None, found: Thresholds, cut: float, settings: ThresholdSettings
+    y: Labels,
+    s: Scores,
+    groups: Sequence[Hashable] | None,
+    ids: Sequence[str] | None,
+    found: Thresholds,
+    cut: float,
+    settings: ThresholdSettings,
 ) -> dict[str, Any]:
     counts = at_thresholds(y, s, found.bad_from, found.good_below)
     return {
@@ -179,10 +201,14 @@ def _sentences(counts: Counts, y: Labels, groups: Sequence[Hashable] | None) -> 
         intervals.proves(counts.false_alarms, counts.good, missed="called bad", rate="false alarms"),
         "counted on the pictures that chose the thresholds, which flatters: only pictures that had no part in the choice can test it",
     ]
-    bad_parts = len({group for group, label in zip(groups, y, strict=True) if label}) if groups is not None else counts.bad
+    bad_parts = (
+        len({group for group, label in zip(groups, y, strict=True) if label}) if groups is not None else counts.bad
+    )
     if bad_parts < counts.bad:
         best_case = intervals.at_most(intervals.one_sided_upper(0, bad_parts))
-        said.append(f"the {counts.bad} bad pictures show {bad_parts} parts; by part, even no miss would show no more than escapes below {best_case}")
+        said.append(
+            f"the {counts.bad} bad pictures show {bad_parts} parts; by part, even no miss would show no more than escapes below {best_case}"
+        )
     return said
 
 
@@ -198,10 +224,13 @@ def _warnings(counts: Counts) -> list[str]:
 
 
 def _deciding(y: Labels, s: Scores, ids: Sequence[str] | None, found: Thresholds, cut: float) -> list[dict[str, Any]]:
-    """The pictures on which the choice hangs: those in the review band and their neighbours; of many the bad ones, then the nearest to the cut."""
+    """The pictures on which the choice hangs: those in the review band and their neighbours; of many the bad ones, then
+    the nearest to the cut."""
     lowest = s[s < found.good_below].max(initial=-np.inf)
     highest = s[s >= found.bad_from].min(initial=np.inf)
     near = np.flatnonzero((s >= lowest) & (s <= highest))
     chosen = near[np.lexsort((np.abs(s[near] - cut), -y[near]))][:MOST_DECIDING]
     falling = sorted(chosen.tolist(), key=lambda i: -s[i])
-    return [{"picture": ids[i] if ids else f"picture {i}", "label": int(y[i]), "raw_score": float(s[i])} for i in falling]
+    return [
+        {"picture": ids[i] if ids else f"picture {i}", "label": int(y[i]), "raw_score": float(s[i])} for i in falling
+    ]

@@ -1,4 +1,5 @@
-"""One TOML file → runs on named splits → a record each under results/. Figures in tables come from these records and from nowhere else."""
+"""One TOML file → runs on named splits → a record each under results/. Figures in tables come from these records and
+from nowhere else."""
 
 import json
 import shutil
@@ -46,10 +47,13 @@ class PlannedRun:
     split: Split
 
 
-def run_experiment(table: Path, results: Path, *, progress: Progress | None = None, runs: Path | None = None) -> list[Path]:
+def run_experiment(
+    table: Path, results: Path, *, progress: Progress | None = None, runs: Path | None = None
+) -> list[Path]:
     """Run what has no record yet, in order; a run that was stopped is gone on with. Returns the records' paths.
 
-    results: where records lie, in a folder named after the file; runs: where trainings lie while they run, default results/../runs.
+    results: where records lie, in a folder named after the file; runs: where trainings lie while they run, default
+    results/../runs.
     """
     experiment = read_experiment(table)
     folder, trainings = results / table.stem, (runs or results.parent / "runs") / table.stem
@@ -77,7 +81,9 @@ def read_experiment(table: Path) -> Experiment:
         refuse_unknown_keys(Experiment, values, where=shown(table))
         return TypeAdapter(Experiment).validate_python(values)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{shown(table)}: {error}; needed is an experiment's TOML, such as experiments/elpv.toml") from None
+        raise SettingsError(
+            f"{shown(table)}: {error}; needed is an experiment's TOML, such as experiments/elpv.toml"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{shown(table)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -98,29 +104,44 @@ def _run_name(experiment: Experiment, recipe: str, fold: int, seed: int) -> str:
 def _split(experiment: Experiment, found: Audit, settings: TrainSettings, fold: int) -> Split:
     if experiment.splits == "hold_out":
         return split_for(found, settings)
-    return kolektor_folds(found.readable, experiment.splits)[fold]  # the published lists, twins and all: `clean` drops them by name
+    return kolektor_folds(found.readable, experiment.splits)[
+        fold
+    ]  # the published lists, twins and all: `clean` drops them by name
 
 
-def _run(planned: PlannedRun, found: Audit, experiment: Experiment, folder: Path, record: Path, progress: Progress | None) -> None:
+def _run(
+    planned: PlannedRun, found: Audit, experiment: Experiment, folder: Path, record: Path, progress: Progress | None
+) -> None:
     identity = {"run": planned.name, "settings": as_plain(planned.settings)}
     run = open_run(folder, folder.exists(), identity)
     began = time.monotonic()
     commit()  # what runs now, whatever is committed meanwhile
     with observing(run, progress) as observer:
-        result = train_split(planned.split, found, planned.settings, run, observer, title=planned.name, identity=identity)
+        result = train_split(
+            planned.split, found, planned.settings, run, observer, title=planned.name, identity=identity
+        )
     seconds = time.monotonic() - began
-    write_durably(record, json.dumps(_record(planned, found, experiment, result, seconds), indent=1, allow_nan=False).encode())
+    write_durably(
+        record, json.dumps(_record(planned, found, experiment, result, seconds), indent=1, allow_nan=False).encode()
+    )
     shutil.copyfile(run.folder / "scores.csv", record.with_suffix(".scores.csv"))
 
 
-def _record(planned: PlannedRun, found: Audit, experiment: Experiment, result: TrainResult, seconds: float) -> dict[str, Any]:
+def _record(
+    planned: PlannedRun, found: Audit, experiment: Experiment, result: TrainResult, seconds: float
+) -> dict[str, Any]:
     assert result.evaluation is not None
     learned = json.loads((result.run / "run.json").read_text())["learned"]
     return {
         "experiment": experiment.data.rstrip("/").rsplit("/", 1)[-1],
         "run": planned.name,
         "recipe": planned.settings.recipe,
-        "split": {"name": experiment.splits, "run": planned.split.name, "train": len(planned.split.train), "test": len(planned.split.test)},
+        "split": {
+            "name": experiment.splits,
+            "run": planned.split.name,
+            "train": len(planned.split.train),
+            "test": len(planned.split.test),
+        },
         "positives": sum(sample.label for sample in planned.split.train),
         "seed": planned.settings.seed,
         "size": list(result.size),

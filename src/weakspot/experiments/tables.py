@@ -1,4 +1,5 @@
-"""Records under results/ → the tables that people read. Nothing is typed by hand: results/README.md is written anew each time."""
+"""Records under results/ → the tables that people read. Nothing is typed by hand: results/README.md is written anew
+each time."""
 
 import csv
 import json
@@ -90,7 +91,9 @@ def _over_folds(folder: Path, records: list[dict[str, Any]]) -> dict[str, dict[s
     for series, folds in by_series.items():
         if len(folds) > 1:
             shared = set.intersection(*(set(record["metrics"]) for record in folds))
-            rows[f"**{series}, mean**"] = {name: float(np.mean([record["metrics"][name] for record in folds])) for name in shared}
+            rows[f"**{series}, mean**"] = {
+                name: float(np.mean([record["metrics"][name] for record in folds])) for name in shared
+            }
             rows[f"**{series}, pooled**"] = _pooled(folder, folds)
     return rows
 
@@ -106,7 +109,11 @@ def _pooled(folder: Path, folds: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "average_precision": average_precision(np.array(scores["label"], int), np.array(scores["raw_score"])),
         "heat_average_precision": average_precision(np.array(scores["label"], int), np.array(scores["heat_score"])),
-        **{name: sum(record["metrics"][name] for record in folds) for name in counts if all(name in record["metrics"] for record in folds)},
+        **{
+            name: sum(record["metrics"][name] for record in folds)
+            for name in counts
+            if all(name in record["metrics"] for record in folds)
+        },
     }
 
 

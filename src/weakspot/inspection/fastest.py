@@ -1,6 +1,8 @@
-"""The runtime and precision that answer soonest on this machine: measured once for each shape of detector, then remembered.
+"""The runtime and precision that answer soonest on this machine: measured once for each shape of detector, then
+remembered.
 
-For inspection alone. Whatever makes figures takes `open_runtime`, whose choice does not depend on how busy a machine was.
+For inspection alone. Whatever makes figures takes `open_runtime`, whose choice does not depend on how busy a machine
+was.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,15 @@ from weakspot.errors import ModelFileError, shown
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.processor import processor
 from weakspot.inspection.rechecked import MARGIN, Rechecked
-from weakspot.inspection.runtimes import Memory, Precision, Runtime, offers_bf16, open_runtime, present_runtimes, usable_cores
+from weakspot.inspection.runtimes import (
+    Memory,
+    Precision,
+    Runtime,
+    offers_bf16,
+    open_runtime,
+    present_runtimes,
+    usable_cores,
+)
 from weakspot.inspection.selftest import decode_selftest
 from weakspot.inspection.timings import Setting, Timing, keep, kept
 
@@ -36,11 +46,17 @@ class Choice(NamedTuple):
 
 
 def open_fastest(
-    model: ModelFile, runtime: str = "auto", threads: int | None = None, precision: AskedPrecision = "auto", memory: Memory = "fast"
-) -> Runtime:  # fmt: skip
-    """The fastest of what is asked for, ready to run `model`; where that is not known yet, it is measured first. Decisions are those of fp32.
+    model: ModelFile,
+    runtime: str = "auto",
+    threads: int | None = None,
+    precision: AskedPrecision = "auto",
+    memory: Memory = "fast",
+) -> Runtime:
+    """The fastest of what is asked for, ready to run `model`; where that is not known yet, it is measured first.
+    Decisions are those of fp32.
 
-    memory: "small" measures nothing, since that takes several graphs at once, and is in fp32 unless bf16 is asked for. Raises as `open_runtime` does.
+    memory: "small" measures nothing, since that takes several graphs at once, and is in fp32 unless bf16 is asked for.
+    Raises as `open_runtime` does.
     """
     threads = threads or usable_cores()
     if memory == "small":
@@ -55,9 +71,12 @@ def open_fastest(
 
 
 def candidates(runtime: str, precision: AskedPrecision) -> list[Choice]:
-    """What is here of what is asked for. torch, which is slower and takes seconds to import, only where it is asked for or alone."""
+    """What is here of what is asked for. torch, which is slower and takes seconds to import, only where it is asked for
+    or alone."""
     present = present_runtimes()
-    names = [name for name in present if runtime == name or (runtime == "auto" and (name != "torch" or len(present) == 1))]
+    names = [
+        name for name in present if runtime == name or (runtime == "auto" and (name != "torch" or len(present) == 1))
+    ]
     found = [Choice(name, "fp32") for name in names if precision != "bf16"]
     if "openvino" in names and (precision == "bf16" or (precision == "auto" and offers_bf16())):
         found.append(Choice("openvino", "bf16"))
@@ -82,21 +101,27 @@ def measure(model: ModelFile, threads: int | None = None) -> Timing:
             start = perf_counter()
             runtime.run(image)
             times[choice].append(perf_counter() - start)
-    timing = Timing(_setting(model, threads), {str(choice): float(f"{1000 * np.median(each):.3g}") for choice, each in times.items()})
+    timing = Timing(
+        _setting(model, threads),
+        {str(choice): float(f"{1000 * np.median(each):.3g}") for choice, each in times.items()},
+    )
     if opened:
         keep(timing)
     return timing
 
 
 def kept_times(model: ModelFile, threads: int) -> dict[str, float]:
-    """Milliseconds by choice, as once measured on this machine for a detector of this shape; empty where they were not."""
+    """Milliseconds by choice, as once measured on this machine for a detector of this shape; empty where they were
+    not."""
     setting = _setting(model, threads)
     return next((timing.milliseconds for timing in kept() if timing.setting == setting), {})
 
 
 def kept_here() -> list[Timing]:
     """All that is remembered of this machine as it is now."""
-    return [timing for timing in kept() if timing.setting.machine == processor() and timing.setting.versions == _versions()]
+    return [
+        timing for timing in kept() if timing.setting.machine == processor() and timing.setting.versions == _versions()
+    ]
 
 
 def selftest_image(model: ModelFile) -> NDArray[Any]:
@@ -105,14 +130,20 @@ def selftest_image(model: ModelFile) -> NDArray[Any]:
     try:
         return decode_selftest(model.selftest, manifest.size, manifest.channels, manifest.bit_depth)
     except ValueError as error:
-        raise ModelFileError(f"model {shown(manifest.name)}: {error}; copy the file again from where it was made, or train again") from None
+        raise ModelFileError(
+            f"model {shown(manifest.name)}: {error}; copy the file again from where it was made, or train again"
+        ) from None
 
 
 def _fastest(milliseconds: dict[str, float], runtime: str, precision: AskedPrecision) -> Choice | None:
     """The fastest of what is asked for and still here."""
     asked = [name for name in present_runtimes() if runtime in ("auto", name)]
     choices = [Choice(name, kind) for name in asked for kind in _PRECISIONS if precision in ("auto", kind)]
-    return min((choice for choice in choices if str(choice) in milliseconds), key=lambda choice: milliseconds[str(choice)], default=None)
+    return min(
+        (choice for choice in choices if str(choice) in milliseconds),
+        key=lambda choice: milliseconds[str(choice)],
+        default=None,
+    )
 
 
 def _fit_to_use(model: ModelFile, image: NDArray[Any], threads: int) -> Iterator[tuple[Choice, Runtime]]:
@@ -138,7 +169,14 @@ def _open(model: ModelFile, runtime: str, threads: int, precision: Precision, me
 def _setting(model: ModelFile, threads: int) -> Setting:
     manifest = model.manifest
     kernel = manifest.network.get("third_kernel")
-    return Setting(size=manifest.size, channels=manifest.channels, third_kernel=kernel, threads=threads, versions=_versions(), machine=processor())
+    return Setting(
+        size=manifest.size,
+        channels=manifest.channels,
+        third_kernel=kernel,
+        threads=threads,
+        versions=_versions(),
+        machine=processor(),
+    )
 
 
 def _versions() -> dict[str, str]:

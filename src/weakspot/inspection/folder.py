@@ -1,4 +1,5 @@
-"""Many pictures in one go: each is read while the one before it is judged; one that cannot be read is told of, and the others go on."""
+"""Many pictures in one go: each is read while the one before it is judged; one that cannot be read is told of, and the
+others go on."""
 
 import logging
 from collections import Counter
@@ -44,10 +45,12 @@ def inspect_folder(
     fail_on_bad: bool = False,
     on_image: OnImage | None = None,
 ) -> Summary:
-    """Inspect files, folders and patterns; write inspections.jsonl and inspections.csv to `output`, with overlays/ and heat_maps/ on request.
+    """Inspect files, folders and patterns; write inspections.jsonl and inspections.csv to `output`, with overlays/ and
+    heat_maps/ on request.
 
-    They appear whole, at the end. Raises DataError when there are no pictures, OutputError when `output` holds something else, or an earlier
-    inspection without `overwrite`, or cannot be written; what was there is then still there.
+    They appear whole, at the end. Raises DataError when there are no pictures, OutputError when `output` holds
+    something else, or an earlier inspection without `overwrite`, or cannot be written; what was there is then still
+    there.
     """
     start = perf_counter()
     check_output(output, overwrite)
@@ -71,7 +74,9 @@ def inspect_folder(
     status = 3 if fail_on_bad and decisions["bad"] else 1 if refusals else 0
     read = len(images) - len(refusals)
     seconds = perf_counter() - start
-    return Summary(len(images), read, len(refusals), dict(decisions), tuple(refusals), output, seconds, status, sources.passed_over)
+    return Summary(
+        len(images), read, len(refusals), dict(decisions), tuple(refusals), output, seconds, status, sources.passed_over
+    )
 
 
 def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | ImageError]]:

@@ -1,6 +1,8 @@
-"""What is said of one picture: the decision, the scores behind it, and where. One type for the network, its rivals, reports, tables and services.
+"""What is said of one picture: the decision, the scores behind it, and where. One type for the network, its rivals,
+reports, tables and services.
 
-Holds no pixels of the picture and reads no files. docs/results.md explains the fields, docs/inspection.schema.json fixes their names.
+Holds no pixels of the picture and reads no files. docs/results.md explains the fields, docs/inspection.schema.json
+fixes their names.
 """
 
 import math
@@ -32,14 +34,17 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.bad_from) and math.isfinite(self.good_below) and self.good_below <= self.bad_from):
-            raise SettingsError(f"good_below = {self.good_below}, bad_from = {self.bad_from}; needed are finite raw scores, good_below <= bad_from")
+            raise SettingsError(
+                f"good_below = {self.good_below}, bad_from = {self.bad_from}; needed are finite raw scores, good_below <= bad_from"
+            )
         if not 0 < self.region_from <= 1:
             raise SettingsError(f"region_from = {self.region_from}; needed is a heat above 0 and up to 1, such as 0.5")
 
 
 @dataclass(frozen=True)
 class Region:
-    """Touching hot cells: their bounding box in pixels of the original picture, how many they are, and the hottest one's heat."""
+    """Touching hot cells: their bounding box in pixels of the original picture, how many they are, and the hottest
+    one's heat."""
 
     x: int
     y: int
@@ -51,7 +56,8 @@ class Region:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Which picture. sha256: of the file's bytes, or of the pixels where an array was given; sizes in pixels, as read."""
+    """Which picture. sha256: of the file's bytes, or of the pixels where an array was given; sizes in pixels, as
+    read."""
 
     path: str | None
     sha256: str | None = None
@@ -97,7 +103,8 @@ class Inspection:
     time: str = field(default_factory=now)
 
     def as_dict(self, heat_map_path: str | None = None, overlay_path: str | None = None) -> dict[str, Any]:
-        """The published form (docs/inspection.schema.json): plain values, no NaN. The paths say where maps were written, if they were."""
+        """The published form (docs/inspection.schema.json): plain values, no NaN. The paths say where maps were
+        written, if they were."""
         return {
             "schema_version": SCHEMA_VERSION,
             "id": self.id,
@@ -122,7 +129,8 @@ class Inspection:
 
 @dataclass(frozen=True)
 class NotInspected:
-    """A picture that could not be read or must not be judged, and why. Its decision is none of the three: never good."""
+    """A picture that could not be read or must not be judged, and why. Its decision is none of the three: never
+    good."""
 
     image: ImageInfo
     model: ModelInfo
@@ -150,9 +158,12 @@ class NotInspected:
 
 
 def decide(raw_score: float, thresholds: Thresholds) -> Decision:
-    """At or above bad_from bad, below good_below good, between them review. A score that is no number raises ImageError: it decides nothing."""
+    """At or above bad_from bad, below good_below good, between them review. A score that is no number raises
+    ImageError: it decides nothing."""
     if not math.isfinite(raw_score):
-        raise ImageError(f"the raw score is {raw_score}, no number to decide by: not judged; check the model file with `weakspot verify`")
+        raise ImageError(
+            f"the raw score is {raw_score}, no number to decide by: not judged; check the model file with `weakspot verify`"
+        )
     if raw_score >= thresholds.bad_from:
         return "bad"
     return "good" if raw_score < thresholds.good_below else "review"
@@ -168,12 +179,16 @@ def sigmoid(raw_score: float) -> float:
 def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_from: float) -> tuple[Region, ...]:
     """Touching cells (diagonals too) of heat >= region_from, as boxes on the picture, the hottest first.
 
-    heat_map: (h, w) in [0, 1], whose cells divide the picture evenly. image_height, image_width: pixels of the original picture.
+    heat_map: (h, w) in [0, 1], whose cells divide the picture evenly. image_height, image_width: pixels of the original
+    picture.
     """
     hot = heat_map >= region_from
     if not hot.any():
         return ()
-    from scipy.ndimage import find_objects, label  # here, since it takes longer to import than most pictures without a hot cell to inspect
+    from scipy.ndimage import (
+        find_objects,
+        label,
+    )  # here, since it takes longer to import than most pictures without a hot cell to inspect
 
     labels, _ = label(hot, structure=np.ones((3, 3), dtype=int))
     across = _cell_edges(image_width, heat_map.shape[1])
@@ -201,15 +216,37 @@ def _unicode(text: str) -> str:
 
 
 ROW = (
-    *("id", "time", "image_path", "decision", "reason", "defect_score", "raw_score", "bad_from", "good_below", "regions"),
-    *("region_x", "region_y", "region_width", "region_height", "region_cells", "region_score", "heat_map_path", "heat_map_overlay", "warnings"),
+    *(
+        "id",
+        "time",
+        "image_path",
+        "decision",
+        "reason",
+        "defect_score",
+        "raw_score",
+        "bad_from",
+        "good_below",
+        "regions",
+    ),
+    *(
+        "region_x",
+        "region_y",
+        "region_width",
+        "region_height",
+        "region_cells",
+        "region_score",
+        "heat_map_path",
+        "heat_map_overlay",
+        "warnings",
+    ),
     *("image_sha256", "image_width", "image_height", "model_name", "model_sha256"),
     *("milliseconds_read", "milliseconds_infer", "milliseconds_total", "schema_version"),
 )
 
 
 def flat_row(published: dict[str, Any]) -> dict[str, Any]:
-    """A published dictionary as one row of a table: nested keys joined by _, regions counted and the hottest spelled out, None where nothing is."""
+    """A published dictionary as one row of a table: nested keys joined by _, regions counted and the hottest spelled
+    out, None where nothing is."""
     flat: dict[str, Any] = dict.fromkeys(ROW)
     for key, value in published.items():
         if isinstance(value, dict):

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from weakspot.data.reading import decode_image, fit_image, read_image
 from weakspot.errors import ImageError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
-from weakspot.inspection.inspection import Decision, ImageInfo, Inspection, ModelInfo, Thresholds, decide, find_regions, sigmoid
+from weakspot.inspection.inspection import (
+    Decision,
+    ImageInfo,
+    Inspection,
+    ModelInfo,
+    Thresholds,
+    decide,
+    find_regions,
+    sigmoid,
+)
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.refusals import check_channels, check_contrast, check_size
@@ -41,7 +50,8 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Verified:
-    """What one runtime answered to the self-test. difference: the larger of both scores', relative where a score exceeds 1."""
+    """What one runtime answered to the self-test. difference: the larger of both scores', relative where a score
+    exceeds 1."""
 
     runtime: str
     raw_score: float | None
@@ -60,9 +70,15 @@ class LoadedDetector:
 
     @classmethod
     def load(
-        cls, path: Path | str, runtime: Name = "auto", threads: int | None = None, precision: AskedPrecision = "auto", memory: Memory = "fast"
-    ) -> Self:  # fmt: skip
-        """Read, check and open a model file; what is left to `auto` is what was measured to be fastest here, with the decisions of fp32.
+        cls,
+        path: Path | str,
+        runtime: Name = "auto",
+        threads: int | None = None,
+        precision: AskedPrecision = "auto",
+        memory: Memory = "fast",
+    ) -> Self:
+        """Read, check and open a model file; what is left to `auto` is what was measured to be fastest here, with the
+        decisions of fp32.
 
         Raises ModelFileError, or SettingsError where the runtime is not to be had.
         """
@@ -71,7 +87,8 @@ class LoadedDetector:
 
     @classmethod
     def load_exact(cls, path: Path | str, threads: int | None = None) -> Self:
-        """The same in fp32 on the first runtime present, for figures: they must not depend on what was measured here."""
+        """The same in fp32 on the first runtime present, for figures: they must not depend on what was measured
+        here."""
         model = read_model_file(Path(path))
         return cls(model, open_runtime(model, threads=threads))
 
@@ -86,11 +103,13 @@ class LoadedDetector:
         return self.model.thresholds
 
     def inspect(self, picture: Picture) -> Inspection:
-        """Read and judge one picture. Raises ImageError when it cannot be read or must not be judged; it is then never good."""
+        """Read and judge one picture. Raises ImageError when it cannot be read or must not be judged; it is then never
+        good."""
         return self.judge(self.prepare(picture))
 
     def prepare(self, picture: Picture) -> Prepared:
-        """Read a picture, refuse what must not be judged, bring it to the detector's size. May run in another thread than `judge`."""
+        """Read a picture, refuse what must not be judged, bring it to the detector's size. May run in another thread
+        than `judge`."""
         start = perf_counter()
         info, pixels, warnings = self._read(picture)
         name = "picture" if info.path is None else shown(info.path)
@@ -103,7 +122,8 @@ class LoadedDetector:
         return Prepared(info, pixels, image, warnings, _milliseconds_since(start))
 
     def judge(self, prepared: Prepared) -> Inspection:
-        """What the detector says of a prepared picture. Raises ImageError when the runtime fails or answers with something that is no number."""
+        """What the detector says of a prepared picture. Raises ImageError when the runtime fails or answers with
+        something that is no number."""
         start = perf_counter()
         answer = self._answer(prepared)
         infer = _milliseconds_since(start)
@@ -128,12 +148,14 @@ class LoadedDetector:
         )
 
     def verify(self, runtimes: tuple[str, ...] | None = None) -> list[Verified]:
-        """Run the self-test picture in fp32 on every runtime that is installed here, or on those named. A runtime that fails is told, not raised."""
+        """Run the self-test picture in fp32 on every runtime that is installed here, or on those named. A runtime that
+        fails is told, not raised."""
         image = selftest_image(self.model)
         return [self._verified(name, image) for name in (present_runtimes() if runtimes is None else runtimes)]
 
     def save(self, path: Path | str) -> None:
-        """Write the model file, whole or not at all; the file it was loaded from may be the target. Raises OutputError."""
+        """Write the model file, whole or not at all; the file it was loaded from may be the target. Raises
+        OutputError."""
         write_model_file(Path(path), self.model)
 
     def _read(self, picture: Picture) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
@@ -146,7 +168,11 @@ class LoadedDetector:
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:
             raise ImageError(f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array")
-        return ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0]), file.pixels, tuple(file.warnings)
+        return (
+            ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0]),
+            file.pixels,
+            tuple(file.warnings),
+        )
 
     def _answer(self, prepared: Prepared) -> Answer:
         return _told(lambda: self.runtime.run(prepared.image[None]), prepared.name, self.runtime.name)
@@ -169,7 +195,9 @@ class LoadedDetector:
 
 def _decide(name: str, answer: Answer, thresholds: Thresholds) -> Decision:
     if not (np.isfinite(answer.heat_map).all() and np.isfinite(answer.heat_score).all()):
-        raise ImageError(f"{name}: the detector's heat is not a number; the picture is not judged; check the model file with `weakspot verify`")
+        raise ImageError(
+            f"{name}: the detector's heat is not a number; the picture is not judged; check the model file with `weakspot verify`"
+        )
     try:
         return decide(float(answer.raw_score[0]), thresholds)
     except ImageError as error:
@@ -182,12 +210,18 @@ def _told(run: Callable[[], Answer], name: str, runtime: str) -> Answer:
         return run()
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ImageError(f"{name}: {runtime} failed ({shown(lines[-1])}); the picture is not judged; try another --runtime") from error
+        raise ImageError(
+            f"{name}: {runtime} failed ({shown(lines[-1])}); the picture is not judged; try another --runtime"
+        ) from error
 
 
 def _checked_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
-    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
-        raise ImageError(f"an array of {pixels.dtype} {pixels.shape}; needed is (H, W) or (H, W, 3) of uint8 or uint16, raw pixel values")
+    if pixels.dtype not in (np.uint8, np.uint16) or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    ):
+        raise ImageError(
+            f"an array of {pixels.dtype} {pixels.shape}; needed is (H, W) or (H, W, 3) of uint8 or uint16, raw pixel values"
+        )
     return np.ascontiguousarray(pixels)
 
 

@@ -1,4 +1,5 @@
-"""What a model file says of itself: how to read pictures, when to decide what, where it comes from, and the hashes that hold it together."""
+"""What a model file says of itself: how to read pictures, when to decide what, where it comes from, and the hashes that
+hold it together."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -6,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from weakspot.inspection.inspection import Thresholds, now
-from weakspot.settings import ReadSettings, Size
+from weakspot.settings import SMALLEST, ReadSettings, Size
 
 FORMAT_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -88,7 +89,8 @@ class ImageSizes(_Record):
 
 
 class SelfTest(_Record):
-    """What the detector answered to selftest.png when the file was made. tolerance: allowed difference, relative where a score exceeds 1."""
+    """What the detector answered to selftest.png when the file was made. tolerance: allowed difference, relative where
+    a score exceeds 1."""
 
     raw_score: float
     heat_score: float
@@ -107,7 +109,9 @@ class Manifest(_Record):
     channels: int  # 1 grey, 3 colour
     bit_depth: int  # 8 or 16
     image_sizes: ImageSizes
-    image_std_min: float = Field(ge=0)  # smallest standard deviation of a training picture at `size`, in raw values of `bit_depth`
+    image_std_min: float = Field(
+        ge=0
+    )  # smallest standard deviation of a training picture at `size`, in raw values of `bit_depth`
     read: ReadSettings = ReadSettings()
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}
@@ -127,8 +131,10 @@ class Manifest(_Record):
     def _fits_together(self) -> Self:
         self.thresholds.in_force()
         smallest, largest = self.image_sizes.min, self.image_sizes.max
-        if min(self.size) < 64 or min(smallest) < 1 or any(low > high for low, high in zip(smallest, largest)):
-            raise ValueError("size is at least 64 x 64 pixels, and the smallest image size not above the largest")
+        if min(self.size) < SMALLEST or min(smallest) < 1 or any(low > high for low, high in zip(smallest, largest)):
+            raise ValueError(
+                f"size is at least {SMALLEST} x {SMALLEST} pixels, and the smallest image size not above the largest"
+            )
         if self.channels not in (1, 3) or self.bit_depth not in (8, 16):
             raise ValueError("channels are 1 or 3, bit_depth is 8 or 16")
         if self.labels != {0: "good", 1: "bad"} or not self.score_statistics.keys() <= set(self.labels.values()):

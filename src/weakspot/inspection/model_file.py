@@ -1,7 +1,9 @@
-"""`*.weakspot`: a trained detector in one file. Written whole or not at all, and refused by name when it is not as it was written.
+"""`*.weakspot`: a trained detector in one file. Written whole or not at all, and refused by name when it is not as it
+was written.
 
-Members, in this order: manifest.json, manifest.sha256, weights.safetensors, graph.onnx, selftest.png, card.md; docs/model_file.md has the details.
-A checksum shows accidents, not forgeries: whoever can write the file can also write its checksums.
+Members, in this order: manifest.json, manifest.sha256, weights.safetensors, graph.onnx, selftest.png, card.md;
+docs/model_file.md has the details. A checksum shows accidents, not forgeries: whoever can write the file can also write
+its checksums.
 """
 
 import hashlib
@@ -45,10 +47,11 @@ class ModelFile:
 
 
 def write_model_file(path: Path, model: ModelFile) -> ModelFile:
-    """Write `model` under `path` → the model as its reader will get it, with hashes, tensors' shapes and SHA-256 filled in.
+    """Write `model` under `path` → the model as its reader will get it, with hashes, tensors' shapes and SHA-256 filled
+    in.
 
-    Raises ModelFileError when it would be refused on reading (NaN in the weights, say) and OutputError when the place cannot be written;
-    an earlier file stays as it was in both cases.
+    Raises ModelFileError when it would be refused on reading (NaN in the weights, say) and OutputError when the place
+    cannot be written; an earlier file stays as it was in both cases.
     """
     members = _members(model)
     checked = _unpacked(path, _manifest(members[MANIFEST], path), members, sha256="")
@@ -61,7 +64,8 @@ def write_model_file(path: Path, model: ModelFile) -> ModelFile:
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read and check a model file: form, version, every hash, exact tensors, finiteness. Raises ModelFileError; executes nothing of it.
+    """Read and check a model file: form, version, every hash, exact tensors, finiteness. Raises ModelFileError;
+    executes nothing of it.
 
     Memory is the file's size, time that of hashing it twice. Links are followed; pipes and devices are refused.
     """
@@ -75,7 +79,8 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def set_thresholds(path: Path, thresholds: Thresholds, reason: str) -> ModelFile:
-    """Change the thresholds in a model file; weights and graph stay as they are, and the earlier values are kept among the changes."""
+    """Change the thresholds in a model file; weights and graph stay as they are, and the earlier values are kept among
+    the changes."""
     model = read_model_file(path)
     record = model.manifest.thresholds.changed_to(thresholds, reason)
     return write_model_file(path, replace(model, manifest=model.manifest.model_copy(update={"thresholds": record})))
@@ -83,9 +88,16 @@ def set_thresholds(path: Path, thresholds: Thresholds, reason: str) -> ModelFile
 
 def _members(model: ModelFile) -> dict[str, bytes]:
     """The file's members in order, the manifest completed with their hashes."""
-    content = {WEIGHTS: pack_weights(model.weights), GRAPH: bytes(model.graph), SELFTEST: bytes(model.selftest), CARD: model.card.encode("utf-8")}
+    content = {
+        WEIGHTS: pack_weights(model.weights),
+        GRAPH: bytes(model.graph),
+        SELFTEST: bytes(model.selftest),
+        CARD: model.card.encode("utf-8"),
+    }
     shapes = {name: array.shape for name, array in sorted(model.weights.items())}
-    manifest = model.manifest.model_copy(update={"tensors": shapes, "members": {name: _sha256(data) for name, data in content.items()}})
+    manifest = model.manifest.model_copy(
+        update={"tensors": shapes, "members": {name: _sha256(data) for name, data in content.items()}}
+    )
     text = json.dumps(manifest.as_dict(), indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8")
     return {MANIFEST: text, CHECKSUM: _sha256(text).encode("ascii"), **content}
 
@@ -110,7 +122,9 @@ def _unpacked(path: Path, manifest: Manifest, members: dict[str, bytes], sha256:
         if _sha256(data) != manifest.members[name]:
             raise _unfit(path, name, "its SHA-256 is not the manifest's")
     weights = _checked(path, WEIGHTS, lambda: unpack_weights(content[WEIGHTS], manifest.tensors))
-    _checked(path, SELFTEST, lambda: check_selftest(content[SELFTEST], manifest.size, manifest.channels, manifest.bit_depth))
+    _checked(
+        path, SELFTEST, lambda: check_selftest(content[SELFTEST], manifest.size, manifest.channels, manifest.bit_depth)
+    )
     card = _checked(path, CARD, lambda: content[CARD].decode("utf-8"))
     return ModelFile(manifest, weights, content[GRAPH], content[SELFTEST], card, sha256)
 

@@ -1,7 +1,8 @@
 """As much of the ONNX file format as moving nodes takes, without the onnx package, which a line computer doesn't have.
 
-ONNX files are protocol buffers: a message is a list of numbered fields. Here a message is read into such a list, what is known by its number is
-changed, and everything else is written back as it was. Field numbers: onnx.proto3, unchanged since IR version 3 (2017).
+ONNX files are protocol buffers: a message is a list of numbered fields. Here a message is read into such a list, what
+is known by its number is changed, and everything else is written back as it was. Field numbers: onnx.proto3, unchanged
+since IR version 3 (2017).
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Field = tuple[int, int, Any]  # number, wire type, content: int for NUMBER, else bytes, a memoryview, or a message not yet written
+Field = tuple[
+    int, int, Any
+]  # number, wire type, content: int for NUMBER, else bytes, a memoryview, or a message not yet written
 Message = list[Field]
 
 NUMBER, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # wire types
@@ -24,7 +27,8 @@ ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 
 
 def read_message(data: bytes | memoryview) -> Message:
-    """The fields of a message, in order; contents are views, not copies. Raises ValueError where the bytes end too soon."""
+    """The fields of a message, in order; contents are views, not copies. Raises ValueError where the bytes end too
+    soon."""
     view, position, message = memoryview(data), 0, Message()
     while position < len(view):
         key, position = _read_varint(view, position)
@@ -69,7 +73,11 @@ def text(message: Message, number: int) -> str:
 def node(operator: str, inputs: Sequence[str], output: str, **attributes: Sequence[int]) -> Message:
     """A NodeProto with one output, named after it; attributes are lists of integers."""
     made: Message = [(NODE_INPUT, BYTES, name.encode()) for name in inputs]
-    made += [(NODE_OUTPUT, BYTES, output.encode()), (NODE_NAME, BYTES, output.encode()), (NODE_OPERATOR, BYTES, operator.encode())]
+    made += [
+        (NODE_OUTPUT, BYTES, output.encode()),
+        (NODE_NAME, BYTES, output.encode()),
+        (NODE_OPERATOR, BYTES, operator.encode()),
+    ]
     return made + [(NODE_ATTRIBUTE, BYTES, _attribute(name, value)) for name, value in attributes.items()]
 
 

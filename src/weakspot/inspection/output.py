@@ -1,7 +1,8 @@
 """The folder that an inspection of many pictures leaves: two tables, and maps on request. Knows nothing of detectors.
 
-All is made in a folder of its own inside the output folder and moved into place at the end, so that a full disk, a kill or a mistake leaves an
-earlier inspection as it was. Two inspections into one folder at the same time are not provided for: the first one fails.
+All is made in a folder of its own inside the output folder and moved into place at the end, so that a full disk, a kill
+or a mistake leaves an earlier inspection as it was. Two inspections into one folder at the same time are not provided
+for: the first one fails.
 """
 
 import os
@@ -35,14 +36,19 @@ def check_output(output: Path, overwrite: bool) -> None:
     if not names:
         return
     if not names & {JSONL, CSV}:
-        raise OutputError(f"{shown(output)}: holds other files ({shown(min(names))}, …) and no earlier inspection; give an empty or a new folder")
+        raise OutputError(
+            f"{shown(output)}: holds other files ({shown(min(names))}, …) and no earlier inspection; give an empty or a new folder"
+        )
     if not overwrite:
-        raise OutputError(f"{shown(output)}: holds an earlier inspection; replace it with --overwrite, or give another folder")
+        raise OutputError(
+            f"{shown(output)}: holds an earlier inspection; replace it with --overwrite, or give another folder"
+        )
 
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """A new folder inside `output`, whose content takes its place there when the block ends well and vanishes when it does not."""
+    """A new folder inside `output`, whose content takes its place there when the block ends well and vanishes when it
+    does not."""
     make_folder(output)
     with told(output):
         staging = output / f"{_STAGING}{secrets.token_hex(8)}"
@@ -60,8 +66,12 @@ def _publish(staging: Path, output: Path) -> None:
     """Swap the four names of an inspection: earlier ones out, new ones in; back again when a step fails."""
     aside = staging / _ASIDE
     aside.mkdir()
-    moves = [(output / name, aside / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if os.path.lexists(output / name)]
-    moves += [(staging / name, output / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if (staging / name).exists()]
+    moves = [
+        (output / name, aside / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if os.path.lexists(output / name)
+    ]
+    moves += [
+        (staging / name, output / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if (staging / name).exists()
+    ]
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:
@@ -75,7 +85,8 @@ def _publish(staging: Path, output: Path) -> None:
 
 
 def _tidy(output: Path) -> None:
-    """Remove what a killed run has left; where it was killed while it swapped, take the earlier inspection back first."""
+    """Remove what a killed run has left; where it was killed while it swapped, take the earlier inspection back
+    first."""
     for leftover in output.glob(f"{_STAGING}*"):
         for earlier in sorted(leftover.glob(f"{_ASIDE}/*")):
             if (output / earlier.name).exists():
@@ -85,7 +96,8 @@ def _tidy(output: Path) -> None:
 
 
 class Writer:
-    """The tables and maps of an inspection, growing in the staging folder. Raises OutputError, naming the output folder, when that fails."""
+    """The tables and maps of an inspection, growing in the staging folder. Raises OutputError, naming the output
+    folder, when that fails."""
 
     def __init__(self, staging: Path, output: Path, overlays: bool, heat_maps: bool) -> None:
         self._staging, self._output, self._overlays, self._heat_maps = staging, output, overlays, heat_maps
@@ -98,7 +110,9 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             with told(self._output):
                 for file in self._files:
@@ -112,7 +126,8 @@ class Writer:
         self._write(json_line(entry.as_dict()), csv_line(entry.as_row()))
 
     def inspected(self, number: int, entry: Inspection, pixels: Any) -> None:
-        """A line, and the maps that were asked for. number: the line's; it keeps the maps' names apart. pixels: as read, (H, W) or (H, W, 3)."""
+        """A line, and the maps that were asked for. number: the line's; it keeps the maps' names apart. pixels: as
+        read, (H, W) or (H, W, 3)."""
         name = f"{number:06}_{_safe(Path(entry.image.path or ''))}.png"
         heat_map = self._map(HEAT_MAPS, name, heat_map_png(entry.heat_map)) if self._heat_maps else None
         overlay = self._map(OVERLAYS, name, overlay_png(pixels, entry)) if self._overlays else None

@@ -1,4 +1,5 @@
-"""Heat over its picture, for people to look at: one fixed scale from 0 to 1 with its legend, never stretched by picture; and the raw map as PNG."""
+"""Heat over its picture, for people to look at: one fixed scale from 0 to 1 with its legend, never stretched by
+picture; and the raw map as PNG."""
 
 import io
 from typing import Any
@@ -11,28 +12,33 @@ from weakspot.data.reading import fit_image
 from weakspot.inspection.inspection import HeatMap, Inspection
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
-# Turbo (A. Mikhailov, 2019, Apache-2.0) at 33 places evenly spaced from end to end, sampled from matplotlib; straight lines between them stay
-# within 3 of 255 of the original.
+# Turbo (A. Mikhailov, 2019, Apache-2.0) at 33 places evenly spaced from end to end, sampled from matplotlib; straight
+# lines between them stay within 3 of 255 of the original.
 _TURBO = (
     "30123b 392a73 4040a2 4456c7 466be3 4680f6 4293ff 37a7fa 28bbec 1dccd9 18dcc3 "
     "1ee8b0 31f299 4cf97e 6bfe64 8aff4c a2fc3c b8f735 cced34 dee037 edd03a f7c03a "
     "fdad35 fe982c fb8022 f56818 ec520f e14109 d23105 c12302 ac1701 950d01 7a0403"
 )
 _WHITE, _BLACK = 255, 0  # the contour's line and its rim: neither is in turbo
-_SEEN_FROM = 0.4  # heat from which a place is coloured in full; below it fades, so that cold parts of the picture stay as they are
+# heat from which a place is coloured in full; below it fades, so that cold parts of the picture stay as they are
+_SEEN_FROM = 0.4
 
 
 def colour(heat: NDArray[np.floating[Any]]) -> Rgb:
     """Heat in [0, 1] of any shape (…) → its colour (…, 3)."""
     knots = np.frombuffer(bytes.fromhex(_TURBO), np.uint8).reshape(-1, 3)
     places = np.linspace(0, 1, len(knots))
-    return np.stack([np.interp(heat, places, knots[:, channel]).round() for channel in range(3)], axis=-1).astype(np.uint8)
+    return np.stack([np.interp(heat, places, knots[:, channel]).round() for channel in range(3)], axis=-1).astype(
+        np.uint8
+    )
 
 
 TURBO = colour(np.linspace(0, 1, 256))  # (256, 3), for palettes
 
 
-def render(pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5) -> Rgb:
+def render(
+    pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5
+) -> Rgb:
     """The picture with its heat, and below it a strip with decision, score and legend → (H + strip, W, 3).
 
     pixels: as read, (H, W) or (H, W, 3); mask: the true defect (H, W), outlined; opacity: of hot places, in [0, 1].
@@ -49,7 +55,9 @@ def render(pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_]
     return np.concatenate([blended, _strip(width, height, f"{inspection.decision} {inspection.defect_score:.3f}")])
 
 
-def overlay_png(pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5) -> bytes:
+def overlay_png(
+    pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5
+) -> bytes:
     """`render` as a PNG file."""
     return _png(Image.fromarray(render(pixels, inspection, mask, opacity)))
 
@@ -61,12 +69,15 @@ def heat_map_png(heat_map: HeatMap) -> bytes:
 
 def heat_on_picture(heat_map: HeatMap, height: int, width: int) -> HeatMap:
     """The heat (h, w) on the picture's pixels (height, width), bilinearly; cells divide the picture evenly."""
-    resized = Image.fromarray(np.ascontiguousarray(heat_map, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(np.ascontiguousarray(heat_map, np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
     return np.clip(np.asarray(resized, np.float32), 0, 1)
 
 
 def _around(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    """The pixels outside the mask that are at most `thickness` from it: a line on the mask itself would hide a thin crack."""
+    """The pixels outside the mask that are at most `thickness` from it: a line on the mask itself would hide a thin
+    crack."""
     grown = mask
     for _ in range(thickness):
         padded = np.pad(grown, 1)

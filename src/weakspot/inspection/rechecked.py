@@ -8,7 +8,8 @@ import numpy as np
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.runtimes import Answer, Pixels, Precision, Runtime
 
-# Raw score. The largest difference of bf16 from fp32 on 399 unseen images of KolektorSDD was 0.075 (results/speed/bf16_decisions.json).
+# Raw score. The largest difference of bf16 from fp32 on 399 unseen images of KolektorSDD was 0.075
+# (results/speed/bf16_decisions.json).
 MARGIN = 0.25
 
 

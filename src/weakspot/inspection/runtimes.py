@@ -1,4 +1,5 @@
-"""What computes a detector's answer: ONNX Runtime or OpenVINO on the graph in the model file, or torch on its weights, behind one small protocol.
+"""What computes a detector's answer: ONNX Runtime or OpenVINO on the graph in the model file, or torch on its weights,
+behind one small protocol.
 
 Each computes one picture at a time, so that an answer does not depend on which pictures came along with it.
 """
@@ -54,12 +55,17 @@ def present_runtimes() -> tuple[str, ...]:
 
 
 def open_runtime(
-    model: ModelFile, prefer: str = "auto", threads: int | None = None, precision: Precision = "fp32", memory: Memory = "fast"
-) -> Runtime:  # fmt: skip
-    """A runtime ready to run `model`; `auto` is the first one present, whichever is faster: what makes figures must not depend on a measurement.
+    model: ModelFile,
+    prefer: str = "auto",
+    threads: int | None = None,
+    precision: Precision = "fp32",
+    memory: Memory = "fast",
+) -> Runtime:
+    """A runtime ready to run `model`; `auto` is the first one present, whichever is faster: what makes figures must not
+    depend on a measurement.
 
-    threads: None for all cores this process may use. bf16: OpenVINO alone, and faster only where the CPU has it.
-    Raises SettingsError when it is not installed or cannot do what is asked, ModelFileError when it cannot take the graph.
+    threads: None for all cores this process may use. bf16: OpenVINO alone, and faster only where the CPU has it. Raises
+    SettingsError when it is not installed or cannot do what is asked, ModelFileError when it cannot take the graph.
     """
     present = present_runtimes()
     name = present[0] if prefer == "auto" and present else prefer
@@ -75,7 +81,8 @@ def open_runtime(
 
 
 def offers_bf16() -> bool:
-    """Whether OpenVINO is here and this processor multiplies in bf16; elsewhere OpenVINO would take it, and convert at every step."""
+    """Whether OpenVINO is here and this processor multiplies in bf16; elsewhere OpenVINO would take it, and convert at
+    every step."""
     if "openvino" not in present_runtimes():
         return False
     with _no_telemetry():
@@ -101,7 +108,9 @@ class OnnxRuntime:
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads, self._options.inter_op_num_threads = threads, 1
         self._options.log_severity_level = 3  # errors; they are raised as well
-        self._options.enable_cpu_mem_arena = memory == "fast"  # what it frees between two images is kept, or handed back
+        self._options.enable_cpu_mem_arena = (
+            memory == "fast"
+        )  # what it frees between two images is kept, or handed back
         self._graph, self._plain = model.graph, memory == "small"
         self._sessions = _ByShape(self._session)
         with _refused_by(self.name):
@@ -114,11 +123,14 @@ class OnnxRuntime:
         return _one_by_one(images, lambda image: session.run(OUTPUTS, {"image": image}))
 
     def _session(self, shape: tuple[int, ...]) -> Any:
-        return self._open(_graph_for(shape, self._graph, self._plain), self._options, providers=["CPUExecutionProvider"])
+        return self._open(
+            _graph_for(shape, self._graph, self._plain), self._options, providers=["CPUExecutionProvider"]
+        )
 
 
 class OpenVino:
-    """The graph on OpenVINO's CPU plug-in, compiled for the shapes it meets; in fp32, for its own choice would be bf16 where the CPU has it."""
+    """The graph on OpenVINO's CPU plug-in, compiled for the shapes it meets; in fp32, for its own choice would be bf16
+    where the CPU has it."""
 
     name = "openvino"
 
@@ -132,7 +144,10 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._graph, self._plain = model.graph, memory == "small" or (precision == "bf16" and "amx_bf16" in processor().instructions)
+        self._graph, self._plain = (
+            model.graph,
+            memory == "small" or (precision == "bf16" and "amx_bf16" in processor().instructions),
+        )
         self._compiled = _ByShape(self._compile)
         self._lock = Lock()  # a compiled graph has one set of buffers
         with _refused_by(self.name):
@@ -172,7 +187,8 @@ class _ByShape:
 
 
 def _open_torch(model: ModelFile, threads: int, memory: Memory) -> Runtime:
-    """The torch runtime lives with the network, above this folder; it is named here as text, so that nothing here needs torch to be imported."""
+    """The torch runtime lives with the network, above this folder; it is named here as text, so that nothing here needs
+    torch to be imported."""
     with _refused_by("torch"):
         runtime: Runtime = import_module("weakspot.network.runtime").TorchRuntime(model, threads, memory)
         return runtime
@@ -189,7 +205,8 @@ def _one_by_one(images: Pixels, infer: Callable[[Pixels], list[NDArray[Any]]]) -
 
 
 def _graph_for(shape: tuple[int, ...], graph: bytes, plain: bool) -> bytes:
-    """The graph with its large layer in the form that is faster at this size. plain: as it lies in the file, which takes less memory.
+    """The graph with its large layer in the form that is faster at this size. plain: as it lies in the file, which
+    takes less memory.
 
     With matrix units the plain form is the faster one in bf16, for it runs near their rate.
     """
@@ -197,8 +214,11 @@ def _graph_for(shape: tuple[int, ...], graph: bytes, plain: bool) -> bytes:
 
 
 def _self_contained(graph: bytes) -> bytes:
-    """Refuse a graph that wants tensors from other files: both runtimes would look for them in the working directory."""
-    if b"\n\x08location\x12" in graph:  # protobuf: a map entry whose key is `location`, which is how ONNX names such a file
+    """Refuse a graph that wants tensors from other files: both runtimes would look for them in the working
+    directory."""
+    if (
+        b"\n\x08location\x12" in graph
+    ):  # protobuf: a map entry whose key is `location`, which is how ONNX names such a file
         raise ValueError("it refers to other files")
     return graph
 
@@ -223,7 +243,8 @@ def _refused_by(name: str) -> Iterator[None]:
 def _no_telemetry() -> Iterator[None]:
     """Importing a runtime writes an identity to the home folder and calls its maker's server.
 
-    OpenVINO does so by a package of its own, which is kept from being imported; newer releases of ONNX Runtime ask the environment.
+    OpenVINO does so by a package of its own, which is kept from being imported; newer releases of ONNX Runtime ask the
+    environment.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     name = "openvino_telemetry"

@@ -1,4 +1,5 @@
-"""The published form of a result, as JSON Schema: what docs/inspection.schema.json is made from, and what tests hold every result against."""
+"""The published form of a result, as JSON Schema: what docs/inspection.schema.json is made from, and what tests hold
+every result against."""
 
 from typing import Annotated, Any, Literal
 
@@ -53,8 +54,12 @@ class RegionFound(_Plain):
 class HeatMapFiles(_Plain):
     """Where maps were written."""
 
-    path: str | None = Field(description="16-bit grey PNG, 65535 is heat 1; relative to the table's folder; null where none was written")
-    overlay: str | None = Field(description="the picture with its heat; relative to the table's folder; null where none was written")
+    path: str | None = Field(
+        description="16-bit grey PNG, 65535 is heat 1; relative to the table's folder; null where none was written"
+    )
+    overlay: str | None = Field(
+        description="the picture with its heat; relative to the table's folder; null where none was written"
+    )
 
 
 class Milliseconds(_Plain):

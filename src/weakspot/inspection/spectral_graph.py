@@ -1,7 +1,8 @@
 """The large layer of an ONNX graph in the spectral form, put there when the graph is loaded.
 
-The file keeps the plain graph: it is smaller than the kernel's spectrum, any tool can read it, and it is the form to run where matrix units make
-bf16 convolutions nearly free. The rewritten graph holds standard operators only, so every runtime takes it. It fits pictures of one size.
+The file keeps the plain graph: it is smaller than the kernel's spectrum, any tool can read it, and it is the form to
+run where matrix units make bf16 convolutions nearly free. The rewritten graph holds standard operators only, so every
+runtime takes it. It fits pictures of one size.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ PREFIX = "spectral_"  # of the names of all that is added
 class LargeLayer:
     """Convolution, ReLU and 1 × 1 convolution, which follow one another in the graph and are replaced together.
 
-    The 1 × 1 layer belongs to it because the spectral form ends with channels last: only the one channel that is left has to be moved into place.
+    The 1 × 1 layer belongs to it because the spectral form ends with channels last: only the one channel that is left
+    has to be moved into place.
     """
 
     nodes: tuple[str, ...]  # by what they put out
@@ -41,9 +43,11 @@ class LargeLayer:
 
 
 def spectral_graph(model: bytes, height: int, width: int, images: int = 1) -> bytes:
-    """The same ONNX model for pictures of height × width pixels, with its large layer in the spectral form, or unchanged where that gains nothing.
+    """The same ONNX model for pictures of height × width pixels, with its large layer in the spectral form, or
+    unchanged where that gains nothing.
 
-    images: how many usually come at once, for the choice of tiles; any number may. Raises ModelFileError when the bytes are not an ONNX model.
+    images: how many usually come at once, for the choice of tiles; any number may. Raises ModelFileError when the bytes
+    are not an ONNX model.
     """
     try:
         fields = onnx.read_message(model)
@@ -57,11 +61,14 @@ def spectral_graph(model: bytes, height: int, width: int, images: int = 1) -> by
     if tiling is None:
         return model
     rewritten = replace_layer(graph, layer, tiling)
-    return onnx.write_message([(n, wire, rewritten if n == onnx.MODEL_GRAPH else content) for n, wire, content in fields])
+    return onnx.write_message(
+        [(n, wire, rewritten if n == onnx.MODEL_GRAPH else content) for n, wire, content in fields]
+    )
 
 
 def find_large_layer(graph: Message) -> LargeLayer | None:
-    """The first convolution with a large kernel that a padding leads to and ReLU and a 1 × 1 convolution follow; None where there is none."""
+    """The first convolution with a large kernel that a padding leads to and ReLU and a 1 × 1 convolution follow; None
+    where there is none."""
     tensors = {onnx.text(tensor, onnx.TENSOR_NAME): tensor for tensor in onnx.messages(graph, onnx.GRAPH_INITIALIZER)}
     nodes = onnx.messages(graph, onnx.GRAPH_NODE)
     for convolution in (node for node in nodes if _operator(node) == "Conv"):
@@ -84,20 +91,26 @@ def worthwhile_tiling(layer: LargeLayer, height: int, width: int, images: int) -
 
 
 def replace_layer(graph: Message, layer: LargeLayer, tiling: Tiling) -> Message:
-    """The graph with the layer's three nodes replaced by the spectral steps, which stand where the last of them stood."""
+    """The graph with the layer's three nodes replaced by the spectral steps, which stand where the last of them
+    stood."""
     steps, constants = spectral_steps(layer, tiling)
     nodes: list[Message] = []
     for node in onnx.messages(graph, onnx.GRAPH_NODE):
         output = onnx.text(node, onnx.NODE_OUTPUT)
         nodes += steps if output == layer.output else [] if output in layer.nodes else [node]
-    tensors = [tensor for tensor in onnx.messages(graph, onnx.GRAPH_INITIALIZER) if onnx.text(tensor, onnx.TENSOR_NAME) not in layer.weights]
+    tensors = [
+        tensor
+        for tensor in onnx.messages(graph, onnx.GRAPH_INITIALIZER)
+        if onnx.text(tensor, onnx.TENSOR_NAME) not in layer.weights
+    ]
     tensors += [onnx.tensor(PREFIX + name, array) for name, array in constants.items()]
     rest = [field for field in graph if field[0] not in (onnx.GRAPH_NODE, onnx.GRAPH_INITIALIZER)]
     return rest + onnx.fields(onnx.GRAPH_NODE, nodes) + onnx.fields(onnx.GRAPH_INITIALIZER, tensors)
 
 
 def spectral_steps(layer: LargeLayer, tiling: Tiling) -> tuple[list[Message], dict[str, Array]]:
-    """The nodes, in order, and the constants that they read (named without PREFIX). P stands for all tiles of all pictures, N for pictures."""
+    """The nodes, in order, and the constants that they read (named without PREFIX). P stands for all tiles of all
+    pictures, N for pictures."""
     t, transforms, steps = tiling, Transforms(tiling), _Steps(layer.padded)
     outputs, inputs = layer.kernel.shape[:2]
     steps.transpose(2, 3, 0, 1)  # (rows and columns of the padded map, N, in)
@@ -133,7 +146,9 @@ class _Steps:
         self.last, self.nodes = start, list[Message]()
         self.constants: dict[str, Array] = {}
 
-    def apply(self, operator: str, *before: str, after: tuple[str, ...] = (), output: str = "", **attributes: tuple[int, ...]) -> None:
+    def apply(
+        self, operator: str, *before: str, after: tuple[str, ...] = (), output: str = "", **attributes: tuple[int, ...]
+    ) -> None:
         output = output or f"{PREFIX}{len(self.nodes)}"
         self.nodes.append(onnx.node(operator, [*before, self.last, *after], output, **attributes))
         self.last = output
@@ -157,7 +172,11 @@ class _Steps:
 
     def cut(self, height: int, width: int, output: str) -> None:
         bounds = {"cut_from": (0, 0), "cut_to": (height, width), "cut_axes": (2, 3)}
-        self.apply("Slice", after=tuple(self.constant(key, np.array(value, np.int64)) for key, value in bounds.items()), output=output)
+        self.apply(
+            "Slice",
+            after=tuple(self.constant(key, np.array(value, np.int64)) for key, value in bounds.items()),
+            output=output,
+        )
 
 
 def _layer(convolution: Message, relu: Message, point: Message, tensors: dict[str, Message]) -> LargeLayer:
@@ -183,7 +202,9 @@ def _inputs(node: Message) -> list[str]:
 
 
 def _is_padded(nodes: list[Message], convolution: Message) -> bool:
-    return any(_operator(node) == "Pad" and onnx.text(node, onnx.NODE_OUTPUT) == _inputs(convolution)[0] for node in nodes)
+    return any(
+        _operator(node) == "Pad" and onnx.text(node, onnx.NODE_OUTPUT) == _inputs(convolution)[0] for node in nodes
+    )
 
 
 def _only_reader(nodes: list[Message], node: Message, operator: str) -> Message | None:

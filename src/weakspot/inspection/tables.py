@@ -1,13 +1,10 @@
 """Inspections as lines: JSON, one object a line, and CSV for spreadsheets. Writes no files."""
 
-import csv
-import io
 import json
 from typing import Any
 
+from weakspot import csv_text
 from weakspot.inspection.inspection import ROW
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def json_line(published: dict[str, Any]) -> bytes:
@@ -21,12 +18,6 @@ def csv_header() -> bytes:
 
 
 def csv_line(row: dict[str, Any]) -> bytes:
-    """One record as RFC 4180 has it, in UTF-8: columns in the order of ROW, numbers with a point, what is None left empty."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(_cell(row[name]) for name in ROW)
-    return text.getvalue().encode("utf-8")
-
-
-def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """One record as RFC 4180 has it, in UTF-8: columns in the order of ROW, numbers with a point, what is None left
+    empty."""
+    return csv_text.csv_line((row[name] for name in ROW), end="\r\n").encode("utf-8")

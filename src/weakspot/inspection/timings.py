@@ -1,6 +1,7 @@
 """How long each runtime took on this machine, kept in one small file in the user's cache folder.
 
-The file may be missing, damaged or impossible to write at any time: what it holds can be measured again, so that never stops anything.
+The file may be missing, damaged or impossible to write at any time: what it holds can be measured again, so that never
+stops anything.
 """
 
 import os
@@ -34,7 +35,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured in one setting: median milliseconds of one picture, by runtime and precision, such as "openvino bf16"."""
+    """What was measured in one setting: median milliseconds of one picture, by runtime and precision, such as "openvino
+    bf16"."""
 
     setting: Setting
     milliseconds: dict[str, Milliseconds]
@@ -58,7 +60,8 @@ def kept() -> tuple[Timing, ...]:
 
 
 def keep(timing: Timing) -> None:
-    """Keep a timing in the place of the earlier one of its setting. Where the file cannot be written, nothing is kept."""
+    """Keep a timing in the place of the earlier one of its setting. Where the file cannot be written, nothing is
+    kept."""
     others = [other for other in kept() if other.setting != timing.setting]
     with suppress(OutputError, RuntimeError):
         path = cache_file()

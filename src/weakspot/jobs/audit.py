@@ -12,9 +12,14 @@ from weakspot.settings import ReadSettings
 
 
 def audit_folder(
-    data: Path | str, settings: ReadSettings, layout: str = "auto", output: Path | None = None, on_image: Callable[[int, int], None] | None = None
-) -> Audit:  # fmt: skip
-    """Audit a folder or table. output: a folder for audit.json, which replaces an earlier one; on_image: told how many images are read, of how many.
+    data: Path | str,
+    settings: ReadSettings,
+    layout: str = "auto",
+    output: Path | None = None,
+    on_image: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Audit a folder or table. output: a folder for audit.json, which replaces an earlier one; on_image: told how many
+    images are read, of how many.
 
     Raises DataError, OutputError.
     """

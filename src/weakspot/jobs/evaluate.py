@@ -1,4 +1,5 @@
-"""A model file and labelled pictures → metrics.json, scores.csv and the report. Masks are read here, for evaluation alone."""
+"""A model file and labelled pictures → metrics.json, scores.csv and the report. Masks are read here, for evaluation
+alone."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,15 @@ from weakspot.inspection.loaded import LoadedDetector
 
 
 def evaluate_model(
-    model: Path, data: Path | str, output: Path, *, layout: str = "auto", on_image: Callable[[int, int], None] | None = None
-) -> Evaluation:  # fmt: skip
-    """Judge every labelled picture of `data` by a model file and write the report into `output`, a new folder or an earlier evaluation's."""
+    model: Path,
+    data: Path | str,
+    output: Path,
+    *,
+    layout: str = "auto",
+    on_image: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Judge every labelled picture of `data` by a model file and write the report into `output`, a new folder or an
+    earlier evaluation's."""
     check_output(output, overwrite=True)
     detector = LoadedDetector.load_exact(model)
     samples = read_layout(Path(data), layout)
@@ -42,7 +49,9 @@ def evaluate_samples(
     def inspect(sample: Sample) -> Inspection:
         return detector.inspect(sample.path)
 
-    found = evaluate(inspect, samples, detector.thresholds, read_mask=read_mask, background=background, on_sample=on_image)
+    found = evaluate(
+        inspect, samples, detector.thresholds, read_mask=read_mask, background=background, on_sample=on_image
+    )
     if output is not None:
         read = detector.manifest.read
         write_report(output, found, lambda sample: read_image(sample.path, read).pixels, read_mask, overwrite=overwrite)

@@ -1,4 +1,5 @@
-"""From pictures in memory to a trained detector and its thresholds: out-of-fold scores, the final training, and whether it learned.
+"""From pictures in memory to a trained detector and its thresholds: out-of-fold scores, the final training, and whether
+it learned.
 
 Every training has a folder of its own below the run's and is gone on with where it was stopped. Reads no picture files.
 """
@@ -63,10 +64,14 @@ class Trainings:
         _, channels, height, width = images.pixels.shape
         chosen = recipe(self.settings, channels, schedule, pairs_a_step(self.settings, height, width), self.light_share)
         for start in range(STARTS):
-            detector = self._start(name if start == 0 else f"{name}, start {start + 1}", chosen, images, self.settings.seed + 1000 * start)
+            detector = self._start(
+                name if start == 0 else f"{name}, start {start + 1}", chosen, images, self.settings.seed + 1000 * start
+            )
             if start + 1 == STARTS or _auroc(images.labels, scores(detector, images, self.machine)[1]) >= LOST_BELOW:
                 break
-            self.watch.note(f"{name}: the search was lost (it does not even tell its own training pictures apart); starting again with another seed")
+            self.watch.note(
+                f"{name}: the search was lost (it does not even tell its own training pictures apart); starting again with another seed"
+            )
         return detector
 
     def _start(self, name: str, chosen: Recipe, images: TrainingImages, seed: int) -> Detector:
@@ -81,11 +86,18 @@ class Trainings:
 
 
 def learn(
-    images: TrainingImages, groups: list[str], ids: list[str], settings: TrainSettings, machine: Machine, folder: Path, watch: Watch
+    images: TrainingImages,
+    groups: list[str],
+    ids: list[str],
+    settings: TrainSettings,
+    machine: Machine,
+    folder: Path,
+    watch: Watch,
 ) -> Learned:
     """Score out of fold, train on everything, choose the thresholds. Raises TrainingError when nothing was learned.
 
-    groups, ids: the physical part and the name of each picture; folder: where the trainings lie, so that `--resume` finds them.
+    groups, ids: the physical part and the name of each picture; folder: where the trainings lie, so that `--resume`
+    finds them.
     """
     trainings = Trainings(settings, machine, folder, _identity(images, settings, machine), watch, images.light_share)
     held_out = None
@@ -93,13 +105,17 @@ def learn(
     if settings.folds > 1:
         numbers = fold_numbers(images.labels, groups, settings.folds, settings.seed)
         held_out = out_of_fold(images, numbers, trainings.train, settings.schedule * settings.fold_schedule, machine)
-        watch.note(f"out of fold, bad parts score above good ones {held_out.auroc():.1%} of the time (AUROC by the heat)")
+        watch.note(
+            f"out of fold, bad parts score above good ones {held_out.auroc():.1%} of the time (AUROC by the heat)"
+        )
     detector = trainings.train("final", images, settings.schedule)
     raw_scores, heat_scores, heat_maps = scores(detector, images, machine)
     warnings = _warn_of_unlearned(images.labels, heat_scores, heat_maps, held_out, settings)
     choice, about_thresholds = _thresholds(images.labels, held_out, raw_scores, groups, ids, settings)
     chosen = recipe(settings, images.pixels.shape[1], light_share=images.light_share)
-    return Learned(detector=detector, recipe=chosen, choice=choice, held_out=held_out, warnings=warnings + about_thresholds)
+    return Learned(
+        detector=detector, recipe=chosen, choice=choice, held_out=held_out, warnings=warnings + about_thresholds
+    )
 
 
 def _told_of_light(images: TrainingImages, settings: TrainSettings) -> str:
@@ -109,21 +125,35 @@ def _told_of_light(images: TrainingImages, settings: TrainSettings) -> str:
 
 
 def _thresholds(
-    labels: np.ndarray, held_out: OutOfFold | None, training_scores: np.ndarray, groups: list[str], ids: list[str], settings: TrainSettings
-) -> tuple[ThresholdChoice, tuple[str, ...]]:  # fmt: skip
+    labels: np.ndarray,
+    held_out: OutOfFold | None,
+    training_scores: np.ndarray,
+    groups: list[str],
+    ids: list[str],
+    settings: TrainSettings,
+) -> tuple[ThresholdChoice, tuple[str, ...]]:
     if held_out is not None:
         return choose_thresholds(labels, held_out.raw_scores, settings.threshold, groups, ids), ()
     words = "scores of the very pictures it was trained on, which flatters (folds = 0)"
-    return choose_thresholds(labels, training_scores, settings.threshold, groups, ids, chosen_on=words), (f"thresholds rest on {words}",)
+    return choose_thresholds(labels, training_scores, settings.threshold, groups, ids, chosen_on=words), (
+        f"thresholds rest on {words}",
+    )
 
 
 def _warn_of_unlearned(
-    labels: np.ndarray, heat_scores: np.ndarray, heat_maps: np.ndarray, held_out: OutOfFold | None, settings: TrainSettings
-) -> tuple[str, ...]:  # fmt: skip
-    """A training that learned nothing must not end as a quiet success: it is refused, or (`unlearned = "keep"`) kept with a warning."""
+    labels: np.ndarray,
+    heat_scores: np.ndarray,
+    heat_maps: np.ndarray,
+    held_out: OutOfFold | None,
+    settings: TrainSettings,
+) -> tuple[str, ...]:
+    """A training that learned nothing must not end as a quiet success: it is refused, or (`unlearned = "keep"`) kept
+    with a warning."""
     if held_out is None:
         auroc, needed = _auroc(labels, heat_scores), LOST_BELOW
-    else:  # short trainings on parts of the pictures rank worse than the final one: no more is asked for than chance would hardly give
+    # short trainings on parts of the pictures rank worse than the final one: no more is asked for than chance would
+    # hardly give
+    else:
         auroc = held_out.auroc()
         needed = 0.5 + min(0.1, auroc_error(0.5, int(labels.sum()), int((labels == 0).sum())))
     if auroc >= needed:
@@ -152,8 +182,14 @@ def _auroc(labels: np.ndarray, values: np.ndarray) -> float:
 
 def _identity(images: TrainingImages, settings: TrainSettings, machine: Machine) -> str:
     """Hash of pictures, settings and machine: trainings that share it can be gone on with."""
-    plain = json.dumps([as_plain(settings), asdict(machine), images.pixels.shape, str(images.pixels.dtype)], sort_keys=True, default=str)
-    return hashlib.sha256(plain.encode() + images.labels.tobytes() + np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
+    plain = json.dumps(
+        [as_plain(settings), asdict(machine), images.pixels.shape, str(images.pixels.dtype)],
+        sort_keys=True,
+        default=str,
+    )
+    return hashlib.sha256(
+        plain.encode() + images.labels.tobytes() + np.ascontiguousarray(images.pixels).tobytes()
+    ).hexdigest()
 
 
 def describe(learned: Learned) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""From what was learned to a model file: weights, graph, self-test, and all that tells what it is. None where a runtime disagrees."""
+"""From what was learned to a model file: weights, graph, self-test, and all that tells what it is. None where a runtime
+disagrees."""
 
 import platform
 import subprocess
@@ -61,10 +62,14 @@ class Origin:
     warnings: tuple[str, ...] = ()
 
 
-def build_model(learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, fit: Fit | None = None) -> ModelFile:
-    """The model in memory, its graph checked on every runtime present, at the model's size and (where `fit` can make them) at two others.
+def build_model(
+    learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, fit: Fit | None = None
+) -> ModelFile:
+    """The model in memory, its graph checked on every runtime present, at the model's size and (where `fit` can make
+    them) at two others.
 
-    Raises TrainingError where a runtime differs from torch: raw score and heat beyond 1e-4 relative, or a decision changed.
+    Raises TrainingError where a runtime differs from torch: raw score and heat beyond 1e-4 relative, or a decision
+    changed.
     """
     hand_back_freed_memory()  # the training is over
     detector = learned.detector.to("cpu").float()
@@ -88,9 +93,16 @@ def check_parity(model: ModelFile, learned: Learned, pictures: list[np.ndarray])
     """Every runtime present beside torch; raises TrainingError where one differs."""
     thresholds = learned.choice.thresholds
     parities = [
-        compare(learned.detector, name, open_runtime(model, name).run, pictures, (thresholds.bad_from, thresholds.good_below))
-        for name in present_runtimes() if name != "torch"
-    ]  # fmt: skip
+        compare(
+            learned.detector,
+            name,
+            open_runtime(model, name).run,
+            pictures,
+            (thresholds.bad_from, thresholds.good_below),
+        )
+        for name in present_runtimes()
+        if name != "torch"
+    ]
     refuse_differences(parities)
     return parities
 
@@ -99,12 +111,17 @@ def _pictures_to_compare(images: TrainingImages, size: Size, fit: Fit | None) ->
     chosen = [int(index) for label in (1, 0) for index in np.flatnonzero(images.labels == label)[:COMPARED]]
     pictures = [images.pixels[index] for index in chosen]
     if fit is not None and min(size) >= FREE_SIZES_FROM:
-        others = [(max(128, side_h), max(128, side_w)) for side_h, side_w in ((size[0] + 8, size[1] - 8), (size[0] * 3 // 4, size[1] * 3 // 4))]
+        others = [
+            (max(128, side_h), max(128, side_w))
+            for side_h, side_w in ((size[0] + 8, size[1] - 8), (size[0] * 3 // 4, size[1] * 3 // 4))
+        ]
         pictures += [fit(index, other) for index in chosen[:2] for other in others]
     return pictures
 
 
-def _manifest(learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, selftest: SelfTest) -> Manifest:
+def _manifest(
+    learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, selftest: SelfTest
+) -> Manifest:
     heights, widths = zip(*origin.image_sizes, strict=True)
     return Manifest(
         name=origin.name,
@@ -135,7 +152,11 @@ def _statistics(learned: Learned) -> dict[str, ScoreStatistics]:
     for name, label in (("good", 0), ("bad", 1)):
         values = learned.held_out.raw_scores[learned.held_out.labels == label]
         found[name] = ScoreStatistics(
-            n=len(values), mean=float(values.mean()), std=float(values.std()), min=float(values.min()), max=float(values.max())
+            n=len(values),
+            mean=float(values.mean()),
+            std=float(values.std()),
+            min=float(values.min()),
+            max=float(values.max()),
         )
     return found
 
@@ -169,7 +190,8 @@ def machine() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """The commit of the checkout that this runs from, as it was when first asked; empty where it runs from an installed package."""
+    """The commit of the checkout that this runs from, as it was when first asked; empty where it runs from an installed
+    package."""
     here = Path(__file__).resolve().parents[3]
     if not (here / ".git").exists():
         return ""

@@ -1,4 +1,5 @@
-"""What is kept and shown of trainings while they run: history.jsonl, TensorBoard events, heat maps of a few pictures. Changes nothing."""
+"""What is kept and shown of trainings while they run: history.jsonl, TensorBoard events, heat maps of a few pictures.
+Changes nothing."""
 
 import json
 import logging
@@ -53,7 +54,12 @@ class Observer:
         self.name, self.stage, self.recipe = name, "", chosen
         chosen_ones = [(label, index) for label in (1, 0) for index in np.flatnonzero(images.labels == label)[:FIXED]]
         self.fixed = (
-            [(f"{'bad' if label else 'good'}-{index}", images.batch((View(int(index)),))) for label, index in chosen_ones] if name == "final" else []
+            [
+                (f"{'bad' if label else 'good'}-{index}", images.batch((View(int(index)),)))
+                for label, index in chosen_ones
+            ]
+            if name == "final"
+            else []
         )
 
     def step(self, detector: Detector, step: Step) -> None:
@@ -65,7 +71,16 @@ class Observer:
             self.progress.step(row)
         self._keep(row)
         if self.events and step.step % 10 == 0:
-            for key in ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score"):
+            for key in (
+                "loss",
+                "running_loss",
+                "learning_rate",
+                "gradient_norm",
+                "bad_heat",
+                "good_heat",
+                "bad_score",
+                "good_score",
+            ):
                 self._event(self.events.add_scalar, f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
         if self.run and self.fixed and step.step % HEAT_MAPS_EVERY == 0:
             self._keep_heat_maps(detector, step)
@@ -112,7 +127,9 @@ class Observer:
         detector.eval()
         for name, image in self.fixed:
             heat = detector.heat(detector.features(image.to(detector.mean.device))).sigmoid()[0, 0].cpu().numpy()
-            picture = Image.fromarray(colour(heat)).resize((heat.shape[1] * 4, heat.shape[0] * 4), Image.Resampling.NEAREST)
+            picture = Image.fromarray(colour(heat)).resize(
+                (heat.shape[1] * 4, heat.shape[0] * 4), Image.Resampling.NEAREST
+            )
             with told(self.run.heat_maps):
                 self.run.heat_maps.mkdir(exist_ok=True)
                 picture.save(self.run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
@@ -149,7 +166,8 @@ def _open_history(run: Run) -> IO[str]:
 
 
 def _open_events(run: Run) -> Any:
-    """TensorBoard's writer; None where it is not installed, for it is a convenience, and history.jsonl has everything."""
+    """TensorBoard's writer; None where it is not installed, for it is a convenience, and history.jsonl has
+    everything."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -160,7 +178,8 @@ def _open_events(run: Run) -> Any:
 
 @contextmanager
 def _quiet_writers() -> Iterator[None]:
-    """TensorBoard's thread keeps the system's refusal and raises it at the next call, where it is told; its own traceback would only confuse."""
+    """TensorBoard's thread keeps the system's refusal and raises it at the next call, where it is told; its own
+    traceback would only confuse."""
     before = threading.excepthook
     threading.excepthook = lambda failed: None if issubclass(failed.exc_type, OSError) else before(failed)
     try:
@@ -171,7 +190,8 @@ def _quiet_writers() -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once. Only the main thread can be asked."""
+    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once. Only the main thread can be
+    asked."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

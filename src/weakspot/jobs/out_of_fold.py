@@ -1,5 +1,5 @@
-"""Scores of training pictures by detectors that had not seen them: few folds, a short schedule. They choose the thresholds, and tell whether anything
-was learned at all. No test picture comes near here."""
+"""Scores of training pictures by detectors that had not seen them: few folds, a short schedule. They choose the
+thresholds, and tell whether anything was learned at all. No test picture comes near here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ class OutOfFold:
 
 
 def fold_numbers(labels: np.ndarray, groups: list[str], folds: int, seed: int) -> np.ndarray:
-    """Which fold each picture is held out in (n,): whole groups, bad pictures spread evenly. Fewer folds where there are too few bad groups."""
+    """Which fold each picture is held out in (n,): whole groups, bad pictures spread evenly. Fewer folds where there
+    are too few bad groups."""
     bad_groups = len({group for group, label in zip(groups, labels, strict=True) if label})
     splitter = StratifiedGroupKFold(max(2, min(folds, bad_groups)), shuffle=True, random_state=seed)
     numbers = np.zeros(len(labels), int)
@@ -39,8 +40,11 @@ def fold_numbers(labels: np.ndarray, groups: list[str], folds: int, seed: int) -
     return numbers
 
 
-def out_of_fold(images: TrainingImages, numbers: np.ndarray, learn: Learn, schedule: float, machine: Machine) -> OutOfFold:
-    """Train once per fold on the rest and score the fold. Scores are made comparable between folds by nothing but the shared loss."""
+def out_of_fold(
+    images: TrainingImages, numbers: np.ndarray, learn: Learn, schedule: float, machine: Machine
+) -> OutOfFold:
+    """Train once per fold on the rest and score the fold. Scores are made comparable between folds by nothing but the
+    shared loss."""
     raw, heat = np.zeros(len(numbers)), np.zeros(len(numbers))
     maps: dict[int, np.ndarray] = {}
     for number in sorted(set(numbers.tolist())):

@@ -1,4 +1,5 @@
-"""The training pictures before they have a size: what they are, and each at any size. Decoded again when needed: memory stays small."""
+"""The training pictures before they have a size: what they are, and each at any size. Decoded again when needed: memory
+stays small."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,25 +46,39 @@ def pictures_of(samples: Sequence[Sample], settings: ReadSettings) -> Pictures:
         hashes.add(file.sha256)
         depth = max(depth, 8 * file.pixels.itemsize)
         colour = colour or (settings.channels == "auto" and has_colour(file.pixels))
-    return Pictures(lambda number: read_image(samples[number].path, settings).pixels, labels, sizes, depth, 3 if colour else 1, frozenset(hashes))
+    return Pictures(
+        lambda number: read_image(samples[number].path, settings).pixels,
+        labels,
+        sizes,
+        depth,
+        3 if colour else 1,
+        frozenset(hashes),
+    )
 
 
 def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int]) -> Pictures:
-    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16. Raises ImageError for one that is too small or blank: its giver can leave it out."""
+    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16. Raises ImageError for one that is too small or blank:
+    its giver can leave it out."""
     for number, image in enumerate(images):
         refuse_unfit(image, f"picture {number}")
     depth = max(8 * image.itemsize for image in images)
     sizes = [(image.shape[0], image.shape[1]) for image in images]
-    return Pictures(lambda number: images[number], _checked_labels(labels), sizes, depth, 3 if any(map(has_colour, images)) else 1)
+    return Pictures(
+        lambda number: images[number], _checked_labels(labels), sizes, depth, 3 if any(map(has_colour, images)) else 1
+    )
 
 
 def has_colour(image: np.ndarray) -> bool:
     """Whether the channels of a picture differ anywhere."""
-    return image.ndim == 3 and not (np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 0], image[..., 2]))
+    return image.ndim == 3 and not (
+        np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 0], image[..., 2])
+    )
 
 
 def _checked_labels(labels: Sequence[int]) -> np.ndarray:
     bad, good = sum(labels), len(labels) - sum(labels)
     if bad < FEWEST or good < FEWEST:
-        raise DataError(f"{bad} bad and {good} good pictures to train on; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much")
+        raise DataError(
+            f"{bad} bad and {good} good pictures to train on; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much"
+        )
     return np.array(labels, int)

@@ -1,4 +1,5 @@
-"""What a training will be before it starts: grey or colour, depth, size in pixels, and how many minutes it will take here."""
+"""What a training will be before it starts: grey or colour, depth, size in pixels, and how many minutes it will take
+here."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -6,14 +7,12 @@ from math import sqrt
 import numpy as np
 
 from weakspot.errors import DataError
-from weakspot.settings import Size, TrainSettings
+from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
 from weakspot.training.images import TrainingImages
 from weakspot.training.machine import seconds_a_pair
 from weakspot.training.stages import Recipe, Stage, pairs_a_step, recipe
 from weakspot.training.train import Machine
 
-SMALLEST = 64  # pixels a side
-STEP = 8  # sizes are whole cells
 PROBE = 256 * 256  # pixels of the pictures on which a pair is timed, at most; smaller ones tell of overheads
 
 
@@ -39,9 +38,11 @@ class Plan:
 def plan_training(
     image_sizes: list[Size], channels: int, bit_depth: int, pictures: int, settings: TrainSettings, machine: Machine
 ) -> Plan:  # fmt: skip
-    """The pictures' own size (their median), or the settings'; where it is not given, reduced until the estimate fits `settings.minutes`.
+    """The pictures' own size (their median), or the settings'; where it is not given, reduced until the estimate fits
+    `settings.minutes`.
 
-    image_sizes: (height, width) of every training picture; pictures: how many train. Raises DataError when even the smallest picture is too small.
+    image_sizes: (height, width) of every training picture; pictures: how many train. Raises DataError when even the
+    smallest picture is too small.
     """
     own = own_size(image_sizes)
     whole = recipe(settings, channels, pairs=1)
@@ -67,12 +68,14 @@ def own_size(image_sizes: list[Size]) -> Size:
     """Median height and width in whole cells."""
     height, width = (int(np.median([size[axis] for size in image_sizes])) for axis in (0, 1))
     if min(height, width) < SMALLEST:
-        raise DataError(f"the pictures are {height} × {width} pixels; a heat map needs at least {SMALLEST} × {SMALLEST}: take larger ones, or --size")
+        raise DataError(
+            f"the pictures are {height} × {width} pixels; a heat map needs at least {SMALLEST} × {SMALLEST}: take larger ones, or --size"
+        )
     return _scaled((height, width), 1.0)
 
 
 def _scaled(size: Size, factor: float) -> Size:
-    height, width = (max(SMALLEST, round(side * factor / STEP) * STEP) for side in size)
+    height, width = (max(SMALLEST, round(side * factor / CELL) * CELL) for side in size)
     return height, width
 
 
@@ -85,9 +88,15 @@ def _steps(stage: Stage) -> float:
     return stage.iterations + stage.find_first / 2
 
 
-def _seconds_a_megapixel(whole: Recipe, machine: Machine, channels: int, bit_depth: int, size: Size) -> dict[str, float]:
+def _seconds_a_megapixel(
+    whole: Recipe, machine: Machine, channels: int, bit_depth: int, size: Size
+) -> dict[str, float]:
     """Measured at the size, or at that of the probe where it is larger."""
     height, width = size if size[0] * size[1] <= PROBE else (int(sqrt(PROBE)),) * 2
-    noise = np.random.default_rng(0).integers(0, 2**bit_depth, (2, channels, height, width)).astype(np.uint8 if bit_depth == 8 else np.uint16)
+    noise = (
+        np.random.default_rng(0)
+        .integers(0, 2**bit_depth, (2, channels, height, width))
+        .astype(np.uint8 if bit_depth == 8 else np.uint16)
+    )
     probe = TrainingImages(noise, np.array([1, 0]))
     return {name: value / (height * width / 1e6) for name, value in seconds_a_pair(whole, probe, machine).items()}

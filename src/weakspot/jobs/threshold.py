@@ -8,8 +8,11 @@ from weakspot.inspection.manifest import ThresholdRecord
 from weakspot.inspection.model_file import read_model_file, set_thresholds
 
 
-def thresholds_of(model: Path, bad_from: float | None = None, good_below: float | None = None, reason: str | None = None) -> ThresholdRecord:
-    """The thresholds in force and their changes. bad_from, good_below: raw scores; where one is given, it is set first, and `reason` is needed.
+def thresholds_of(
+    model: Path, bad_from: float | None = None, good_below: float | None = None, reason: str | None = None
+) -> ThresholdRecord:
+    """The thresholds in force and their changes. bad_from, good_below: raw scores; where one is given, it is set first,
+    and `reason` is needed.
 
     Raises ModelFileError, SettingsError for thresholds that cannot be, and OutputError; the file then stays as it was.
     """
@@ -18,7 +21,9 @@ def thresholds_of(model: Path, bad_from: float | None = None, good_below: float 
             raise SettingsError("--reason without a threshold to change; give --bad-from, --good-below or both")
         return read_model_file(model).manifest.thresholds
     if not (reason and reason.strip()):
-        raise SettingsError(f"{shown(model)}: a change of thresholds needs its reason, which stays in the file; give --reason TEXT")
+        raise SettingsError(
+            f"{shown(model)}: a change of thresholds needs its reason, which stays in the file; give --reason TEXT"
+        )
     given = {name: value for name, value in (("bad_from", bad_from), ("good_below", good_below)) if value is not None}
     changed = replace(read_model_file(model).thresholds, **given, rule="by hand", chosen_on=reason.strip())
     return set_thresholds(model, changed, reason.strip()).manifest.thresholds

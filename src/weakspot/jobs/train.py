@@ -1,4 +1,5 @@
-"""The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart. And the same from arrays."""
+"""The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart. And the same
+from arrays."""
 
 import json
 import time
@@ -34,7 +35,8 @@ from weakspot.training.train import Machine
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training left: the model file, the report (None where no part was kept apart), the run's folder, and the outcome in words."""
+    """What a training left: the model file, the report (None where no part was kept apart), the run's folder, and the
+    outcome in words."""
 
     model: Path
     report: Path | None
@@ -51,17 +53,25 @@ class TrainResult:
 
 
 def train(
-    data: Path | str, settings: TrainSettings, *, layout: str = "auto", output: Path, resume: bool = False, progress: Progress | None = None
-) -> TrainResult:  # fmt: skip
+    data: Path | str,
+    settings: TrainSettings,
+    *,
+    layout: str = "auto",
+    output: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TrainResult:
     """Audit, split, train, choose thresholds, write the model file, and report on the parts kept apart.
 
-    data: a folder or table in one of the layouts; output: a new folder, or with `resume` the one of a run that was stopped.
-    Raises DataError, TrainingError (also when nothing was learned), OutputError.
+    data: a folder or table in one of the layouts; output: a new folder, or with `resume` the one of a run that was
+    stopped. Raises DataError, TrainingError (also when nothing was learned), OutputError.
     """
     refuse_taken(output, resume)
     samples = read_layout(Path(data), layout)
     if progress:
-        progress.note(f"{len(samples)} pictures, {sum(sample.label for sample in samples)} of them bad; looking at each before any training")
+        progress.note(
+            f"{len(samples)} pictures, {sum(sample.label for sample in samples)} of them bad; looking at each before any training"
+        )
     found = audit(samples, settings.read)
     split = split_for(found, settings)
     identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
@@ -80,7 +90,10 @@ def split_for(found: Audit, settings: TrainSettings) -> Split:
         if not any(sample.label == label for sample in samples):
             reason = next(reason for sample, reason in found.left_out if sample.label == label)
             raise DataError(f"no {word} picture can take part, such as {reason}")
-    if {sample.part for sample in samples} >= {"train", "test"} and {s.label for s in samples if s.part == "train"} == {0, 1}:
+    if {sample.part for sample in samples} >= {"train", "test"} and {s.label for s in samples if s.part == "train"} == {
+        0,
+        1,
+    }:
         split = Split("given by the data", *(tuple(s for s in samples if s.part == part) for part in ("train", "test")))
     elif settings.hold_out > 0:
         split = hold_out(samples, settings.hold_out, settings.seed)
@@ -92,8 +105,15 @@ def split_for(found: Audit, settings: TrainSettings) -> Split:
 
 
 def train_split(
-    split: Split, found: Audit, settings: TrainSettings, run: Run, observer: Observer, *, title: str, identity: dict[str, Any]
-) -> TrainResult:  # fmt: skip
+    split: Split,
+    found: Audit,
+    settings: TrainSettings,
+    run: Run,
+    observer: Observer,
+    *,
+    title: str,
+    identity: dict[str, Any],
+) -> TrainResult:
     """Train on one side of a split and report on the other, in a run's folder."""
     began = time.monotonic()
     _refuse_other_pictures(run, found)
@@ -118,12 +138,26 @@ def train_split(
         warnings=tuple(learned.choice.evidence["warnings"]),
     )
     model = write_model_file(run.model, build_model(learned, images, settings, origin, pictures.fit))
-    observer.note(f"model written after {(time.monotonic() - began) / 60:.1f} min; judging {len(split.test)} pictures kept apart")
+    observer.note(
+        f"model written after {(time.monotonic() - began) / 60:.1f} min; judging {len(split.test)} pictures kept apart"
+    )
     evaluation = (
-        _evaluate(loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began) if split.test else None
+        _evaluate(
+            loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began
+        )
+        if split.test
+        else None
     )
     summary = _summary(evaluation, learned, found)
-    run.write_state({"identity": identity, "finished": True, "seconds": time.monotonic() - began, "summary": summary, "learned": describe(learned)})
+    run.write_state(
+        {
+            "identity": identity,
+            "finished": True,
+            "seconds": time.monotonic() - began,
+            "summary": summary,
+            "learned": describe(learned),
+        }
+    )
     return TrainResult(
         model=run.model,
         report=run.report if evaluation else None,
@@ -135,8 +169,11 @@ def train_split(
     )
 
 
-def fit_arrays(images: Sequence[np.ndarray], labels: Sequence[int], settings: TrainSettings, groups: Sequence[str] | None = None) -> LoadedDetector:
-    """A detector from pictures in memory, (H, W) or (H, W, 3), uint8 or uint16, and their labels, 1 bad, 0 good; nothing is kept apart or written."""
+def fit_arrays(
+    images: Sequence[np.ndarray], labels: Sequence[int], settings: TrainSettings, groups: Sequence[str] | None = None
+) -> LoadedDetector:
+    """A detector from pictures in memory, (H, W) or (H, W, 3), uint8 or uint16, and their labels, 1 bad, 0 good;
+    nothing is kept apart or written."""
     names = [f"picture {index}" for index in range(len(images))]
     pictures = pictures_in_memory(images, labels)
     computer = choose_machine(settings)
@@ -144,11 +181,20 @@ def fit_arrays(images: Sequence[np.ndarray], labels: Sequence[int], settings: Tr
     fitted = pictures.fitted(size)
     with TemporaryDirectory(prefix="weakspot-") as folder, observing(None, None) as observer:
         learned = learn(fitted, list(groups or names), names, settings, computer, Path(folder), observer)
-        return loaded(build_model(learned, fitted, settings, Origin(name="arrays", bit_depth=pictures.bit_depth, image_sizes=pictures.sizes)))
+        return loaded(
+            build_model(
+                learned,
+                fitted,
+                settings,
+                Origin(name="arrays", bit_depth=pictures.bit_depth, image_sizes=pictures.sizes),
+            )
+        )
 
 
 def _plan(pictures: Pictures, settings: TrainSettings, computer: Machine) -> Plan:
-    return plan_training(pictures.sizes, pictures.channels, pictures.bit_depth, len(pictures.labels), settings, computer)
+    return plan_training(
+        pictures.sizes, pictures.channels, pictures.bit_depth, len(pictures.labels), settings, computer
+    )
 
 
 def _refuse_other_pictures(run: Run, found: Audit) -> None:
@@ -158,9 +204,13 @@ def _refuse_other_pictures(run: Run, found: Audit) -> None:
     except FileNotFoundError:
         return
     except (ValueError, KeyError):
-        raise OutputError(f"{shown(run.audit)}: damaged, so that nobody can tell whether the pictures are still the same; begin a new run") from None
+        raise OutputError(
+            f"{shown(run.audit)}: damaged, so that nobody can tell whether the pictures are still the same; begin a new run"
+        ) from None
     if before != found.fingerprint:
-        raise DataError("--resume: the pictures or their labels are not those that the run was begun with; put them back, or begin a new run")
+        raise DataError(
+            "--resume: the pictures or their labels are not those that the run was begun with; put them back, or begin a new run"
+        )
 
 
 def _write_beginnings(run: Run, split: Split, found: Audit, settings: TrainSettings) -> None:
@@ -170,9 +220,17 @@ def _write_beginnings(run: Run, split: Split, found: Audit, settings: TrainSetti
 
 
 def _evaluate(
-    detector: LoadedDetector, split: Split, found: Audit, settings: TrainSettings, learned: Learned, run: Run, title: str, plan: Plan,
-    trained_on: frozenset[str], seconds: float
-) -> Evaluation:  # fmt: skip
+    detector: LoadedDetector,
+    split: Split,
+    found: Audit,
+    settings: TrainSettings,
+    learned: Learned,
+    run: Run,
+    title: str,
+    plan: Plan,
+    trained_on: frozenset[str],
+    seconds: float,
+) -> Evaluation:
     background = Background(
         title=title,
         data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart",
@@ -204,7 +262,9 @@ def _summary(evaluation: Evaluation | None, learned: Learned, found: Audit) -> s
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
     lines += learned.warnings
     if evaluation is None:
-        lines.append("No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen.")
+        lines.append(
+            "No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen."
+        )
         lines += learned.choice.evidence["sentences"]
     else:
         lines.append(words.headline(evaluation))

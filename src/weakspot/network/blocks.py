@@ -1,4 +1,5 @@
-"""The layers that the network is made of: convolution blocks, and chains of them, which run with less memory traffic while they learn."""
+"""The layers that the network is made of: convolution blocks, and chains of them, which run with less memory traffic
+while they learn."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         large = kernel >= SMALLEST_LARGE_KERNEL
-        convolution = LargeKernelConv(inputs, outputs, kernel) if large else nn.Conv2d(inputs, outputs, kernel, bias=False)
+        convolution = (
+            LargeKernelConv(inputs, outputs, kernel) if large else nn.Conv2d(inputs, outputs, kernel, bias=False)
+        )
         super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
         self.border = kernel // 2
 
@@ -24,7 +27,8 @@ class ConvBlock(nn.Sequential):
         return super().forward(mirror(x, self.border))  # type: ignore[no-any-return, no-untyped-call]
 
     def hand_on(self, padded: Tensor, pooled: bool, border: int) -> Tensor:
-        """The learning block on a map that has its border, then pooling or none, with the border that the next block needs."""
+        """The learning block on a map that has its border, then pooling or none, with the border that the next block
+        needs."""
         convolution, norm, _ = self
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         assert norm.num_batches_tracked is not None
@@ -36,7 +40,8 @@ class ConvBlock(nn.Sequential):
 class Chain(nn.Sequential):
     """Layers one after the other, convolution blocks and poolings first among them: what `nn.Sequential` gives, sooner.
 
-    While it learns on a processor, blocks hand on maps that already have the next one's mirrored border (`NormReluMirror`).
+    While it learns on a processor, blocks hand on maps that already have the next one's mirrored border
+    (`NormReluMirror`).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,12 +72,21 @@ def _border(layers: list[nn.Module]) -> int:
 
 
 def mirror(x: Tensor, border: int) -> Tensor:
-    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by its edge first."""
+    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by
+    its edge first."""
     height, width = x.shape[-2:]
     if min(height, width) <= border:
         missing_h, missing_w = max(0, border + 1 - height), max(0, border + 1 - width)
-        x = F.pad(x, (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2), mode="replicate")
+        x = F.pad(
+            x,
+            (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2),
+            mode="replicate",
+        )
         x = F.pad(x, (border,) * 4, mode="reflect")
-        return x[..., missing_h // 2 : missing_h // 2 + height + 2 * border, missing_w // 2 : missing_w // 2 + width + 2 * border]
+        return x[
+            ...,
+            missing_h // 2 : missing_h // 2 + height + 2 * border,
+            missing_w // 2 : missing_w // 2 + width + 2 * border,
+        ]
     with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
         return F.pad(x, (border,) * 4, mode="reflect")

@@ -1,4 +1,5 @@
-"""The detector: shared layers, localization and decision (Xu et al. 2020, tables 1 to 3), with normalization inside. No loss, no training.
+"""The detector: shared layers, localization and decision (Xu et al. 2020, tables 1 to 3), with normalization inside. No
+loss, no training.
 
 Shapes, for a batch of B images of H × W pixels, C channels, h = ⌈H/8⌉ and w = ⌈W/8⌉ cells:
     images (B, C, H, W) → features (B, 128, h, w) → heat (B, 1, h, w), logits → decision (B,), logits.
@@ -16,7 +17,8 @@ PARTS = ("shared", "localization", "decision")
 
 
 class Answer(NamedTuple):
-    """What the network says of a batch, all as logits: the raw score (B,), the heat's own score (B,), the heat map (B, 1, h, w)."""
+    """What the network says of a batch, all as logits: the raw score (B,), the heat's own score (B,), the heat map (B,
+    1, h, w)."""
 
     raw_score: Tensor
     heat_score: Tensor
@@ -24,7 +26,8 @@ class Answer(NamedTuple):
 
 
 def top_means(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
-    """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B, fractions).
+    """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B,
+    fractions).
 
     Sorted and weighted rather than cut, so that an exported graph takes maps of any size.
     """
@@ -50,8 +53,15 @@ class Decision(nn.Module):
         self.settings = settings
         pool = nn.MaxPool2d(2, ceil_mode=True)
         self.layers = Chain(
-            ConvBlock(128, 64, 3), ConvBlock(64, 64, 3), pool, ConvBlock(64, 64, 3), pool, ConvBlock(64, 128, 3), pool, ConvBlock(128, 256, 3)
-        )  # fmt: skip
+            ConvBlock(128, 64, 3),
+            ConvBlock(64, 64, 3),
+            pool,
+            ConvBlock(64, 64, 3),
+            pool,
+            ConvBlock(64, 128, 3),
+            pool,
+            ConvBlock(128, 256, 3),
+        )
         self.dropout = nn.Dropout(settings.dropout)
         self.dense = nn.Sequential(nn.Linear(257, 266), nn.ReLU(), nn.Linear(266, 1))
 
@@ -60,7 +70,8 @@ class Decision(nn.Module):
         return self.decide(self.attended(features, heat), heat)
 
     def attended(self, features: Tensor, heat: Tensor) -> Tensor:
-        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns, so that it can be kept where features and heat are."""
+        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns, so that it can be kept where
+        features and heat are."""
         mask = heat.sigmoid()
         weighed = features * mask if self.settings.attention == "mask_only" else features * mask + features
         return weighed.to(features.dtype)
@@ -79,7 +90,8 @@ class Decision(nn.Module):
 class Detector(nn.Module):
     """The whole network. Takes raw pixel values of any integer or float type and normalizes them itself."""
 
-    LEAST_CONTRAST = 0.1  # added to a picture's own deviation, in training deviations, so that a blank picture's noise is not blown up
+    # added to a picture's own deviation, in training deviations, so that a blank picture's noise is not blown up
+    LEAST_CONTRAST = 0.1
 
     mean: Tensor
     std: Tensor
@@ -97,7 +109,11 @@ class Detector(nn.Module):
             ConvBlock(128, 128, 3),
         )  # fmt: skip
         self.localization = Chain(
-            ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel), nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1)
+            ConvBlock(128, 64, 5),
+            ConvBlock(64, 64, 5),
+            ConvBlock(64, 512, settings.third_kernel),
+            nn.Conv2d(512, 1, 1),
+            nn.BatchNorm2d(1),
         )
         self.decision = Decision(settings)
 
@@ -108,7 +124,8 @@ class Detector(nn.Module):
         return self.shared((images.float() - mean) / deviation)  # type: ignore[no-any-return]
 
     def statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation that normalize images (B, C, H, W), raw units: of all training pictures, or of each itself (B, 1, 1, 1)."""
+        """Mean and deviation that normalize images (B, C, H, W), raw units: of all training pictures, or of each itself
+        (B, 1, 1, 1)."""
         if self.settings.normalization == "training":
             return self.mean, self.std
         mean = images.mean((1, 2, 3), keepdim=True)

@@ -1,8 +1,9 @@
 """Batch norm, pooling, ReLU and mirrored border with less memory traffic, for blocks that learn on a processor.
 
-Between two convolutions a map is gone through five times forth and five times back when each layer does its own work; here it is three and two.
-Pooling comes before ReLU, with which it commutes, so that ReLU sees a quarter of the map; and ReLU writes into the middle of a map with room for the
-mirrored border, so that padding copies a few rows and columns and not everything.
+Between two convolutions a map is gone through five times forth and five times back when each layer does its own work;
+here it is three and two. Pooling comes before ReLU, with which it commutes, so that ReLU sees a quarter of the map; and
+ReLU writes into the middle of a map with room for the mirrored border, so that padding copies a few rows and columns
+and not everything.
 """
 
 from typing import Any
@@ -16,12 +17,17 @@ class NormReluMirror(torch.autograd.Function):
     """Batch norm on the batch's own statistics, pooling or none, ReLU, mirrored border, in one step of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor, pooled: bool, border: int) -> Tensor:
-        """y (N, C, h, w), channels last, what a convolution gave → (N, C, h' + 2 border, w' + 2 border), h' = ⌈h/2⌉ if pooled else h.
+    def forward(
+        ctx: Any, y: Tensor, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor, pooled: bool, border: int
+    ) -> Tensor:
+        """y (N, C, h, w), channels last, what a convolution gave → (N, C, h' + 2 border, w' + 2 border), h' = ⌈h/2⌉ if
+        pooled else h.
 
         weight, bias: the norm's own, named so that they get gradients. Its running statistics move on.
         """
-        z, mean, deviation = torch.native_batch_norm(y, weight, bias, norm.running_mean, norm.running_var, True, norm.momentum or 0.0, norm.eps)
+        z, mean, deviation = torch.native_batch_norm(
+            y, weight, bias, norm.running_mean, norm.running_var, True, norm.momentum or 0.0, norm.eps
+        )
         z, chosen = F.max_pool2d(z, 2, ceil_mode=True, return_indices=True) if pooled else (z, None)
         padded = _room_for(z, border)
         torch.clamp_min(z, 0, out=_middle(padded, border))
@@ -38,7 +44,9 @@ class NormReluMirror(torch.autograd.Function):
         _fold(gradient, ctx.border)
         gradient = torch.ops.aten.threshold_backward(_middle(gradient, ctx.border), _middle(padded, ctx.border), 0)
         if chosen is not None:
-            gradient = torch.ops.aten.max_pool2d_with_indices_backward(gradient, y, [2, 2], [2, 2], [0, 0], [1, 1], True, chosen)
+            gradient = torch.ops.aten.max_pool2d_with_indices_backward(
+                gradient, y, [2, 2], [2, 2], [0, 0], [1, 1], True, chosen
+            )
         norm: nn.BatchNorm2d = ctx.norm
         statistics = (norm.running_mean, norm.running_var, mean, deviation, True, norm.eps, [True, True, True])
         of_y, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(gradient, y, weight, *statistics)

@@ -1,7 +1,9 @@
-"""The large convolution, 15 × 15 from 64 to 512 channels as printed: plain or spectral, same answer, chosen by shape and device.
+"""The large convolution, 15 × 15 from 64 to 512 channels as printed: plain or spectral, same answer, chosen by shape
+and device.
 
-How the spectral form works, and its matrices: `weakspot.inspection.spectral`. Here each step is one product, which autograd knows the way back
-through, so the gradients of map and kernel are spectral too. Under autocast the products are bf16 with fp32 sums, like any other layer's.
+How the spectral form works, and its matrices: `weakspot.inspection.spectral`. Here each step is one product, which
+autograd knows the way back through, so the gradients of map and kernel are spectral too. Under autocast the products
+are bf16 with fp32 sums, like any other layer's.
 """
 
 from collections.abc import Callable
@@ -14,14 +16,15 @@ from torch import Tensor, nn
 from weakspot.inspection.spectral import Tiling, Transforms, choose_tiling, plain_cost, spectral_cost
 from weakspot.network.precision import product_dtype
 
-# The plain layer's way back takes three times its way forth, the spectral one's less than twice. Measured at 8 × 8 to 176 × 64 cells: where the count
-# says 0.3, the layer still learns 1.6 times as fast in bf16 and no slower in fp32.
+# The plain layer's way back takes three times its way forth, the spectral one's less than twice. Measured at 8 × 8 to
+# 176 × 64 cells: where the count says 0.3, the layer still learns 1.6 times as fast in bf16 and no slower in fp32.
 GAIN_TO_LEARN = 0.3
 SpectrumOf = Callable[[Tensor, Tiling], Tensor]
 
 
 class LargeKernelConv(nn.Conv2d):
-    """A convolution without bias over a map whose border is already there: (N, in, h + k - 1, w + k - 1) → (N, out, h, w)."""
+    """A convolution without bias over a map whose border is already there: (N, in, h + k - 1, w + k - 1) → (N, out, h,
+    w)."""
 
     plain = False  # True: never in the spectral form, whose kernel's spectrum takes 120 to 240 MB
     frozen = False  # set by `freeze`
@@ -38,7 +41,8 @@ class LargeKernelConv(nn.Conv2d):
         return self
 
     def forward(self, padded: Tensor) -> Tensor:
-        """Spectral where that is faster; in a graph that is being exported, plain: it is rewritten when it is loaded."""
+        """Spectral where that is faster; in a graph that is being exported, plain: it is rewritten when it is
+        loaded."""
         if self.plain or torch.onnx.is_in_onnx_export() or not spectral_is_faster(padded, self.weight):
             return super().forward(padded)
         return spectral_conv(padded, self.weight, spectrum_of=self._kept_spectrum if self.frozen else None)
@@ -61,17 +65,22 @@ def large_layers(network: nn.Module) -> list[LargeKernelConv]:
 
 
 def spectral_is_faster(padded: Tensor, kernel: Tensor) -> bool:
-    """Whether the spectral form is the faster one here; the same answer on every call, so that a training repeats to the bit."""
+    """Whether the spectral form is the faster one here; the same answer on every call, so that a training repeats to
+    the bit."""
     if padded.device.type != "cpu" or (product_dtype(padded) == torch.bfloat16 and _has_matrix_units()):
-        return False  # graphics cards and matrix units: the plain layer runs near their rate, which small products don't reach
+        # graphics cards and matrix units: the plain layer runs near their rate, which small products don't reach
+        return False
     (outputs, inputs, k, _), (images, _, height, width) = kernel.shape, padded.shape
     shape = height - k + 1, width - k + 1, k, (inputs, outputs), images
     gain = plain_cost(*shape) / spectral_cost(_tiling(*shape), (inputs, outputs), images, learns=True)
     return gain > (GAIN_TO_LEARN if torch.is_grad_enabled() and kernel.requires_grad else 1)
 
 
-def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, spectrum_of: SpectrumOf | None = None) -> Tensor:
-    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), channels last in memory.
+def spectral_conv(
+    padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, spectrum_of: SpectrumOf | None = None
+) -> Tensor:
+    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w),
+    channels last in memory.
 
     spectrum_of: gives the spectrum of a kernel that does not learn; else it is made anew.
     """
@@ -85,10 +94,11 @@ def spectral_conv(padded: Tensor, kernel: Tensor, tiling: Tiling | None = None, 
 
 
 class ProductWithKernel(torch.autograd.Function):
-    """Spectra of tiles times the spectrum of a kernel, frequency by frequency, with the way from the kernel to its spectrum and back.
+    """Spectra of tiles times the spectrum of a kernel, frequency by frequency, with the way from the kernel to its
+    spectrum and back.
 
-    The spectrum's gradient, as large as the spectrum, never lies in memory whole: a pair of frequencies across the tile at a time is made and
-    brought back to the kernel while it is in the processor's cache.
+    The spectrum's gradient, as large as the spectrum, never lies in memory whole: a pair of frequencies across the tile
+    at a time is made and brought back to the kernel while it is in the processor's cache.
     """
 
     @staticmethod
@@ -104,14 +114,20 @@ class ProductWithKernel(torch.autograd.Function):
         """Gradients of the tiles' spectra and of the kernel."""
         (tiles, spectrum), (gradient,) = ctx.saved_tensors, gradients
         of_tiles = gradient @ spectrum.transpose(1, 2) if ctx.needs_input_grad[0] else None
-        of_kernel = _kernel_gradient(tiles.transpose(1, 2), gradient, ctx.kernel_shape, ctx.tiling) if ctx.needs_input_grad[1] else None
+        of_kernel = (
+            _kernel_gradient(tiles.transpose(1, 2), gradient, ctx.kernel_shape, ctx.tiling)
+            if ctx.needs_input_grad[1]
+            else None
+        )
         return of_tiles, of_kernel, None
 
 
 def _tile_spectra(padded: Tensor, tiling: Tiling) -> Tensor:
-    """(N, in, h + k - 1, w + k - 1) → (frequencies, 2 P, 2 · in), the real matrix form of P tiles' spectra (see `Transforms.columns_in`).
+    """(N, in, h + k - 1, w + k - 1) → (frequencies, 2 P, 2 · in), the real matrix form of P tiles' spectra (see
+    `Transforms.columns_in`).
 
-    The matrices cut tiles as they transform: the zeros that this multiplies cost less than gathering overlapping tiles, forth and back.
+    The matrices cut tiles as they transform: the zeros that this multiplies cost less than gathering overlapping tiles,
+    forth and back.
     """
     t, (_, inputs, height, width) = tiling, padded.shape
     cells = padded.permute(2, 3, 0, 1).reshape(height, -1)
@@ -125,15 +141,22 @@ def _kernel_spectrum(kernel: Tensor, tiling: Tiling) -> Tensor:
     """(out, in, k, k) → (frequencies, 2 · in, out), conjugate."""
     (outputs, inputs, k, _), t = kernel.shape, tiling
     paired = 2 * t.pairs
-    by_columns = (_matrix("kernel_columns_in", tiling, kernel) @ kernel.permute(3, 2, 1, 0).reshape(k, -1)).view(t.columns, k, -1)
+    by_columns = (_matrix("kernel_columns_in", tiling, kernel) @ kernel.permute(3, 2, 1, 0).reshape(k, -1)).view(
+        t.columns, k, -1
+    )
     spectrum = kernel.new_empty(t.columns, 2 * t.half, inputs * outputs)
-    _each(_matrix("kernel_rows_in", tiling, kernel), by_columns[:paired].view(t.pairs, 2 * k, -1), spectrum[:paired].view(t.pairs, 4 * t.half, -1))
+    _each(
+        _matrix("kernel_rows_in", tiling, kernel),
+        by_columns[:paired].view(t.pairs, 2 * k, -1),
+        spectrum[:paired].view(t.pairs, 4 * t.half, -1),
+    )
     _each(_matrix("kernel_rows_alone_in", tiling, kernel), by_columns[paired:], spectrum[paired:])
     return spectrum.view(t.frequencies, 2 * inputs, outputs)
 
 
 def _kernel_gradient(tiles: Tensor, gradient: Tensor, shape: torch.Size, tiling: Tiling) -> Tensor:
-    """tiles (frequencies, 2 · in, 2 P), gradient of the products (frequencies, 2 P, out) → gradient of the kernel, (out, in, k, k)."""
+    """tiles (frequencies, 2 · in, 2 P), gradient of the products (frequencies, 2 P, out) → gradient of the kernel,
+    (out, in, k, k)."""
     (outputs, inputs, k, _), t = shape, tiling
     rows_back, alone_back = (_matrix(name, tiling, tiles).T for name in ("kernel_rows_in", "kernel_rows_alone_in"))
     by_columns = tiles.new_empty(t.columns, k, inputs * outputs)
@@ -155,11 +178,14 @@ def _answer(spectra: Tensor, tiling: Tiling, images: int) -> Tensor:
     tiles = _each(_matrix("rows_out", tiling, spectra), sums.view(t.column_step, 4 * t.half, -1))
     whole = tiles.view(t.column_step, t.row_step, t.across, t.down, images, outputs).permute(4, 3, 1, 2, 0, 5)
     maps = whole.reshape(images, t.down * t.row_step, t.across * t.column_step, outputs)
-    return maps[:, : t.height, : t.width].contiguous().permute(0, 3, 1, 2)  # cut first: the cut's way back keeps channels last only then
+    return (
+        maps[:, : t.height, : t.width].contiguous().permute(0, 3, 1, 2)
+    )  # cut first: the cut's way back keeps channels last only then
 
 
 def _taps_first(kernel: Tensor) -> Tensor:
-    """The same (out, in, k, k) with taps outermost in memory, as its spectrum wants it: moving 29 MB forth and back took a quarter of the layer."""
+    """The same (out, in, k, k) with taps outermost in memory, as its spectrum wants it: moving 29 MB forth and back
+    took a quarter of the layer."""
     if kernel.device.type != "cpu":
         return kernel
     return kernel.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
@@ -187,6 +213,7 @@ def _tiling(height: int, width: int, kernel: int, channels: tuple[int, int], ima
 
 @lru_cache(maxsize=1)
 def _has_matrix_units() -> bool:
-    """Whether this processor multiplies bf16 matrices in units of their own (Intel's AMX), eight times as fast as in vectors."""
+    """Whether this processor multiplies bf16 matrices in units of their own (Intel's AMX), eight times as fast as in
+    vectors."""
     supported: Any = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     return bool(supported())

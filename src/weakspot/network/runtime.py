@@ -1,4 +1,5 @@
-"""The detector by torch itself, from the weights in a model file: the reference that exported graphs are compared with."""
+"""The detector by torch itself, from the weights in a model file: the reference that exported graphs are compared
+with."""
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ class TorchRuntime:
     def __init__(self, model: ModelFile, threads: int, memory: Memory = "fast") -> None:
         torch.set_num_threads(threads)
         self._detector = Detector(NetworkSettings(**model.manifest.network))
-        self._detector.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()})
+        self._detector.load_state_dict(
+            {name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()}
+        )
         self._detector.eval().requires_grad_(False)
         for layer in large_layers(self._detector):
             layer.plain = memory == "small"
@@ -31,4 +34,6 @@ class TorchRuntime:
         """(N, C, H, W) raw pixels → Answer."""
         answers = [self._detector(torch.from_numpy(image.astype(np.float32))[None]) for image in images]
         raw, heat_scores, heats = (torch.cat(values).numpy() for values in zip(*answers, strict=True))
-        return Answer(raw.astype(np.float64), heat_scores.astype(np.float64), (1 / (1 + np.exp(-heats[:, 0]))).astype(np.float32))
+        return Answer(
+            raw.astype(np.float64), heat_scores.astype(np.float64), (1 / (1 + np.exp(-heats[:, 0]))).astype(np.float32)
+        )

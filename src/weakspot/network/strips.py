@@ -1,7 +1,8 @@
 """A convolution whose kernel learns from strips of the map, each small enough to stay in the processor's cache.
 
-The kernel's gradient goes over map and gradient many times. Where one image's map is larger than a core's cache, each time comes from memory, which
-cost a quarter of that gradient at 704 × 256 and 32 channels. A strip's rows overlap the next one's by the kernel's border, so the sum is the same.
+The kernel's gradient goes over map and gradient many times. Where one image's map is larger than a core's cache, each
+time comes from memory, which cost a quarter of that gradient at 704 × 256 and 32 channels. A strip's rows overlap the
+next one's by the kernel's border, so the sum is the same.
 """
 
 from functools import lru_cache
@@ -18,7 +19,8 @@ STRIP = 2**18  # bytes of a strip's map that are aimed at; anything from a half 
 
 
 def convolve(padded: Tensor, kernel: Tensor) -> Tensor:
-    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), in autocast's precision."""
+    """The valid correlation of maps (N, in, h + k - 1, w + k - 1) with a kernel (out, in, k, k) → (N, out, h, w), in
+    autocast's precision."""
     dtype = product_dtype(padded)
     with torch.autocast(padded.device.type, enabled=False):
         return ConvolveInStrips.apply(padded.to(dtype), kernel.to(dtype))  # type: ignore[no-any-return, no-untyped-call]
@@ -46,11 +48,16 @@ class ConvolveInStrips(torch.autograd.Function):
 
 
 def kernel_gradient(gradient: Tensor, padded: Tensor, kernel: Tensor, rows: int) -> Tensor:
-    """The kernel's gradient (out, in, k, k), from strips of so many rows of the gradient (N, out, h, w); rows divides h."""
+    """The kernel's gradient (out, in, k, k), from strips of so many rows of the gradient (N, out, h, w); rows divides
+    h."""
     border = kernel.shape[2] - 1
     images, outputs, height, width = gradient.shape
-    strips = gradient.permute(0, 2, 3, 1).reshape(images * height // rows, rows, width, outputs)  # no copy where channels are last in memory
-    seen = padded.permute(0, 2, 3, 1).unfold(1, rows + border, rows).permute(0, 1, 4, 2, 3).flatten(0, 1)  # copied, rows of the border twice
+    strips = gradient.permute(0, 2, 3, 1).reshape(
+        images * height // rows, rows, width, outputs
+    )  # no copy where channels are last in memory
+    seen = (
+        padded.permute(0, 2, 3, 1).unfold(1, rows + border, rows).permute(0, 1, 4, 2, 3).flatten(0, 1)
+    )  # copied, rows of the border twice
     _, of_kernel = _backward(strips.permute(0, 3, 1, 2), seen.permute(0, 3, 1, 2), kernel, False, True)
     assert of_kernel is not None
     return of_kernel
@@ -58,7 +65,8 @@ def kernel_gradient(gradient: Tensor, padded: Tensor, kernel: Tensor, rows: int)
 
 @lru_cache(maxsize=64)
 def strip_rows(height: int, row_bytes: int) -> int | None:
-    """Rows of a strip: of the divisors of the height, the one nearest to what is aimed at; None where strips gain nothing or no divisor is near.
+    """Rows of a strip: of the divisors of the height, the one nearest to what is aimed at; None where strips gain
+    nothing or no divisor is near.
 
     row_bytes: of one row of one image's map.
     """
@@ -68,7 +76,11 @@ def strip_rows(height: int, row_bytes: int) -> int | None:
     return min(near, key=lambda rows: abs(rows * row_bytes - STRIP), default=None)
 
 
-def _backward(gradient: Tensor, padded: Tensor, kernel: Tensor, of_map: bool, of_kernel: bool) -> tuple[Tensor | None, Tensor | None]:
+def _backward(
+    gradient: Tensor, padded: Tensor, kernel: Tensor, of_map: bool, of_kernel: bool
+) -> tuple[Tensor | None, Tensor | None]:
     asked = [of_map, of_kernel, False]
-    found = torch.ops.aten.convolution_backward(gradient, padded, kernel, [0], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, asked)
+    found = torch.ops.aten.convolution_backward(
+        gradient, padded, kernel, [0], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, asked
+    )
     return found[0], found[1]

@@ -1,7 +1,8 @@
-"""Labels by cell that the search itself gives: where the pixels lie that made a bad picture's hottest cells light up. No mask is read here.
+"""Labels by cell that the search itself gives: where the pixels lie that made a bad picture's hottest cells light up.
+No mask is read here.
 
-After the search the heat may sit beside the defect, for its loss only asks that some cells light up; the pixels that lit them lie on the defect
-(LOG.md has the figures).
+After the search the heat may sit beside the defect, for its loss only asks that some cells light up; the pixels that
+lit them lie on the defect (LOG.md has the figures).
 """
 
 from collections.abc import Callable
@@ -12,17 +13,19 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from torch import Tensor
 
 from weakspot.network.detector import Detector, top_means
+from weakspot.settings import CELL
 from weakspot.training.images import TrainingImages
 from weakspot.training.pairs import View
 
-CELL = 8  # pixels
 COPIES = 4  # slightly noisy copies of a picture, whose gradients are averaged
 NOISE = 0.1  # deviations, of what pictures are normalized by
 SMOOTHING = 4.0  # pixels, one deviation of the Gaussian
 SHARE_OF_MAXIMUM = 0.35  # cells above it are bad; they are then grown by one cell
 
 
-def bad_cells(detector: Detector, images: TrainingImages, fraction: float, seed: int, autocast: Callable[[], torch.autocast]) -> Tensor:
+def bad_cells(
+    detector: Detector, images: TrainingImages, fraction: float, seed: int, autocast: Callable[[], torch.autocast]
+) -> Tensor:
     """For every picture the cells that the search holds for bad → (n, 1, h, w) uint8; all 0 for good pictures."""
     detector.eval()
     noise = torch.Generator().manual_seed(seed)
@@ -39,8 +42,11 @@ def bad_cells(detector: Detector, images: TrainingImages, fraction: float, seed:
     return torch.stack(cells)
 
 
-def _attribution(detector: Detector, image: Tensor, fraction: float, noise: torch.Generator, autocast: Callable[[], torch.autocast]) -> np.ndarray:
-    """|gradient × input| of the hottest cells' mean with respect to the pixels, averaged over noisy copies: (1, C, H, W) → (H, W)."""
+def _attribution(
+    detector: Detector, image: Tensor, fraction: float, noise: torch.Generator, autocast: Callable[[], torch.autocast]
+) -> np.ndarray:
+    """|gradient × input| of the hottest cells' mean with respect to the pixels, averaged over noisy copies: (1, C, H,
+    W) → (H, W)."""
     total = torch.zeros(image.shape[-2:], device=image.device)
     mean, deviation = detector.statistics(image)
     for _ in range(COPIES):

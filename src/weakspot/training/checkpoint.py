@@ -1,7 +1,8 @@
-"""Stop anywhere, go on to the same bits: everything a training is, as arrays and JSON in one safetensors file. No pickle.
+"""Stop anywhere, go on to the same bits: everything a training is, as arrays and JSON in one safetensors file. No
+pickle.
 
-The last two are kept. A checkpoint that is damaged, or belongs to other pictures or settings, is refused by name, and the one before it is used.
-Of a training that is done the weights are kept, under the same two conditions.
+The last two are kept. A checkpoint that is damaged, or belongs to other pictures or settings, is refused by name, and
+the one before it is used. Of a training that is done the weights are kept, under the same two conditions.
 """
 
 import hashlib
@@ -25,7 +26,8 @@ WEIGHTS, SEAL = "detector.safetensors", "detector.json"
 
 
 def save_checkpoint(folder: Path, training: Training, identity: str, number: int) -> Path:
-    """Write the training beside the earlier checkpoint, never over it. identity: hash of pictures and settings; number: grows with each save."""
+    """Write the training beside the earlier checkpoint, never over it. identity: hash of pictures and settings; number:
+    grows with each save."""
     meta = {"stage": training.stage, "state": training.state.plain(), "identity": identity, "number": number}
     data = save(_tensors(training), metadata={"weakspot": json.dumps(meta)})
     path = folder / NAMES[number % 2]
@@ -34,7 +36,8 @@ def save_checkpoint(folder: Path, training: Training, identity: str, number: int
 
 
 def load_checkpoint(folder: Path, training: Training, identity: str) -> tuple[int, list[str]]:
-    """Put the newest whole checkpoint into a freshly started training → its number (0 where there is none) and what was wrong with others."""
+    """Put the newest whole checkpoint into a freshly started training → its number (0 where there is none) and what was
+    wrong with others."""
     found: list[tuple[int, dict[str, Any], bytes]] = []
     complaints: list[str] = []
     for path in (folder / name for name in NAMES):
@@ -59,11 +62,14 @@ def save_weights(folder: Path, detector: Detector, identity: str) -> None:
     """Keep what a training came to. Weights without their seal count as none, so it is written last."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()})
     write_durably(folder / WEIGHTS, data)
-    write_durably(folder / SEAL, json.dumps({"identity": identity, "sha256": hashlib.sha256(data).hexdigest()}).encode())
+    write_durably(
+        folder / SEAL, json.dumps({"identity": identity, "sha256": hashlib.sha256(data).hexdigest()}).encode()
+    )
 
 
 def load_weights(folder: Path, detector: Detector, identity: str) -> bool:
-    """Put the weights of a training that is done into a detector; False where there are none. Raises TrainingError where they must not be used."""
+    """Put the weights of a training that is done into a detector; False where there are none. Raises TrainingError
+    where they must not be used."""
     path = folder / WEIGHTS
     if not path.exists():
         return False
@@ -80,7 +86,9 @@ def load_weights(folder: Path, detector: Detector, identity: str) -> bool:
     except TrainingError as error:
         raise TrainingError(f"{shown(path)}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise TrainingError(f"{shown(path)}: {SEAL} beside it is missing or damaged, so nothing tells which training it is of") from None
+        raise TrainingError(
+            f"{shown(path)}: {SEAL} beside it is missing or damaged, so nothing tells which training it is of"
+        ) from None
     detector.load_state_dict(tensors)
     return True
 
@@ -103,7 +111,9 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
 
 def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     prefix = "detector."
-    training.detector.load_state_dict({name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)})
+    training.detector.load_state_dict(
+        {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    )
     training.stage = meta["stage"]
     training.state = StageState(
         **meta["state"],

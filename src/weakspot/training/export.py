@@ -1,6 +1,8 @@
-"""From a trained detector to the graph that any runtime computes, raw pixels in; refused when a runtime answers otherwise than torch.
+"""From a trained detector to the graph that any runtime computes, raw pixels in; refused when a runtime answers
+otherwise than torch.
 
-The exporter is torch's older one (`dynamo=False`): 2 s where the newer one takes 31 s and a further package, for the same answers (LOG.md).
+The exporter is torch's older one (`dynamo=False`): 2 s where the newer one takes 31 s and a further package, for the
+same answers (LOG.md).
 """
 
 import io
@@ -52,15 +54,19 @@ class _Graph(nn.Module):
 
 
 def export_graph(detector: Detector, height: int, width: int, bit_depth: int) -> bytes:
-    """ONNX bytes: `image` (N, C, H, W) uint8 or uint16 → `raw_score` (N,), `heat_score` (N,), `pred_score` (N,), `anomaly_map` (N, 1, h, w).
+    """ONNX bytes: `image` (N, C, H, W) uint8 or uint16 → `raw_score` (N,), `heat_score` (N,), `pred_score` (N,),
+    `anomaly_map` (N, 1, h, w).
 
-    N is free; H and W too for a detector of at least FREE_SIZES_FROM pixels a side. height, width: the detector's, pixels; bit_depth: 8 or 16.
+    N is free; H and W too for a detector of at least FREE_SIZES_FROM pixels a side. height, width: the detector's,
+    pixels; bit_depth: 8 or 16.
     """
     image = torch.zeros(1, detector.settings.channels, height, width, dtype=torch.uint8)
     on_cpu = _Graph(detector).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every Python branch on a shape, all of which hold for any picture from 64 × 64
+        warnings.simplefilter(
+            "ignore"
+        )  # the tracer warns of every Python branch on a shape, all of which hold for any picture from 64 × 64
         torch.onnx.export(
             on_cpu, (image,), buffer, dynamo=False,  # type: ignore[arg-type]
             opset_version=OPSET, input_names=["image"], output_names=list(OUTPUTS),
@@ -78,7 +84,9 @@ def _taking_16_bit(graph: bytes) -> bytes:
 
 
 @torch.no_grad()
-def compare(detector: Detector, runtime: str, run: Run, pictures: list[np.ndarray], thresholds: tuple[float, ...]) -> Parity:
+def compare(
+    detector: Detector, runtime: str, run: Run, pictures: list[np.ndarray], thresholds: tuple[float, ...]
+) -> Parity:
     """Answers of torch in fp32 and of a runtime on the same pictures (C, H, W), of any sizes."""
     detector.eval()
     raw = heat_score = heat_map = 0.0
@@ -88,7 +96,10 @@ def compare(detector: Detector, runtime: str, run: Run, pictures: list[np.ndarra
         got_raw, got_heat_score, got_map = run(picture[None])
         want_raw, want_heat = float(expected.raw_score), expected.heat.sigmoid()[0, 0].cpu().numpy()
         raw = max(raw, abs(float(got_raw[0]) - want_raw) / max(1.0, abs(want_raw)))
-        heat_score = max(heat_score, abs(float(got_heat_score[0]) - float(expected.heat_score)) / max(1.0, abs(float(expected.heat_score))))
+        heat_score = max(
+            heat_score,
+            abs(float(got_heat_score[0]) - float(expected.heat_score)) / max(1.0, abs(float(expected.heat_score))),
+        )
         heat_map = max(heat_map, float(np.abs(got_map[0] - want_heat).max() / max(1e-3, float(want_heat.max()))))
         flips += any((want_raw >= t) != (float(got_raw[0]) >= t) for t in thresholds)
     return Parity(runtime, len(pictures), raw, heat_score, heat_map, flips)

@@ -17,7 +17,9 @@ class TrainingImages:
 
     pixels: np.ndarray  # (n, C, H, W), uint8 or uint16
     labels: np.ndarray  # (n,), 1 bad, 0 good
-    _kept: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)  # the pixels where they were asked for
+    _kept: dict[torch.device, Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # the pixels where they were asked for
 
     def __post_init__(self) -> None:
         assert self.pixels.ndim == 4 and len(self.pixels) == len(self.labels), (self.pixels.shape, self.labels.shape)
@@ -35,12 +37,14 @@ class TrainingImages:
 
     @cached_property
     def light_share(self) -> float:
-        """Share of the pixels' variance that lies between the pictures' means, 0 to 1: how far light differs from picture to picture."""
+        """Share of the pixels' variance that lies between the pictures' means, 0 to 1: how far light differs from
+        picture to picture."""
         means = np.array([image.mean(dtype=np.float64) for image in self.pixels])
         return float(means.var()) / self.std**2
 
     def batch(self, views: Sequence[View], device: str | torch.device = "cpu") -> Tensor:
-        """Views of pictures → (B, C, H, W) float32, channels last, on the device, where the pictures stay once they are asked for there."""
+        """Views of pictures → (B, C, H, W) float32, channels last, on the device, where the pictures stay once they are
+        asked for there."""
         pixels = self._on(torch.device(device))
         chosen = torch.stack([_seen(pixels[view.index], view, self.mean, self.std) for view in views])
         return chosen.contiguous(memory_format=torch.channels_last)

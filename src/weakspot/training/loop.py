@@ -70,12 +70,21 @@ OnSteps = Callable[[list[Step]], None]
 
 
 def run_stage(
-    detector: Detector, stage: Stage, pairs: Iterator[Pair], look: Look, loss_of: LossOf, state: StageState, on_steps: OnSteps, told_every: int = 1
-) -> None:  # fmt: skip
-    """Train the stage's parts of the detector, from `state` on, until the stage is finished; then the averaged weights replace the last ones.
+    detector: Detector,
+    stage: Stage,
+    pairs: Iterator[Pair],
+    look: Look,
+    loss_of: LossOf,
+    state: StageState,
+    on_steps: OnSteps,
+    told_every: int = 1,
+) -> None:
+    """Train the stage's parts of the detector, from `state` on, until the stage is finished; then the averaged weights
+    replace the last ones.
 
-    look: pairs → their Answer, each pair's bad picture first. told_every: steps that a device is given before it is asked what came of them, for
-    each time it is asked it stands still. Raises TrainingError when the loss stops being a number.
+    look: pairs → their Answer, each pair's bad picture first. told_every: steps that a device is given before it is
+    asked what came of them, for each time it is asked it stands still. Raises TrainingError when the loss stops being a
+    number.
     """
     weights = train_only(detector, stage.trains)
     optimizer = torch.optim.SGD(weights, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)
@@ -108,7 +117,8 @@ def run_stage(
 
 
 def train_only(detector: Detector, parts: tuple[str, ...]) -> list[nn.Parameter]:
-    """Make only these parts learn. Both switches are needed: without eval() a frozen part's batch norms drift. Frozen spectra are kept."""
+    """Make only these parts learn. Both switches are needed: without eval() a frozen part's batch norms drift. Frozen
+    spectra are kept."""
     for name in PARTS:
         part, learns = getattr(detector, name), name in parts
         part.train(learns)
@@ -121,12 +131,20 @@ def train_only(detector: Detector, parts: tuple[str, ...]) -> list[nn.Parameter]
 def _told(stage: Stage, state: StageState, untold: list[tuple[float, Tensor]]) -> list[Step]:
     """What came of the last steps; the state learns of it too. The one place where a device is waited for."""
     steps = []
-    for number, ((rate, _), values) in enumerate(zip(untold, torch.stack([figures for _, figures in untold]).tolist(), strict=True)):
+    for number, ((rate, _), values) in enumerate(
+        zip(untold, torch.stack([figures for _, figures in untold]).tolist(), strict=True)
+    ):
         step, loss = state.step - len(untold) + number + 1, values[0]
         if not isfinite(loss):
-            raise TrainingError(f"stage {stage.name}, step {step}: the loss is {loss}; try --precision fp32 or another --seed")
+            raise TrainingError(
+                f"stage {stage.name}, step {step}: the loss is {loss}; try --precision fp32 or another --seed"
+            )
         state.running_loss = RUNNING * state.running_loss + (1 - RUNNING) * loss
-        if stage.find_first and state.found_at is None and (state.running_loss < FOUND_BELOW or step >= stage.find_first):
+        if (
+            stage.find_first
+            and state.found_at is None
+            and (state.running_loss < FOUND_BELOW or step >= stage.find_first)
+        ):
             state.found_at = step
         steps.append(Step(stage.name, step, stage.longest, loss, state.running_loss, rate, *values[1:]))
     return steps
@@ -147,11 +165,15 @@ def _averaged(detector: Detector, stage: Stage) -> list[Tensor]:
 
 def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
     """Copies that lie in memory as the weights do: which kernels run, and so the last bits, follow the layout."""
-    return [torch.empty_like(weight.detach()).copy_(tensor.detach()) for tensor, weight in zip(tensors, weights, strict=False)]
+    return [
+        torch.empty_like(weight.detach()).copy_(tensor.detach())
+        for tensor, weight in zip(tensors, weights, strict=False)
+    ]
 
 
 def _figures(stage: Stage, answer: Answer, loss: Tensor, norm: Tensor) -> Tensor:
-    """What a `Step` tells and only the device knows, in its order: loss, gradient norm, heat of bad and of good, score of bad and of good."""
+    """What a `Step` tells and only the device knows, in its order: loss, gradient norm, heat of bad and of good, score
+    of bad and of good."""
     heat = answer.heat.detach().sigmoid().mean((1, 2, 3))
     score = (answer.raw_score if "decision" in stage.trains else answer.heat_score).detach()
     means = [values[first::2].float().mean() for values in (heat, score) for first in (0, 1)]

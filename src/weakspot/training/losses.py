@@ -16,12 +16,15 @@ def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
     """
     mean_heat = heat.sigmoid().mean((1, 2, 3)).clamp(1e-6, 1 - 1e-6)
     good = -torch.log1p(-mean_heat)
-    bad = mean_heat * mean_heat.log() + (1 - mean_heat) * torch.log1p(-mean_heat)  # negative entropy: least where half the map is lit
+    bad = mean_heat * mean_heat.log() + (1 - mean_heat) * torch.log1p(
+        -mean_heat
+    )  # negative entropy: least where half the map is lit
     return torch.where(labels > 0, bad, alpha * good).sum() * 2 / len(labels)
 
 
 def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 30) -> float:
-    """Weight of the good pictures at a step (Xu et al. 2020, eq. 6): from `initial` down to half of it at mid-training and back.
+    """Weight of the good pictures at a step (Xu et al. 2020, eq. 6): from `initial` down to half of it at mid-training
+    and back.
 
     hold: iterations for which it stays the same (the paper's n).
     """
@@ -31,8 +34,8 @@ def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 3
 def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...]) -> Tensor:
     """Some cells of a bad picture are bad; every cell of a good one is good.
 
-    heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own term, since nobody knows how
-    large defects are. Mean over the good plus mean over the bad.
+    heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own
+    term, since nobody knows how large defects are. Mean over the good plus mean over the bad.
     """
     top = top_means(heat, fractions)
     every_cell = F.softplus(heat.float()).mean((1, 2, 3))
@@ -43,8 +46,8 @@ def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...]) -> T
 def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
     """Cell by cell, on the labels that the search gave (training/cells.py); good pictures as in the search.
 
-    heat: logits (B, 1, h, w); bad_cells: (B, 1, h, w) of 0 and 1, all 0 for good images. In a bad picture bad cells, good cells and the hottest
-    good cells weigh 1, 1 and 1/2, whatever their number.
+    heat: logits (B, 1, h, w); bad_cells: (B, 1, h, w) of 0 and 1, all 0 for good images. In a bad picture bad cells,
+    good cells and the hottest good cells weigh 1, 1 and 1/2, whatever their number.
     """
     z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
     on_bad = _mean_where(F.softplus(-z), is_bad_cell)
@@ -56,7 +59,8 @@ def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float
 
 
 def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy on the decision's logits (Xu et al. 2020, eq. 1, with its minus). raw_scores, labels: (B,)."""
+    """Binary cross-entropy on the decision's logits (Xu et al. 2020, eq. 1, with its minus). raw_scores, labels:
+    (B,)."""
     return F.binary_cross_entropy_with_logits(raw_scores.float(), labels.float())
 
 

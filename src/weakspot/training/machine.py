@@ -10,15 +10,15 @@ import torch
 from weakspot.errors import SettingsError
 from weakspot.inspection.runtimes import usable_cores
 from weakspot.network.memory import keep_freed_memory
-from weakspot.settings import TrainSettings
-from weakspot.training.cells import CELL
+from weakspot.settings import CELL, TrainSettings
 from weakspot.training.images import TrainingImages
 from weakspot.training.stages import Recipe
 from weakspot.training.train import Machine, run_training, start_training
 
 
 def choose_machine(settings: TrainSettings) -> Machine:
-    """Device, precision and threads as the settings ask; `auto` takes the GPU where there is one, bf16 where the processor multiplies in it.
+    """Device, precision and threads as the settings ask; `auto` takes the GPU where there is one, bf16 where the
+    processor multiplies in it.
 
     A CPU that has no bf16 units converts at every layer and is slower in bf16 than in fp32, so there it stays fp32.
     Of this process it sets torch's thread count, and that freed memory is kept, unless memory is to be spared.
@@ -53,7 +53,9 @@ def _stage_seconds(recipe: Recipe, images: TrainingImages, machine: Machine) -> 
         training.cells = torch.zeros(len(images.labels), 1, height, width, dtype=torch.uint8)
     times = [time.perf_counter()]
     run_training(training, lambda steps: times.append(time.perf_counter()))
-    return statistics.median(after - before for before, after in pairwise(times[1:])) / machine.told_every  # the first steps set up
+    return (
+        statistics.median(after - before for before, after in pairwise(times[1:])) / machine.told_every
+    )  # the first steps set up
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -1,4 +1,5 @@
-"""Endless pairs of a bad and a good picture, each in a view of its own. Holds indices, not pixels; a stream can be skipped into."""
+"""Endless pairs of a bad and a good picture, each in a view of its own. Holds indices, not pixels; a stream can be
+skipped into."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,10 +27,14 @@ class Pair(NamedTuple):
     good: View
 
 
-def endless_pairs(labels: np.ndarray, seed: tuple[int, ...], mirrored: bool, jitter: float = 0.0, start: int = 0) -> Iterator[Pair]:
-    """Pairs drawn without repetition until a list is used up, then reshuffled; from the `start`-th on, as if the earlier ones had been drawn.
+def endless_pairs(
+    labels: np.ndarray, seed: tuple[int, ...], mirrored: bool, jitter: float = 0.0, start: int = 0
+) -> Iterator[Pair]:
+    """Pairs drawn without repetition until a list is used up, then reshuffled; from the `start`-th on, as if the
+    earlier ones had been drawn.
 
-    labels: (n,), 1 bad, 0 good; both must occur. jitter: contrast varies by this share, brightness by this many deviations, evenly both ways.
+    labels: (n,), 1 bad, 0 good; both must occur. jitter: contrast varies by this share, brightness by this many
+    deviations, evenly both ways.
     """
     rng = np.random.default_rng(seed)
     lists = [_endless(np.flatnonzero(labels == label), rng) for label in (1, 0)]

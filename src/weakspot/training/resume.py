@@ -1,4 +1,5 @@
-"""A training that can be stopped at any moment and gone on with: checkpoints while it runs, its weights when it is done."""
+"""A training that can be stopped at any moment and gone on with: checkpoints while it runs, its weights when it is
+done."""
 
 import time
 from collections.abc import Callable
@@ -21,12 +22,18 @@ class TrainingStopped(TrainingError):
 
 
 def train_resumably(
-    training: Training, folder: Path, identity: str, on_step: Callable[[Step], None], stop: Callable[[], bool], note: Callable[[str], None]
-) -> Detector:  # fmt: skip
-    """Train to the end, from the folder's newest checkpoint where there is one. A training that is done is only read again.
+    training: Training,
+    folder: Path,
+    identity: str,
+    on_step: Callable[[Step], None],
+    stop: Callable[[], bool],
+    note: Callable[[str], None],
+) -> Detector:
+    """Train to the end, from the folder's newest checkpoint where there is one. A training that is done is only read
+    again.
 
-    identity: hash of everything that shapes the training; checkpoints and weights of another identity, and damaged ones, are not used.
-    Raises TrainingStopped when `stop()` says so.
+    identity: hash of everything that shapes the training; checkpoints and weights of another identity, and damaged
+    ones, are not used. Raises TrainingStopped when `stop()` says so.
     """
     make_folder(folder)
     try:
@@ -49,7 +56,9 @@ def train_resumably(
             save_checkpoint(folder, training, identity, saved)
         if stopping:
             last = steps[-1]
-            raise TrainingStopped(f"stopped in stage {last.stage}, pair {last.step} of {last.of}; nothing is lost: go on with --resume")
+            raise TrainingStopped(
+                f"stopped in stage {last.stage}, pair {last.step} of {last.of}; nothing is lost: go on with --resume"
+            )
 
     detector = run_training(training, tell_and_save)
     save_weights(folder, detector, identity)

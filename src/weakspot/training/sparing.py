@@ -1,4 +1,5 @@
-"""The detector as it learns where memory is scarce: less is kept for the way back, and computed again there. The same numbers but for rounding."""
+"""The detector as it learns where memory is scarce: less is kept for the way back, and computed again there. The same
+numbers but for rounding."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +16,8 @@ from weakspot.settings import NetworkSettings
 
 
 class SparingDetector(Detector):
-    """A detector whose shared layers, while they learn, keep only what lies between poolings, and whose large layer is plain."""
+    """A detector whose shared layers, while they learn, keep only what lies between poolings, and whose large layer is
+    plain."""
 
     def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__(settings, mean, std)
@@ -29,12 +31,15 @@ class SparingDetector(Detector):
         mean, deviation = self.statistics(images.float())
         maps = (images.float() - mean) / deviation
         for part in _up_to_each_pooling(self.shared):
-            maps = checkpoint(part, maps, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, part))
+            maps = checkpoint(
+                part, maps, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, part)
+            )
         return maps
 
 
 def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds a part's way forth, and its repetition on the way back: there the batch norms have had their batch."""
+    """What surrounds a part's way forth, and its repetition on the way back: there the batch norms have had their
+    batch."""
     return nullcontext(), _statistics_held(part)
 
 

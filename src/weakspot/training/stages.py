@@ -1,4 +1,5 @@
-"""The recipes, as tables of stages over one loop. What each number does is said once, at `Stage`; where it comes from, at its recipe."""
+"""The recipes, as tables of stages over one loop. What each number does is said once, at `Stage`; where it comes from,
+at its recipe."""
 
 from dataclasses import dataclass, replace
 from math import cos, pi
@@ -18,12 +19,16 @@ class Stage:
     """One row of a recipe: what learns, from which loss, how long and how fast."""
 
     name: str
-    trains: tuple[str, ...]  # parts of the detector; the others stay in eval mode, which holds their batch statistics still
+    trains: tuple[
+        str, ...
+    ]  # parts of the detector; the others stay in eval mode, which holds their batch statistics still
     loss: LossName
     iterations: int  # steps, each of one pair of a bad and a good image, or of `pairs`
     learning_rate: float
     drop_at: int | None = None  # iteration from which the rate is a tenth
-    find_first: int = 0  # steps at most, at constant rate, until the loss shows that bad is told from good; `iterations` come after
+    find_first: int = (
+        0  # steps at most, at constant rate, until the loss shows that bad is told from good; `iterations` come after
+    )
     warm_up: int = 0  # iterations over which the rate rises from zero
     cosine: bool = False  # the rate falls to zero along a cosine
     momentum: float = 0.0  # Nesterov's
@@ -50,16 +55,31 @@ class Recipe:
 
 
 _SHARP = Stage(
-    name="", trains=HEAT, loss="search", iterations=150, learning_rate=0.02, warm_up=20, cosine=True, momentum=0.9, clip=0.5, averaging=0.98,
-    mirrored=True, jitter=0.1, pairs=2,
-)  # fmt: skip
+    name="",
+    trains=HEAT,
+    loss="search",
+    iterations=150,
+    learning_rate=0.02,
+    warm_up=20,
+    cosine=True,
+    momentum=0.9,
+    clip=0.5,
+    averaging=0.98,
+    mirrored=True,
+    jitter=0.1,
+    pairs=2,
+)
 SHARP = Recipe(  # ours; LOG.md has what each choice was measured against
     name="sharp",
-    network=NetworkSettings(third_kernel=7, attention="mask_only", decision="correct", dropout=0.3, top_fractions=(0.01,)),
+    network=NetworkSettings(
+        third_kernel=7, attention="mask_only", decision="correct", dropout=0.3, top_fractions=(0.01,)
+    ),
     stages=(
         replace(_SHARP, name="search", find_first=400),
         replace(_SHARP, name="locate", loss="locate"),
-        replace(_SHARP, name="decide", loss="decide", trains=("decision",), learning_rate=0.01, jitter=0.0),  # no jitter: features are kept
+        replace(
+            _SHARP, name="decide", loss="decide", trains=("decision",), learning_rate=0.01, jitter=0.0
+        ),  # no jitter: features are kept
     ),
 )
 PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is stated
@@ -74,11 +94,13 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
 RECIPES = {"sharp": SHARP, "paper": PAPER}
 
 
-def recipe(settings: TrainSettings, channels: int, schedule: float = 1.0, pairs: int | None = None, light_share: float = 0.0) -> Recipe:
+def recipe(
+    settings: TrainSettings, channels: int, schedule: float = 1.0, pairs: int | None = None, light_share: float = 0.0
+) -> Recipe:
     """The recipe that the settings name, with their overrides.
 
-    channels: 1 grey, 3 colour; schedule: factor on every stage's iterations; pairs: in a step, else the recipe's; light_share: of the training
-    pictures' variance, what lies between pictures.
+    channels: 1 grey, 3 colour; schedule: factor on every stage's iterations; pairs: in a step, else the recipe's;
+    light_share: of the training pictures' variance, what lies between pictures.
     """
     base = RECIPES[settings.recipe]
     network = replace(
@@ -89,11 +111,16 @@ def recipe(settings: TrainSettings, channels: int, schedule: float = 1.0, pairs:
         top_fractions=settings.top_fractions or base.network.top_fractions,
     )
     together = settings.pairing != "one_by_one"
-    return Recipe(name=base.name, network=network, stages=tuple(_scaled(stage, schedule, together, pairs or stage.pairs) for stage in base.stages))
+    return Recipe(
+        name=base.name,
+        network=network,
+        stages=tuple(_scaled(stage, schedule, together, pairs or stage.pairs) for stage in base.stages),
+    )
 
 
 def pairs_a_step(settings: TrainSettings, height: int, width: int) -> int | None:
-    """Pairs in a step: the settings', else more where pictures are small, since batch norm needs several pictures to know what is common.
+    """Pairs in a step: the settings', else more where pictures are small, since batch norm needs several pictures to
+    know what is common.
 
     One pair a step ranks far worse (LOG.md). None for `paper`: one, as printed.
     """
@@ -103,12 +130,14 @@ def pairs_a_step(settings: TrainSettings, height: int, width: int) -> int | None
 
 
 def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
-    """Each picture by itself where light differs from one to the next; elsewhere its brightness may tell something (LOG.md). `paper`: as printed."""
+    """Each picture by itself where light differs from one to the next; elsewhere its brightness may tell something
+    (LOG.md). `paper`: as printed."""
     return "picture" if settings.recipe == "sharp" and light_share > LIGHT_DIFFERS else "training"
 
 
 def learning_rate(stage: Stage, step: int, found_at: int | None) -> float:
-    """The rate at a step (from 0). found_at: the step at which the search told bad from good; the cosine begins there."""
+    """The rate at a step (from 0). found_at: the step at which the search told bad from good; the cosine begins
+    there."""
     rate = stage.learning_rate * (0.1 if stage.drop_at is not None and step >= stage.drop_at else 1.0)
     if stage.warm_up:
         rate *= min(1.0, (step + 1) / stage.warm_up)

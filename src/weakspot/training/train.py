@@ -1,4 +1,5 @@
-"""A whole training: the recipe's stages one after the other, on pictures in memory. Knows no files, no thresholds, no test pictures."""
+"""A whole training: the recipe's stages one after the other, on pictures in memory. Knows no files, no thresholds, no
+test pictures."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +27,8 @@ class Machine:
 
     @property
     def told_every(self) -> int:
-        """Steps after which a training asks what came of them: each on a processor, which does them as they are asked for anyway."""
+        """Steps after which a training asks what came of them: each on a processor, which does them as they are asked
+        for anyway."""
         return 1 if self.device == "cpu" else 16
 
     def autocast(self) -> torch.autocast:
@@ -57,17 +59,26 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
 
 
 def run_training(training: Training, on_steps: OnSteps) -> Detector:
-    """Run the stages that are left; returns the detector in eval mode. `on_steps` may raise to stop: the training can then be saved."""
+    """Run the stages that are left; returns the detector in eval mode. `on_steps` may raise to stop: the training can
+    then be saved."""
     while training.stage < len(training.recipe.stages):
         stage = training.recipe.stages[training.stage]
         if stage.loss == "locate" and training.cells is None:
             training.cells = bad_cells(
-                training.detector, training.images, min(training.recipe.network.top_fractions), training.seed, training.machine.autocast
+                training.detector,
+                training.images,
+                min(training.recipe.network.top_fractions),
+                training.seed,
+                training.machine.autocast,
             )
         if training.state.step == 0:
             torch.manual_seed(training.seed * 1000 + training.stage)  # dropout's stream; pairs have their own
         pairs = endless_pairs(
-            training.images.labels, (training.seed, training.stage), stage.mirrored, stage.jitter, start=training.state.step * stage.pairs
+            training.images.labels,
+            (training.seed, training.stage),
+            stage.mirrored,
+            stage.jitter,
+            start=training.state.step * stage.pairs,
         )
         look, loss_of = _look(training, stage), _loss_of(training, stage)
         run_stage(training.detector, stage, pairs, look, loss_of, training.state, on_steps, training.machine.told_every)
@@ -120,7 +131,8 @@ def _answer(detector: Detector, images: Tensor, stage: Stage) -> Answer:
 
 
 def _look_at_features(training: Training) -> Look:
-    """Frozen parts answer the same each time, so what they give for each mirrored copy is computed once, when it is first drawn."""
+    """Frozen parts answer the same each time, so what they give for each mirrored copy is computed once, when it is
+    first drawn."""
     kept: dict[View, tuple[Tensor, Tensor, Tensor]] = {}
     detector, machine = training.detector, training.machine
 
@@ -130,7 +142,11 @@ def _look_at_features(training: Training) -> Look:
             with machine.autocast():
                 features = detector.features(training.images.batch((view,), machine.device))
                 heat = detector.heat(features)
-                kept[view] = detector.decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
+                kept[view] = (
+                    detector.decision.attended(features, heat),
+                    heat,
+                    heat_score(heat, detector.settings.top_fractions),
+                )
         return kept[view]
 
     def look(pairs: Pairs) -> Answer:
@@ -143,7 +159,8 @@ def _look_at_features(training: Training) -> Look:
 
 @torch.no_grad()
 def scores(detector: Detector, images: TrainingImages, machine: Machine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Raw scores (n,), heat scores (n,) and heat maps (n, h, w) in [0, 1], one picture at a time, as inspection will see them."""
+    """Raw scores (n,), heat scores (n,) and heat maps (n, h, w) in [0, 1], one picture at a time, as inspection will
+    see them."""
     detector.eval()
     answers = []
     for index in range(len(images.labels)):
