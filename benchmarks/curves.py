@@ -18,9 +18,10 @@ from weakspot.data.layouts import read_layout
 from weakspot.data.reading import fit_image, read_image
 from weakspot.network.memory import keep_freed_memory
 from weakspot.settings import ReadSettings
-from weakspot.training.images import TrainingImages
+from weakspot.training.batches import TrainingImages
 from weakspot.training.stages import PAPER, SHARP
-from weakspot.training.train import Machine, run_training, start_training
+from weakspot.training.state import Machine
+from weakspot.training.train import run_training, start_training
 
 RUNS = {"plain, fp32": (True, False), "fast, fp32": (False, False), "fast, bf16": (False, True)}  # plain layers, bf16
 COLOURS = "#222222", "#2a78d6", "#e0662b"
@@ -58,8 +59,7 @@ def read(data: Path, size: tuple[int, int]) -> TrainingImages:
 
 
 def losses(images: TrainingImages, pairs: int, recipe: str, plain: bool, bf16: bool) -> list[float]:
-    """The loss of each step of the recipe's first stage, from seed 0; the printed 15 × 15 kernel whatever the recipe
-    has."""
+    """The loss of each step of the recipe's first stage, from seed 0, with the printed 15 × 15 kernel."""
     chosen = {"paper": PAPER, "sharp": SHARP}[recipe]
     stage = replace(chosen.stages[0], iterations=pairs, find_first=0)
     network = replace(chosen.network, third_kernel=15)
@@ -67,7 +67,8 @@ def losses(images: TrainingImages, pairs: int, recipe: str, plain: bool, bf16: b
     if plain:
         plain_layers(training.detector)
     found: list[float] = []
-    run_training(training, lambda steps: found.extend(step.loss for step in steps))
+    training.on_steps = lambda steps: found.extend(step.loss for step in steps)
+    run_training(training)
     return found
 
 
@@ -75,12 +76,12 @@ def drawn(curves: dict[str, list[float]]) -> str:
     """Running means of the losses over each other, as SVG."""
     smooth = {name: running_mean(values) for name, values in curves.items()}
     highest = max(max(values) for values in smooth.values())
+    view, font = f'viewBox="0 0 {WIDTH} {HEIGHT}"', 'font-family="sans-serif" font-size="13"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {view} {font}>',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f"{LEFT}running mean of the loss, 0 to {highest:.2f}</text>{DOWN}pairs</text>",
     ]
-    parts.append(
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{LEFT}running mean of the loss, 0 to {highest:.2f}</text>{DOWN}pairs</text>'
-    )
     for row, ((name, values), colour) in enumerate(zip(smooth.items(), COLOURS, strict=True)):
         x = np.linspace(MARGIN, WIDTH - MARGIN, len(values))
         y = HEIGHT - MARGIN - np.array(values) / highest * (HEIGHT - 2 * MARGIN)

@@ -15,8 +15,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def rates(threads: int, precisions: Iterable[str] = DTYPES) -> dict[str, float]:
-    """Multiply-adds a second in each precision, the better of a large matrix product and a 3 × 3 convolution, and bytes
-    a second read and written."""
+    """Multiply-adds a second in each precision, and bytes a second read and written ("copy").
+
+    The better of a large matrix product and a 3 × 3 convolution.
+    """
     torch.set_num_threads(threads)
     source = torch.ones(2**26)
     target = torch.empty_like(source)

@@ -20,7 +20,6 @@ from machine import processor
 from weakspot.inspection.fastest import open_fastest
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
-from weakspot.inspection.rechecked import MARGIN
 from weakspot.inspection.runtimes import offers_bf16, open_runtime
 
 
@@ -40,9 +39,8 @@ def main() -> None:
     if asked.json:
         machine = {"processor": processor(), "threads": asked.threads, "openvino": version("openvino")}
         asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(
-            json.dumps({"machine": machine, "margin": MARGIN, "summary": summary, "models": models}, indent=1) + "\n"
-        )
+        record = {"machine": machine, "summary": summary, "models": models}
+        asked.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def compared(path: Path, data: Path, threads: int) -> dict[str, Any]:
@@ -56,7 +54,8 @@ def compared(path: Path, data: Path, threads: int) -> dict[str, Any]:
     thresholds = {"bad_from": model.thresholds.bad_from, "good_below": model.thresholds.good_below}
     summary = summed_up(rows)
     print(path.parent.name, summary)
-    return {"run": path.parent.name, **thresholds, "summary": summary, "rows": rows}
+    margin = model.manifest.bf16_margin
+    return {"run": path.parent.name, **thresholds, "margin": margin, "summary": summary, "rows": rows}
 
 
 def compared_on(

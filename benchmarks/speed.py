@@ -201,7 +201,8 @@ def refuse_wider_instructions() -> None:
 
 def line(row: dict[str, Any]) -> str:
     """A row as a line of the table."""
-    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  {row['implementation']:40}{row['precision']:5}"
+    what = f"{row['work']:14}{row['size']:>10} k{row['kernel']:<3}{row['threads']:>2} threads  "
+    what += f"{row['implementation']:40}{row['precision']:5}"
     times = f"{row['seconds'] * 1e3:9.1f} ms {row['ratio']:6.2f} × plain   floor {row['floor_seconds'] * 1e3:8.1f} ms"
     return what + times + ("" if row["peak_mb"] is None else f"{row['peak_mb']:7} MB")
 

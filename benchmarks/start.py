@@ -29,7 +29,8 @@ from weakspot.inspection.model_file import write_model_file
 ROUNDS = 7
 BARE = {
     "onnxruntime": "import sys, numpy, onnxruntime\n"
-    "onnxruntime.InferenceSession(sys.argv[1]).run(None, {'image': numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[3])), 'uint8')})",
+    "image = numpy.zeros((1, 1, int(sys.argv[2]), int(sys.argv[3])), 'uint8')\n"
+    "onnxruntime.InferenceSession(sys.argv[1]).run(None, {'image': image})",
     "openvino": "import sys, numpy, openvino\n"
     "model = openvino.Core().read_model(sys.argv[1]); model.reshape([1, 1, int(sys.argv[2]), int(sys.argv[3])])\n"
     "openvino.Core().compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})"

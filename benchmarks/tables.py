@@ -40,7 +40,8 @@ def section(path: Path) -> str:
     record = json.loads(path.read_text())
     machine, rows = record["machine"], record["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    told = f"{machine['processor']}; instructions: {machine['instructions']}; {versions}; load before: {machine['load_before']:.2f}"
+    told = f"{machine['processor']}; instructions: {machine['instructions']}; {versions}"
+    told += f"; load before: {machine['load_before']:.2f}"
     works = [table(title, [row for row in rows if row["work"] == work]) for work, title in WORKS.items()]
     return f"### `results/speed/{path.name}`\n\n{told}\n\n" + "\n".join(work for work in works if work)
 
@@ -56,7 +57,8 @@ def starts() -> str:
     )
     rows = [start_line(row) for row in record["starts"]]
     told = f"{record['machine']['processor']}; load before: {record['machine']['load_before']:.2f}"
-    return f"\n### `results/speed/start.json`\n\nFrom the start of a process to the answer for one image; {told}\n\n{head}{''.join(rows)}"
+    title = "### `results/speed/start.json`\n\nFrom the start of a process to the answer for one image"
+    return f"\n{title}; {told}\n\n{head}{''.join(rows)}"
 
 
 def peaks() -> str:
@@ -70,9 +72,8 @@ def peaks() -> str:
         for row in json.loads(path.read_text())["peaks"]
     ]
     lines = "".join(f"| {row} |\n" for row in rows)
-    return (
-        f"\n### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512\n\n{head}{lines}"
-    )
+    title = "### `results/speed/memory.json`\n\nLargest resident memory of a verb's process, 1408 × 512"
+    return f"\n{title}\n\n{head}{lines}"
 
 
 def profiles() -> str:

@@ -20,18 +20,19 @@ from weakspot.inspection.manifest import ImageSizes, Manifest, SelfTest, Thresho
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Memory, open_runtime
 from weakspot.inspection.selftest import encode_selftest
-from weakspot.inspection.spectral import choose_tiling, spectral_work
-from weakspot.inspection.spectral_graph import spectral_graph
 from weakspot.network.blocks import Chain
 from weakspot.network.detector import Detector
-from weakspot.network.large_kernel import LargeKernelConv, large_layers
 from weakspot.settings import NetworkSettings, TrainSettings
+from weakspot.spectral.graph import in_spectral_form
+from weakspot.spectral.layer import LargeKernelConv, large_layers
+from weakspot.spectral.tiles import choose_tiling, spectral_work
+from weakspot.training.batches import TrainingImages
 from weakspot.training.export import export_graph
-from weakspot.training.images import TrainingImages
 from weakspot.training.loop import train_only
 from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe, recipe
-from weakspot.training.train import Machine, run_training, start_training
+from weakspot.training.state import Machine
+from weakspot.training.train import run_training, start_training
 
 Size = tuple[int, int]
 Run = Callable[[], object]
@@ -176,15 +177,10 @@ def inspect(setting: Setting) -> list[Entry]:
     for precision in PRECISIONS:
         entries.append(Entry("OpenVINO, bare graph", precision, partial(_openvino, setting, precision, True), *ours))
         entries.append(Entry(f"OpenVINO, {OURS} inspect", precision, partial(_inspects, setting, precision), *ours))
-        for name, make in (("OpenVINO, plain graph", _openvino), ("PyTorch eager", _torch_sees)):
-            entries.append(
-                Entry(
-                    f"{name}, read",
-                    precision,
-                    partial(_reads, setting, partial(make, setting, precision, False)),
-                    *work,
-                )
-            )
+        plain = partial(_openvino, setting, precision, False)
+        entries.append(Entry("OpenVINO, plain graph, read", precision, partial(_reads, setting, plain), *work))
+        eager = partial(_torch_sees, setting, precision, False)
+        entries.append(Entry("PyTorch eager, read", precision, partial(_reads, setting, eager), *work))
     entries.append(
         Entry(
             "ONNX Runtime, plain graph, read",
@@ -231,7 +227,9 @@ WORKS: dict[str, Callable[[Setting], list[Entry]]] = {
 
 def short_recipe(setting: Setting) -> Recipe:
     """The printed recipe at a fiftieth of its steps."""
-    return recipe(TrainSettings(recipe="paper", third_kernel=setting.kernel), channels=1, schedule=0.02)
+    return recipe(
+        TrainSettings(recipe="paper", third_kernel=setting.kernel), channels=1, size=setting.size, schedule=0.02
+    )
 
 
 @cache
@@ -291,7 +289,7 @@ def model_file(setting: Setting) -> ModelFile:
 def compiled(setting: Setting, precision: str, ours: bool) -> openvino.CompiledModel:
     """The graph, in the spectral form where it is ours, compiled for one size."""
     core = openvino.Core()
-    model = core.read_model(spectral_graph(graph(setting.kernel), *setting.size) if ours else graph(setting.kernel))
+    model = core.read_model(in_spectral_form(graph(setting.kernel), *setting.size) if ours else graph(setting.kernel))
     model.reshape([1, 1, *setting.size])
     options = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -308,14 +306,14 @@ def _openvino(setting: Setting, precision: str, ours: bool) -> Run:
 def _onnxruntime(setting: Setting, ours: bool) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = setting.threads, 3
-    model = spectral_graph(graph(setting.kernel), *setting.size) if ours else graph(setting.kernel)
+    model = in_spectral_form(graph(setting.kernel), *setting.size) if ours else graph(setting.kernel)
     return partial(onnxruntime.InferenceSession(model, options).run, None, {"image": pixels(setting.size)})
 
 
 def _torch_sees(setting: Setting, precision: str, ours: bool) -> Run:
     network, image = copy.deepcopy(detector(setting.kernel, ours)).eval(), torch.from_numpy(pixels(setting.size))
     for layer in large_layers(network):
-        layer.freeze(True)  # as where it inspects
+        layer.freeze(True)  # as where it scores
 
     def run() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -372,7 +370,7 @@ def _trains(setting: Setting, precision: str, ours: bool) -> Run:
         training = start_training(short_recipe(setting), images, 0, Machine(bf16=precision == "bf16"))
         if not ours:
             plain_layers(training.detector)
-        export_graph(run_training(training, lambda steps: None), *setting.size, 8)
+        export_graph(run_training(training), *setting.size, 8)
 
     return train
 

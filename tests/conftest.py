@@ -1,9 +1,14 @@
-"""What all tests share: the --slow switch, and a cache folder that is not the user's. Toy data are made where they are
-used."""
+"""What all tests share: the --slow switch, one thread, and a cache folder that is not the user's.
 
+Toy data are made where they are used.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait for each other cost most of the time
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ write what it would refuse: PNG and TIFF are put together byte by byte.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -143,6 +144,7 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
         "refused_jpeg_of_7900x7900_in_3_kb.jpg",
         whole[: frame + 5] + struct.pack(">HH", 7900, 7900) + whole[frame + 9 :],
     )
+    yield from _stray_jpegs(whole)
     yield "refused_jpeg_of_12_bits.jpg", whole[: frame + 4] + b"\x0c" + whole[frame + 5 :]
     yield "refused_jpeg_lossless.jpg", whole[: frame + 1] + b"\xc3" + whole[frame + 2 :]
     yield "refused_jpeg_cmyk.jpg", _cmyk()
@@ -161,6 +163,30 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
         whole[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(garbage)) + garbage + whole[2:],
     )
     yield "read_jpeg_icc_garbage.jpg", encoded(surface(channels=3), "JPEG", icc_profile=bytes(200))
+
+
+def _stray_jpegs(whole: bytes) -> Iterator[tuple[str, bytes]]:
+    """Bytes where none belong, as cameras on USB write them, and zeros where bytes were lost."""
+    table, end = whole.index(b"\xff\xdb"), len(whole) - 2
+    restarts = encoded(surface(channels=3), "JPEG", quality=90, restart_marker_blocks=4)
+    restart = restarts.index(b"\xff\xd2")
+    for name, stray in (("fill", b"\xff" * 9), ("zero", bytes(12)), ("odd", b"\x12\xff\0\x34")):
+        yield f"read_jpeg_with_{name}_bytes_after_its_start.jpg", whole[:2] + stray + whole[2:]
+        yield f"read_jpeg_with_{name}_bytes_before_a_table.jpg", whole[:table] + stray + whole[table:]
+    yield "read_jpeg_with_zeros_before_its_end.jpg", whole[:end] + bytes(20) + whole[end:]
+    yield "read_jpeg_with_zeros_before_a_restart.jpg", restarts[:restart] + bytes(20) + restarts[restart:]
+    yield "refused_jpeg_with_16_zeros_before_a_table.jpg", whole[:table] + bytes(16) + whole[table:]
+    interval = restarts.index(b"\xff\xdd")
+    yield "refused_jpeg_without_its_restart_interval.jpg", restarts[:interval] + bytes(6) + restarts[interval + 6 :]
+    yield "refused_jpeg_with_zeros_instead_of_its_end.jpg", whole[: end - 20] + bytes(20) + whole[end:]
+    yield "refused_jpeg_with_zeros_for_all_after_a_restart.jpg", restarts[:restart] + bytes(99) + restarts[-2:]
+    yield "refused_jpeg_with_a_megabyte_of_zeros_inside.jpg", whole[: end - 9] + bytes(1 << 20) + whole[end - 9 :]
+    yield "refused_jpeg_with_data_twice_before_its_end.jpg", whole[:end] + whole[end - 40 : end] + whole[end:]
+    huffman = encoded(surface(channels=3), "JPEG", quality=90, optimize=True)
+    for place in (match.start() for match in re.finditer(b"\xff\xc4", huffman)):
+        size = 2 + int.from_bytes(huffman[place + 2 : place + 4])
+        lost = huffman[:place] + bytes(size) + huffman[place + size :]
+        yield f"refused_jpeg_without_its_table_at_{place}.jpg", lost
 
 
 def exif(orientation: int) -> Image.Exif:

@@ -1,5 +1,4 @@
-"""What a user gets for bad input, by the command line: one line that names the thing and the way out, the right exit
-status, and nothing lost.
+"""Bad input on the command line: one line that names the thing and the way out, the right status, nothing lost.
 
 Each verb runs for real, in this process; one tiny detector is trained for all tests.
 """
@@ -60,7 +59,7 @@ def nothing_is_timed() -> Iterator[None]:
     """Timing the machine takes longer than the trainings here, and their size is given."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "weakspot.jobs.plan.seconds_a_pair",
+            "weakspot.jobs.plan.seconds_a_step",
             lambda whole, images, machine: {stage.name: 1.0 for stage in whole.stages},
         )
         yield
@@ -417,10 +416,10 @@ def test_what_cannot_be_made_into_a_folder_is_told(weakspot: Weakspot, model: Pa
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("size = [10, 10]", "both sides need at least 64"),
+        ("size = [10, 10]", "size = [10, 10]; needed is a number from 64"),
         ("size = [64]", "size"),
         ("size = [20000, 20000]", "megapixels"),
-        ("minutes = -3", "minutes = -3.0; needed is a number from"),
+        ("minutes = -3", "minutes = -3; needed is a number from"),
         ("schedule = nan", "schedule = nan; needed is a number from"),
         ("hold_out = 1.5", "hold_out = 1.5; needed is a number from"),
         ("positives = 0", "positives = 0; needed is a number from"),
@@ -468,7 +467,8 @@ def test_a_missing_package_of_training_is_named(weakspot: Weakspot, parts: Path,
     script = (
         "import sys; from importlib.machinery import PathFinder\n"
         "class Without:\n"
-        "    find_spec = staticmethod(lambda name, *more: None if name.split('.')[0] == 'torch' else PathFinder.find_spec(name, *more))\n"
+        "    find_spec = staticmethod(\n"
+        "        lambda name, *more: None if name.split('.')[0] == 'torch' else PathFinder.find_spec(name, *more))\n"
         "sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]\n"
         "from weakspot.cli import main; main()"
     )
@@ -506,7 +506,8 @@ def test_a_model_file_of_a_newer_version_is_told_with_the_way_out(
     ).encode()
     members["manifest.sha256"] = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
     newer = tmp_path / "newer.weakspot"
-    newer.write_bytes(b"".join(pack(members)))
+    with open(newer, "wb") as file:
+        pack(members, file)
     for arguments in (("inspect", newer, parts, "-o", tmp_path / "out"), ("verify", newer), ("threshold", newer)):
         assert_told(
             weakspot(*arguments), 1, "newer.weakspot", "written by a newer weakspot", "update weakspot to use it"

@@ -1,5 +1,7 @@
-"""The verbs: what they pass on, what they print where, and how they end. Stand-ins replace what they call; the real
-thing runs in tests/jobs."""
+"""The verbs: what they pass on, what they print where, and how they end.
+
+Stand-ins replace what they call; the real thing runs in tests/jobs.
+"""
 
 import ast
 import importlib
@@ -16,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from weakspot import cli
-from weakspot.errors import DataError, ImageError, SettingsError, TrainingError
+from weakspot.errors import DataError, ImageError, OutputError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
 VERBS = ("audit", "train", "evaluate", "inspect", "threshold", "verify", "experiment", "demo", "doctor")
@@ -52,8 +54,7 @@ class Recorder:
 
 
 def instead_of(monkeypatch: pytest.MonkeyPatch, job: str, answer: Any) -> Recorder:
-    """Put a recorder in the place of a job, 'weakspot.jobs.train:train' say, without loading what the real one
-    needs."""
+    """Put a recorder in the place of a job, such as 'weakspot.jobs.train:train', without loading what it needs."""
     path, _, name = job.partition(":")
     package, _, module = path.rpartition(".")
     recorder = Recorder(answer)
@@ -199,6 +200,7 @@ def summary(status: int = 0, bad: int = 1, refused: tuple[Any, ...] = ()) -> Sim
         output=Path("out"),
         seconds=0.5,
         exit_status=status,
+        warnings={},
     )
 
 
@@ -212,11 +214,11 @@ def test_inspect_ends_as_its_summary_says(
         summary(status, refused=(SimpleNamespace(reason="a.png: cut short"),)),
     )
     instead_of_loading(monkeypatch)
-    how = ("--runtime", "openvino", "--precision", "fp32", "--memory", "small")
+    how = ("--runtime", "openvino", "--precision", "fp32", "--memory", "small", "--threads", "3")
     arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", *how, "--quiet", "--", "-odd.png")
     assert call(monkeypatch, "inspect", *arguments) == status
     detector, paths, output = job.given
-    assert detector == (Path("part.weakspot"), "openvino", {"precision": "fp32", "memory": "small"})
+    assert detector == (Path("part.weakspot"), "openvino", {"threads": 3, "precision": "fp32", "memory": "small"})
     assert (paths, output) == ([Path("new/"), Path("-odd.png")], Path("out"))
     assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (
         True,
@@ -254,7 +256,8 @@ def test_verify_fails_when_a_runtime_answers_differently(
         Verified("openvino", None, None, ok, "" if ok else "cannot take the graph"),
     ]
     monkeypatch.setattr(
-        "weakspot.inspection.loaded.LoadedDetector.load_exact", lambda model: SimpleNamespace(verify=lambda: verified)
+        "weakspot.inspection.loaded.LoadedDetector.load_exact",
+        lambda model, threads: SimpleNamespace(verify=lambda threads: verified),
     )
     assert call(monkeypatch, "verify", "part.weakspot") == status
     assert "onnxruntime" in capsys.readouterr().out
@@ -309,6 +312,83 @@ def test_the_verbs_are_those_that_work() -> None:
         tuple(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback)
         == VERBS
     )
+
+
+COMPUTING = set(VERBS) - {"audit", "threshold"}
+
+
+def test_every_verb_that_computes_takes_threads() -> None:
+    taking = {
+        command.callback.__name__
+        for command in cli.app.registered_commands
+        if command.callback and "threads" in inspect.signature(command.callback).parameters
+    }
+    assert taking == COMPUTING
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments"),
+    [
+        ("weakspot.jobs.evaluate:evaluate_model", ("evaluate", "part.weakspot", "parts/", "-o", "x")),
+        ("weakspot.experiments.run:run_experiment", ("experiment", "a.toml", "-o", "x")),
+        ("weakspot.doctor:examine", ("doctor",)),
+    ],
+)
+def test_threads_are_handed_on(monkeypatch: pytest.MonkeyPatch, job: str, arguments: tuple[str, ...]) -> None:
+    recorder = instead_of(monkeypatch, job, DataError("seen"))
+    assert call(monkeypatch, *arguments, "--threads", "3") == 1
+    assert 3 in (*recorder.given, recorder.named.get("threads"))
+    assert call(monkeypatch, *arguments, "--threads", "0") == 2
+
+
+def test_threads_of_a_training_are_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
+    assert call(monkeypatch, "train", "parts/", "-o", "x", "--threads", "3", "--quiet") == 0
+    assert job.given[1].threads == 3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp437", "latin-1", "utf-8"])
+def test_what_cannot_be_printed_is_replaced_and_the_status_says_what_happened(tmp_path: Path, encoding: str) -> None:
+    """A name in letters that the encoding lacks, on stdout (a refused image) and on stderr (a missing model)."""
+    from tests.inspection.conftest import made_model
+    from weakspot.inspection.model_file import write_model_file
+
+    name = "Gehäuse – 部品 🔩"
+    write_model_file(tmp_path / f"{name}.weakspot", made_model())
+    (tmp_path / f"{name}.png").write_bytes(b"no picture")
+    given = ("inspect", str(tmp_path / f"{name}.weakspot"), str(tmp_path / f"{name}.png"), "-o", str(tmp_path / "out"))
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([*WEAKSPOT, *given], capture_output=True, timeout=120, env=os.environ | environment)
+    assert (done.returncode, done.stderr) == (1, b"")
+    shown = f"{name}.png: a text".encode(encoding, "backslashreplace")
+    assert b"not inspected: " in done.stdout and shown.removesuffix(b"a text") in done.stdout
+    done = subprocess.run(
+        [*WEAKSPOT, "verify", f"{name}.none"], capture_output=True, timeout=120, env=os.environ | environment
+    )
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert name.encode(encoding, "backslashreplace") in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_changes_nothing(tmp_path: Path, closed: str) -> None:
+    from tests.inspection.conftest import made_model
+    from weakspot.inspection.model_file import write_model_file
+
+    write_model_file(tmp_path / "a.weakspot", made_model())
+    command = f"{sys.executable} -m weakspot threshold {tmp_path / 'a.weakspot'} {closed}"
+    assert subprocess.run(command, shell=True, timeout=120).returncode == 0
+
+
+def test_without_a_temporary_folder_a_training_that_keeps_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    import weakspot
+
+    instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
+    with pytest.raises(OutputError, match=r"^no temporary folder can be made \(no usable .*\); let TMPDIR name a fol"):
+        weakspot.train("parts/")
 
 
 def test_flags_of_one_name_are_declared_alike_in_every_verb() -> None:

@@ -1,7 +1,6 @@
-"""`weakspot doctor`: what it finds, that it needs no torch, and that it is quick."""
+"""`weakspot doctor`: what it finds, and that it needs no torch."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ from weakspot.inspection.timings import Setting, Timing
 
 
 def test_doctor_tells_versions_runtimes_machine_and_speed_as_plain_values() -> None:
-    began = time.perf_counter()
     found = doctor.examine()
-    assert time.perf_counter() - began < 60  # about three seconds where nothing else runs
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["packages"]["numpy"]
     assert "onnxruntime" in found["runtimes"]["present"]
@@ -37,12 +34,10 @@ def test_doctor_works_where_torch_is_missing(
     assert "missing: pip install 'weakspot[train]'" in capsys.readouterr().out
 
 
-def test_doctor_without_measuring_is_a_look() -> None:
-    assert "speed" not in doctor.examine(with_speed=False)
-
-
 def remembered(**milliseconds: float) -> Timing:
-    setting = Setting(size=(704, 256), channels=1, third_kernel=7, threads=2, versions={}, machine=processor())
+    setting = Setting(
+        size=(704, 256), channels=1, third_kernel=7, threads=2, bf16=True, versions={}, machine=processor()
+    )
     return Timing(setting, {name.replace("_", " "): value for name, value in milliseconds.items()})
 
 
@@ -50,8 +45,8 @@ def test_doctor_shows_what_was_measured_the_fastest_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     timing = remembered(onnxruntime_fp32=31.2, openvino_fp32=25.0, openvino_bf16=12.0)
-    monkeypatch.setattr(doctor, "kept_here", lambda: [timing])
-    monkeypatch.setattr(doctor, "speed", dict)
+    monkeypatch.setattr(doctor, "timings_of_this_machine", lambda: [timing])
+    monkeypatch.setattr(doctor, "speed", lambda threads: {})
     terminal.show_doctor(doctor.examine(), as_json=False)
     told = (
         "at 704 × 256, 2 threads, third kernel 7: openvino bf16, 12 ms; openvino fp32, 25 ms; onnxruntime fp32, 31.2 ms"
@@ -62,8 +57,8 @@ def test_doctor_shows_what_was_measured_the_fastest_first(
 def test_doctor_measures_for_a_model_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "read_model_file", lambda path: f"the model in {path}")
     measured = {"the model in a.weakspot": remembered(openvino_fp32=25.0), "the model in b.weakspot": remembered()}
-    monkeypatch.setattr(doctor, "measure", measured.get)
-    monkeypatch.setattr(doctor, "speed", dict)
+    monkeypatch.setattr(doctor, "measure", lambda model, threads: measured[model])
+    monkeypatch.setattr(doctor, "speed", lambda threads: {})
     (timing,) = doctor.examine(Path("a.weakspot"))["runtimes"]["timings"]
     assert timing == {
         "size": [704, 256],

@@ -1,5 +1,4 @@
-"""The scikit-learn face: scikit-learn's own checks, on images drawn from their rows of numbers, and what is said of
-images that cannot be."""
+"""The scikit-learn face: scikit-learn's own checks, on images drawn from rows, and what is said of wrong images."""
 
 import copy
 import sys
@@ -57,14 +56,16 @@ def fit_arrays(images: list[np.ndarray], labels: list[int], settings: TrainSetti
 
 @pytest.fixture(autouse=True)
 def toy_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "weakspot.jobs.train", SimpleNamespace(fit_arrays=fit_arrays))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "weakspot.jobs.passing", SimpleNamespace(fit_arrays=fit_arrays))  # type: ignore[arg-type]
     monkeypatch.setattr("weakspot.inspection.loaded.LoadedDetector", Toy)
     monkeypatch.setattr("weakspot.inspection.runtimes.open_runtime", lambda model, name: SimpleNamespace(name=name))
 
 
 class RowsAsImages(WeakspotClassifier):
-    """scikit-learn's checks know rows of numbers alone, and try nothing on an estimator of images. This one draws each
-    row as stripes."""
+    """Draws each row as stripes, and takes the last class for bad.
+
+    scikit-learn's checks know rows of numbers alone, and classes such as "one" and "two"; they try nothing on others.
+    """
 
     def _images(self, X: Any, reset: bool) -> Any:
         rows = validate_data(self, X, reset=reset)
@@ -72,6 +73,9 @@ class RowsAsImages(WeakspotClassifier):
         images = np.repeat(np.repeat(stripes, -(-SIDE // rows.shape[1]), axis=1)[:, None, :SIDE], SIDE, axis=1)
         images[:, 0, 0], images[:, 0, 1] = 0, 255  # never of one value
         return images_in(images)
+
+    def _positive(self, classes: Any) -> Any:
+        return classes[1]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -131,14 +135,19 @@ def test_cross_validation_grids_and_clones_work() -> None:
 @pytest.mark.parametrize(
     ("X", "error", "said"),
     [
-        (np.zeros((4, 64), np.uint8), ValueError, r"shape \(64,\); needed is \(h, w\).*Reshape your data"),
-        (np.zeros((4, 64, 64)), ValueError, "float64; needed is uint8 or uint16"),
+        (np.zeros((4, 64), np.uint8), ValueError, r"shape \(64,\); needed is \(H, W\).*Reshape your data"),
+        (
+            np.zeros((4, 64, 64)),
+            ValueError,
+            r"image 0 of X: an array of float64 and shape \(64, 64\); .*uint8 or uint16",
+        ),
         (np.zeros((4, 64, 64, 4), np.uint8), ValueError, r"\(64, 64, 4\)"),
         (np.zeros((0, 64, 64), np.uint8), ValueError, "0 sample"),
         ([], ValueError, "0 sample"),
         ("folder/", TypeError, "needed is an array"),
         (7, TypeError, "X is int"),
-        ([["a", "b"]] * 4, ValueError, "image of"),
+        ([["a", "b"]] * 4, ValueError, "an array of <U1"),
+        (np.zeros((4, 64, 64), bool), ValueError, "an array of bool"),
     ],
 )
 def test_what_is_no_image_is_refused_in_scikit_learns_way(X: Any, error: type[Exception], said: str) -> None:
@@ -153,17 +162,74 @@ def test_what_is_no_image_is_refused_in_scikit_learns_way(X: Any, error: type[Ex
         ([0] * 12, "one class"),
         ([0, 1, 2] * 4, "Only binary classification is supported"),
         ([0, 1], "inconsistent numbers of samples"),
-        (
-            ["bad", "good"] * 6,
-            "'bad' and 'good', of which the greater would pass for the defect; pass 0 for good and 1 for bad",
-        ),
-        (["NG", "OK"] * 6, "pass 0 for good"),
+        (["type A", "type B"] * 6, "'type A' and 'type B', of which nobody can tell which means bad; say which with p"),
+        (["good", "type B"] * 6, "say which with positive_class, or pass 0 for good and 1 for bad"),
+        (["good", "ok"] * 6, "nobody can tell"),
+        (["scratch", "dent"] * 6, "nobody can tell"),
+        ([1, 2] * 6, "nobody can tell"),
+        ([-1, 1] * 6, "nobody can tell"),
+        (["positive", "negative"] * 6, "nobody can tell"),
         ([0.1, 0.7, 0.3] * 4, "Unknown label type"),
     ],
 )
 def test_labels_that_cannot_be_are_refused(y: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         WeakspotClassifier().fit(scratched()[0], y)
+
+
+@pytest.mark.parametrize(
+    ("bad", "good"),
+    [
+        ("defect", "no defect"),
+        ("crack", "okay"),
+        ("damaged", "undamaged"),
+        ("bad", "intact"),
+        ("NG", "OK"),
+        ("n.i.O.", "i.O."),
+        ("Schlecht", "Gut"),
+        (1, 0),
+        (1.0, 0.0),
+        (True, False),
+        ("1", "0"),
+    ],
+)
+def test_the_label_that_means_bad_is_bad_wherever_it_sorts(bad: Any, good: Any) -> None:
+    X, y = scratched()
+    labels = [bad if label else good for label in y]
+    classifier = WeakspotClassifier().fit(X, labels)
+    assert classifier.positive_class_ == bad
+    assert (classifier.predict(X) == np.array(labels)).all()
+    assert [one.raw_score > 0 for one in classifier.inspect(X)] == [label == 1 for label in y]  # what a saved one says
+    assert classifier.classes_.tolist() == sorted([bad, good])
+    assert (classifier.classes_[classifier.predict_proba(X).argmax(axis=1)] == np.array(labels)).all()
+    assert cross_val_score(WeakspotClassifier(), X, np.array(labels), cv=2, scoring="roc_auc").min() == 1.0
+
+
+def test_positive_class_says_what_words_do_not() -> None:
+    X, y = scratched()
+    labels = np.where(y == 1, "A-grade", "B-grade")
+    classifier = WeakspotClassifier(positive_class="A-grade").fit(X, labels)
+    assert (classifier.predict(X) == labels).all()
+    assert WeakspotClassifier(positive_class=0).fit(X, y).positive_class_ == 0
+    with pytest.raises(ValueError, match="positive_class 'C' is not in y, which holds 'A-grade' and 'B-grade'"):
+        WeakspotClassifier(positive_class="C").fit(X, labels)
+
+
+def test_the_order_of_channels_is_red_green_blue_unless_said() -> None:
+    X, y = scratched(channels=3)
+    X[..., 2] //= 3
+    rgb, bgr = WeakspotClassifier().fit(X, y), WeakspotClassifier(channels="bgr").fit(X[..., ::-1], y)
+    assert np.array_equal(rgb.decision_function(X), bgr.decision_function(X[..., ::-1]))
+    assert not np.array_equal(rgb.decision_function(X), rgb.decision_function(X[..., ::-1]))
+    with pytest.raises(ValueError, match="channels 'gbr'; needed is rgb, or bgr"):
+        WeakspotClassifier(channels="gbr").fit(X, y)  # type: ignore[arg-type]
+
+
+def test_big_endian_arrays_and_one_channel_are_taken() -> None:
+    X, y = scratched(dtype=np.uint16)
+    plain = WeakspotClassifier().fit(X, y)
+    odd = WeakspotClassifier().fit(X.astype(">u2")[..., None], y)
+    assert np.array_equal(plain.decision_function(X), odd.decision_function(X.astype(">u2")))
 
 
 def test_settings_that_cannot_be_are_a_value_error_in_fit_and_not_before() -> None:
@@ -176,7 +242,7 @@ def test_too_few_images_to_train_on_are_a_value_error(monkeypatch: pytest.Monkey
     def refuse(*_: object) -> None:
         raise DataError("1 bad and 5 good pictures to train on; needed are at least 2 of each")
 
-    monkeypatch.setitem(sys.modules, "weakspot.jobs.train", SimpleNamespace(fit_arrays=refuse))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "weakspot.jobs.passing", SimpleNamespace(fit_arrays=refuse))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 2 of each"):
         WeakspotClassifier().fit(*scratched())
 
@@ -186,7 +252,7 @@ def test_parameters_win_over_the_settings_they_stand_beside(monkeypatch: pytest.
     noted = SimpleNamespace(
         fit_arrays=lambda images, labels, settings: seen.append(settings) or fit_arrays(images, labels, settings)
     )
-    monkeypatch.setitem(sys.modules, "weakspot.jobs.train", noted)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "weakspot.jobs.passing", noted)  # type: ignore[arg-type]
     WeakspotClassifier(seed=5, settings=TrainSettings(seed=1, minutes=2, schedule=0.3)).fit(*scratched())
     assert (seen[0].seed, seen[0].minutes, seen[0].schedule) == (5, 2, 0.3)
 

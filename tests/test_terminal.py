@@ -90,13 +90,20 @@ def test_an_inspection_names_the_first_refusals_and_counts_the_others(capsys: py
     refusals = tuple(SimpleNamespace(reason=f"{number}.png: empty") for number in range(13))
     decisions = {"good": 1200, "review": 3, "bad": 1}
     summary: Any = SimpleNamespace(
-        total=1217, decisions=decisions, refused=13, refusals=refusals, output=Path("out"), seconds=2.0
+        total=1217,
+        decisions=decisions,
+        refused=13,
+        refusals=refusals,
+        output=Path("out"),
+        seconds=2.0,
+        warnings={"red and blue look swapped": 2, "its EXIF data are damaged": 1},
     )
     terminal.show_inspected(summary, as_json=False)
     out = capsys.readouterr().out
     assert out.count(".png: empty") == 10
     assert "3 more" in out
     assert "1,200" in out
+    assert "warning of 2 images: red and blue look swapped; see inspections.csv\nwarning of 1 image: its EXIF" in out
 
 
 def test_names_of_files_are_never_markup_and_never_break_a_line(capsys: pytest.CaptureFixture[str]) -> None:

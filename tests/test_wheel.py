@@ -1,8 +1,11 @@
-"""The wheel, installed where nothing is trained: it inspects without torch. Once with torch hidden, and, slowly, in an
-empty environment."""
+"""The wheel, installed where nothing is trained: it inspects without torch.
+
+Once with torch hidden, and, slowly, in an empty environment.
+"""
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import venv
@@ -25,17 +28,19 @@ importlib.machinery.PathFinder.find_spec = classmethod(_find)
 """
 
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BUILD = ".venv/bin/hatchling build -t wheel -d dist"  # as the README has it
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the README's line makes of a clone."""
     pytest.importorskip("hatchling")
     place = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    (build,) = [line for line in README.splitlines() if "hatchling build" in line] or [BUILD]
+    _, *arguments = shlex.split(build, comments=True)
+    command = [sys.executable, "-m", "hatchling", *(str(place) if each == "dist" else each for each in arguments)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     (built,) = place.glob("weakspot-*.whl")
     return built
 

@@ -1,5 +1,4 @@
-"""weakspot finds surface defects, taught by images labelled good or bad: `train`, `load`, and a scikit-learn
-classifier.
+"""weakspot finds surface defects, taught by images labelled good or bad.
 
 Importing it loads nothing: each name fetches what it needs when it is first used, so that inspecting never loads torch.
 """
@@ -7,7 +6,6 @@ Importing it loads nothing: each name fetches what it needs when it is first use
 import os
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,9 +16,8 @@ if TYPE_CHECKING:
     from weakspot.inspection.runtimes import Memory
     from weakspot.inspection.runtimes import Name as Runtime
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # before anything imports onnxruntime, which would keep a record of itself in the home folder
+# before anything imports onnxruntime, which would keep a record of itself in the home folder
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Inspection", "WeakspotClassifier", "__version__", "load", "train"]
 
@@ -28,16 +25,21 @@ _HOMES = {"Inspection": "weakspot.inspection.inspection", "WeakspotClassifier": 
 
 
 def load(
-    path: Path | str, runtime: "Runtime" = "auto", precision: "Precision" = "auto", memory: "Memory" = "fast"
+    path: Path | str,
+    runtime: "Runtime" = "auto",
+    precision: "Precision" = "auto",
+    memory: "Memory" = "fast",
+    threads: int | None = None,
 ) -> "LoadedDetector":
     """The detector in a model file, ready to `inspect`. Raises ModelFileError.
 
-    runtime: auto (what was measured to be fastest here), onnxruntime, openvino or torch; precision: auto, fp32 or bf16,
-    with the decisions of fp32; memory: fast, or small for less of it in more time.
+    runtime: auto (what was measured to be fastest here), onnxruntime or openvino; precision: auto, fp32 or bf16, with
+    the decisions of fp32; memory: fast, or small for less of it in more time; threads: None for as many as this
+    process may use.
     """
     from weakspot.inspection.loaded import LoadedDetector
 
-    return LoadedDetector.load(path, runtime, precision=precision, memory=memory)
+    return LoadedDetector.load(path, runtime, threads, precision, memory)
 
 
 def train(
@@ -56,14 +58,14 @@ def train(
     `save` writes. settings: a TOML file; overrides: fields of TrainSettings (positives=10, size=(704, 256), seed=1, …),
     which win over it. Raises SettingsError, DataError, TrainingError.
     """
+    from weakspot.jobs.passing import train_in_passing
     from weakspot.jobs.train import train as run
     from weakspot.settings import TrainSettings, read_settings
 
     chosen = read_settings(TrainSettings, None if settings is None else Path(settings), **overrides)
-    if output is not None:
-        return load(run(data, chosen, layout=layout, output=Path(output), resume=resume, progress=progress).model)
-    with TemporaryDirectory(prefix="weakspot-") as place:
-        return load(run(data, chosen, layout=layout, output=Path(place) / "run", progress=progress).model)
+    if output is None:
+        return train_in_passing(data, chosen, layout, progress)
+    return load(run(data, chosen, layout=layout, output=Path(output), resume=resume, progress=progress).model)
 
 
 def __getattr__(name: str) -> Any:

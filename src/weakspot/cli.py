@@ -1,6 +1,7 @@
-"""The verbs of the command line: each reads its arguments, calls one function, and shows what came of it. Nothing is
-computed here."""
+"""The verbs of the command line: each reads its arguments, calls one function, and shows what came of it."""
 
+import io
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -8,27 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from weakspot import flags
 from weakspot.errors import WeakspotError, shown
-from weakspot.flags import (
-    Data,
-    Device,
-    Json,
-    Layout,
-    Memory,
-    Minutes,
-    Model,
-    Output,
-    Precision,
-    Quiet,
-    Recipe,
-    Resume,
-    Rule,
-    Runtime,
-    Schedule,
-    Seed,
-    Settings,
-    Size,
-)  # fmt: skip
 
 # Whatever takes time to import is imported inside the verb that needs it: `weakspot --help` and `weakspot inspect`
 # start without torch.
@@ -46,7 +28,8 @@ def _examples(*commands: str) -> str:
 app = typer.Typer(
     name="weakspot",
     help="Finds surface defects, taught by images labelled good or bad: no masks, no GPU, no internet.\n\n"
-    "Exit status: 0 well, 1 failed or an image could not be read, 2 wrong usage, 3 a bad part was found and --fail-on-bad given.",
+    "Exit status: 0 well, 1 failed or an image could not be read, 2 wrong usage, "
+    "3 a bad part was found and --fail-on-bad given, 130 Ctrl-C.",
     epilog=_examples(
         "weakspot audit parts/  # what is wrong with these images",
         "weakspot train parts/ -o runs/first  # a model file and a report",
@@ -77,17 +60,16 @@ def _weakspot(
     )
 )
 def audit(
-    data: Data,
+    data: flags.Data,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for audit.json; it is made.", show_default=False)
     ] = None,
-    settings: Settings = None,
-    layout: Layout = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
+    settings: flags.Settings = None,
+    layout: flags.Layout = "auto",
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Say what is wrong with labelled images: unreadable files, copies across groups and labels, and cues that give the
-    label away."""
+    """Say what is wrong with labelled images: unreadable files, copies, and cues that give the label away."""
     from weakspot import progress, terminal
     from weakspot.jobs.audit import audit_folder
     from weakspot.settings import TrainSettings, read_settings
@@ -109,35 +91,35 @@ def audit(
     )
 )
 def train(
-    data: Data,
-    output: Output,
-    settings: Settings = None,
-    layout: Layout = "auto",
-    recipe: Recipe = None,
-    size: Size = None,
-    minutes: Minutes = None,
+    data: flags.Data,
+    output: flags.Output,
+    settings: flags.Settings = None,
+    layout: flags.Layout = "auto",
+    recipe: flags.Recipe = None,
+    size: flags.Size = None,
+    minutes: flags.Minutes = None,
     positives: Annotated[
         int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)
     ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)
     ] = None,
-    schedule: Schedule = None,
-    rule: Rule = None,
-    seed: Seed = None,
-    device: Device = None,
-    resume: Resume = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    schedule: flags.Schedule = None,
+    rule: flags.Rule = None,
+    seed: flags.Seed = None,
+    device: flags.Device = None,
+    threads: flags.Threads = None,
+    resume: flags.Resume = False,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Train a detector: one model file, with thresholds chosen on images it had not seen, and a report on images kept
-    apart."""
+    """Train a detector: one model file, and a report on images it had not seen."""
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    numbers = {"minutes": minutes, "positives": positives, "hold_out": hold_out, "schedule": schedule, "seed": seed}
-    words = {"recipe": recipe, "device": device, "threshold": rule and {"rule": rule}}
-    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **numbers, **words)
+    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": rule and {"rule": rule}}
+    of_training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
+    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **of_data, **of_training)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
     with progress.progress(quiet) as shows:
@@ -154,15 +136,20 @@ def train(
     )
 )
 def evaluate(
-    model: Model, data: Data, output: Output, layout: Layout = "auto", as_json: Json = False, quiet: Quiet = False
+    model: flags.Model,
+    data: flags.Data,
+    output: flags.Output,
+    layout: flags.Layout = "auto",
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Judge labelled images and compare: escapes, false alarms and ranking with intervals; metrics.json, scores.csv and
-    report.html."""
+    """Judge labelled images: escapes, false alarms and ranking with intervals, in a report, a table and as JSON."""
     from weakspot import progress, terminal
     from weakspot.jobs.evaluate import evaluate_model
 
     with progress.counting("images judged", quiet) as on_image:
-        evaluation = evaluate_model(model, data, output, layout=layout, on_image=on_image)
+        evaluation = evaluate_model(model, data, output, layout=layout, threads=threads, on_image=on_image)
     terminal.show_evaluation(evaluation, output, as_json)
     raise typer.Exit(1 if evaluation.refused else 0)
 
@@ -175,21 +162,24 @@ def evaluate(
     )
 )
 def inspect(
-    model: Model,
+    model: flags.Model,
     paths: Annotated[list[Path], typer.Argument(help="Images, folders or globs.", show_default=False)],
-    output: Output,
+    output: flags.Output,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with its heat map on it.")] = False,
     heat_maps: Annotated[bool, typer.Option("--heat-maps", help="Write each raw heat map as 16-bit PNG.")] = False,
-    runtime: Runtime = "auto",
-    precision: Precision = "auto",
-    memory: Memory = "fast",
+    runtime: flags.Runtime = "auto",
+    precision: flags.Precision = "auto",
+    memory: flags.Memory = "fast",
+    threads: flags.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
     fail_on_bad: Annotated[bool, typer.Option("--fail-on-bad", help="End with 3 when a bad part was found.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Decide good, review or bad for new images, and where; inspections.csv and inspections.jsonl. Ends with 1 when an
-    image could not be read."""
+    """Decide good, review or bad for new images, and where; a table as CSV and as JSON lines.
+
+    Ends with 1 when an image could not be read. Ctrl-C ends it early and leaves what was judged until then.
+    """
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
@@ -198,9 +188,8 @@ def inspect(
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        detector = LoadedDetector.load(
-            model, runtime, precision=precision, memory="small" if are_few(paths) else memory
-        )
+        how = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
+        detector = LoadedDetector.load(model, runtime, **how)  # type: ignore[arg-type]
         summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
@@ -213,7 +202,7 @@ def inspect(
     )
 )
 def threshold(
-    model: Model,
+    model: flags.Model,
     bad_from: Annotated[
         float | None, typer.Option(help="Raw score from which a part is bad.", show_default=False)
     ] = None,
@@ -223,7 +212,7 @@ def threshold(
     reason: Annotated[
         str | None, typer.Option(help="Why; kept in the model file with the change.", show_default=False)
     ] = None,
-    as_json: Json = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Show a model's thresholds, or change them: the change and its reason stay in the file."""
     from weakspot import terminal
@@ -233,12 +222,12 @@ def threshold(
 
 
 @app.command(epilog=_examples("weakspot verify part.weakspot"))
-def verify(model: Model, as_json: Json = False) -> None:
+def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Json = False) -> None:
     """Check that a model file is whole, and that each runtime present answers as it did when the file was made."""
     from weakspot import terminal
     from weakspot.inspection.loaded import LoadedDetector
 
-    verified = LoadedDetector.load_exact(model).verify()
+    verified = LoadedDetector.load_exact(model, threads).verify(threads=threads)
     terminal.show_verified(verified, as_json)
     raise typer.Exit(0 if all(each.ok for each in verified) else 1)
 
@@ -248,16 +237,17 @@ def experiment(
     table: Annotated[
         Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)
     ],
-    output: Output,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: flags.Output,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
     """Run one experiment and write its records, from which tables are made."""
     from weakspot import progress, terminal
     from weakspot.experiments.run import run_experiment
 
     with progress.progress(quiet) as shows:
-        records = run_experiment(table, output, progress=shows)
+        records = run_experiment(table, output, threads=threads, progress=shows)
     terminal.show_records(records, as_json)
 
 
@@ -265,25 +255,25 @@ def experiment(
     epilog=_examples("weakspot demo -o runs/demo", "weakspot demo -o runs/demo --schedule 0.1  # a look, finds little")
 )
 def demo(
-    output: Output,
-    settings: Settings = None,
-    recipe: Recipe = None,
-    size: Size = None,
-    minutes: Minutes = None,
-    schedule: Schedule = None,
-    seed: Seed = None,
-    device: Device = None,
-    resume: Resume = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: flags.Output,
+    settings: flags.Settings = None,
+    recipe: flags.Recipe = None,
+    size: flags.Size = None,
+    minutes: flags.Minutes = None,
+    schedule: flags.Schedule = None,
+    seed: flags.Seed = None,
+    device: flags.Device = None,
+    threads: flags.Threads = None,
+    resume: flags.Resume = False,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Train on real images that come with a package (solar cells, at most 30 bad ones) and test on cells it has not
-    seen; under ten minutes."""
+    """Train on real images that come with a package (solar cells, at most 30 bad) and test on others: ten minutes."""
     from weakspot import progress, terminal
     from weakspot.jobs import demo as jobs
     from weakspot.settings import parse_size
 
-    numbers = {"minutes": minutes, "schedule": schedule, "seed": seed}
+    numbers = {"minutes": minutes, "schedule": schedule, "seed": seed, "threads": threads}
     chosen = jobs.demo_settings(settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
     with progress.progress(quiet) as shows:
         shows.note(terminal.differing(chosen))
@@ -302,39 +292,50 @@ def doctor(
         Path | None,
         typer.Argument(metavar="[MODEL]", help="Model file to time now, on each runtime.", show_default=False),
     ] = None,
-    as_json: Json = False,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
 ) -> None:
     """Say what is installed, which runtime is the fastest, and how fast this machine is."""
     from weakspot import doctor as examination
     from weakspot import terminal
 
-    terminal.show_doctor(examination.examine(model), as_json)
+    terminal.show_doctor(examination.examine(model, threads), as_json)
 
 
 def main() -> None:
     """Run the command line. What the user can mend is one line on stderr; a traceback is a mistake of ours."""
+    _make_output_safe()
     try:
         status = app(standalone_mode=False, prog_name="weakspot")
         sys.exit(status if isinstance(status, int) else 0)
     except UsageError as error:
-        said = error.format_message().replace("Value error, ", "").rstrip(".")
-        _fail(f"{said}; see {error.ctx.command_path if error.ctx else 'weakspot'} --help", USAGE)
+        reason = error.format_message().replace("Value error, ", "").rstrip(".")
+        _fail(f"{reason}; see {error.ctx.command_path if error.ctx else 'weakspot'} --help", USAGE)
     except WeakspotError as error:
         _fail(str(error), error.exit_status)
     except ModuleNotFoundError as error:
         if error.name not in MISSING_EXTRAS:
             raise
-        _fail(
-            f"{error.name} is not installed, and this verb needs it; run: pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'",
-            1,
-        )
+        install = f"pip install 'weakspot[{MISSING_EXTRAS[error.name]}]'"
+        _fail(f"{error.name} is not installed, and this verb needs it; run: {install}", 1)
     except OSError as error:  # the system refused something where no better message stands
-        _fail(
-            f"{error.filename or 'weakspot'}: {(error.strerror or str(error)).lower()}; check the disk, its free space and your rights",
-            1,
-        )
+        reason = (error.strerror or str(error)).lower()
+        _fail(f"{error.filename or 'weakspot'}: {reason}; check the disk, its free space and your rights", 1)
     except MemoryError:
         _fail("not enough memory; take a smaller --size, or close other programs", 1)
+
+
+def _make_output_safe() -> None:
+    """Let what stdout and stderr cannot encode become escapes; where one is closed, let nothing fail for it.
+
+    Else a name that the terminal has no letters for would end the verb with a traceback, the work undone.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str, exit_status: int) -> None:

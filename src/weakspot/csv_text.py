@@ -14,8 +14,9 @@ def csv_line(cells: Iterable[Any], end: str = "\n") -> str:
     A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator=end).writerow(_safe(cell) for cell in cells)
-    return text.getvalue()
+    # the writer quotes what holds a letter of its own line end, so that is both, whatever `end` is
+    csv.writer(text, lineterminator="\r\n").writerow(_safe(cell) for cell in cells)
+    return text.getvalue().removesuffix("\r\n") + end
 
 
 def _safe(cell: Any) -> Any:

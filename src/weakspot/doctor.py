@@ -1,57 +1,46 @@
-"""What is installed, which runtime would inspect, and how fast this machine is. Works without torch, and opens no
-connection."""
+"""What is installed, which runtime would inspect, and how fast this machine is. Needs no torch and no connection."""
 
 import os
 import platform
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from weakspot.inspection.fastest import kept_here, measure
+from weakspot.inspection.fastest import measure, timings_of_this_machine
 from weakspot.inspection.model_file import read_model_file
-from weakspot.inspection.processor import processor
-from weakspot.inspection.runtimes import present_runtimes, usable_cores
+from weakspot.inspection.processor import processor, usable_cores
+from weakspot.inspection.runtimes import broken_runtimes, present_runtimes
 from weakspot.inspection.timings import Timing
 
 PACKAGES = (
-    "weakspot",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pillow",
-    "tifffile",
-    "imagecodecs",
-    "simplejpeg",
-    "pydantic",
-    "typer",
-    "rich",
-    "onnxruntime",
+    "weakspot numpy scipy scikit-learn pillow tifffile imagecodecs simplejpeg pydantic typer rich onnxruntime".split()
 )
 EXTRAS = {"train": ("torch", "onnx", "onnxscript", "tensorboard"), "openvino": ("openvino",), "demo": ("elpv-dataset",)}
 SIDE = 1536  # of the matrices multiplied: large enough for the full rate, small enough for a tenth of a second
 COPY_BYTES = 128 * 2**20
-SECONDS = 0.3  # for each measurement
+RUNS = 6  # of each measurement, of which the shortest counts
 
 
-def examine(model: Path | None = None, with_speed: bool = True) -> dict[str, Any]:
-    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in under three seconds, its
-    speed.
+def examine(model: Path | None = None, threads: int | None = None) -> dict[str, Any]:
+    """Everything that is found, as plain values: packages, extras, runtimes, machine and, in a few seconds, its speed.
 
-    model: a model file, for which each runtime is timed now. Raises ModelFileError.
+    model: a model file, for which each runtime is timed now. threads: None for as many as this process may use. Raises
+    ModelFileError.
     """
-    found: dict[str, Any] = {
+    return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "extras": {extra: {name: version(name) for name in names} for extra, names in EXTRAS.items()},
-        "runtimes": runtimes(model),
+        "runtimes": runtimes(model, threads),
         "machine": machine(),
+        "speed": speed(threads or usable_cores()),
     }
-    return found | ({"speed": speed()} if with_speed else {})
 
 
 def version(name: str) -> str | None:
@@ -62,13 +51,16 @@ def version(name: str) -> str | None:
         return None
 
 
-def runtimes(model: Path | None = None) -> dict[str, Any]:
-    """Which runtimes are present, which one makes figures, and how long each took: for `model`, timed now, or for all
-    that is remembered."""
+def runtimes(model: Path | None, threads: int | None) -> dict[str, Any]:
+    """Which runtimes are present, which are broken and why, which one makes figures, and how long each took.
+
+    The times are those of `model`, measured now, or else all that are remembered.
+    """
     present = present_runtimes()
-    timings = [measure(read_model_file(model))] if model else kept_here()
+    timings = [measure(read_model_file(model), threads)] if model else timings_of_this_machine()
     return {
         "present": list(present),
+        "broken": broken_runtimes(),
         "first": next(iter(present), None),
         "timings": [_plain(timing) for timing in timings],
     }
@@ -98,39 +90,30 @@ def machine() -> dict[str, Any]:
     }
 
 
-def speed() -> dict[str, float]:
-    """Matrix products in GFLOP/s, fp32 by numpy and, with torch, both precisions by torch; copying in GB/s (bytes read
-    and written)."""
-    a = np.ones((SIDE, SIDE), np.float32)
-    source, target = np.ones(COPY_BYTES, np.uint8), np.empty(COPY_BYTES, np.uint8)
-    found = {
-        "numpy_fp32_gflops": _gflops(lambda: a @ a),
-        "copy_gb_per_s": 2 * COPY_BYTES / _seconds(lambda: np.copyto(target, source)) / 1e9,
-    }
+def speed(threads: int) -> dict[str, float]:
+    """Matrix products in GFLOP/s by numpy in fp32 and, where it is, by torch in both precisions; copying in GB/s.
+
+    Copying counts bytes read and written.
+    """
+    products: dict[str, Any] = {"numpy_fp32_gflops": np.ones((SIDE, SIDE), np.float32)}
     if util.find_spec("torch") is not None:
         import torch  # here alone: everything else of this page works without it
 
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            b = torch.ones(SIDE, SIDE, dtype=dtype)
-            found[f"torch_{name}_gflops"] = _gflops(lambda b=b: b @ b)  # type: ignore[misc]
+            products[f"torch_{name}_gflops"] = torch.ones(SIDE, SIDE, dtype=dtype)
+    source, target = np.ones(COPY_BYTES, np.uint8), np.empty(COPY_BYTES, np.uint8)
+    with threadpool_limits(threads):
+        found = {name: _gflops(matrix) for name, matrix in products.items()}
+        found["copy_gb_per_s"] = 2 * COPY_BYTES / _seconds(lambda: np.copyto(target, source)) / 1e9
     return {name: round(value, 1) for name, value in found.items()}
 
 
-def _gflops(product: Callable[[], object]) -> float:
-    return 2 * SIDE**3 / _seconds(product) / 1e9
+def _gflops(matrix: Any) -> float:
+    return 2 * SIDE**3 / _seconds(lambda: matrix @ matrix) / 1e9
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The shortest of as many runs as fit SECONDS, after one to warm up."""
-    work()
-    best, end = float("inf"), time.perf_counter() + SECONDS
-    while True:
-        began = time.perf_counter()
-        work()
-        now = time.perf_counter()
-        best = min(best, now - began)
-        if now >= end:
-            return best
+    return min(timeit.repeat(work, number=1, repeat=RUNS))
 
 
 def _memory_gib() -> float | None:

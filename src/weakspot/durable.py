@@ -1,5 +1,4 @@
-"""Files that outlast a kill or a full disk: written here, a name holds the earlier content or the new one, never a
-part.
+"""Files that outlast a kill or a full disk: a name holds the earlier content or the new one, never a part.
 
 A new file is made beside its target (another disk could not be renamed from), written, synced, renamed over it, and its
 folder synced.
@@ -12,6 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from weakspot.errors import OutputError, shown
@@ -40,12 +40,14 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: none takes its place before all are written. Raises OutputError; the earlier
-    ones are then untouched."""
+    """Write files that belong together: none takes its place before all are written.
+
+    Raises OutputError; the earlier ones are then untouched.
+    """
     with ExitStack() as stack:
         files = {path: stack.enter_context(replacing(path)) for path in contents}
         for path, file in files.items():
-            with told(path):
+            with output_errors(path):
                 file.write(contents[path])
                 file.flush()
 
@@ -57,16 +59,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no
     regular file. A failed sync is final: a second one may report success although the system has dropped the data.
     """
-    with told(path):
+    with output_errors(path):
         target = _writable_target(path)
         file = _new_file_beside(target)
     temporary = Path(file.name)
     try:
-        with told(path), file:
+        with output_errors(path), file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with told(path):
+        with output_errors(path):
             os.replace(temporary, target)
             sync_folder(target.parent)
     except BaseException:
@@ -76,7 +78,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write at `path` into an OutputError that says why and what to do."""
     try:
         yield
@@ -87,21 +89,39 @@ def told(path: Path) -> Iterator[None]:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, lasting; nothing happens where it is there. Raises OutputError."""
-    with told(path):
+    with output_errors(path):
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in missing:
             sync_folder(folder.parent)
 
 
+def refuse_below(output: Path, read: Path) -> None:
+    """Raise OutputError where a folder to write into lies in one that is read: its pictures would become parts."""
+    if read.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(read)):
+        joins = f"lies in {shown(read)}, whose pictures its own would join"
+        raise OutputError(f"{shown(output)}: {joins}; choose another output folder, outside of it")
+
+
 def refuse_unwritable(folder: Path) -> None:
-    """Make the folder, and raise OutputError where no file can be made in it: for use before long work whose results
-    shall go there."""
+    """Make the folder, and raise OutputError where no file can be made in it: asked before long work."""
     make_folder(folder)
-    with told(folder):
+    with output_errors(folder):
         file = _new_file_beside(folder / "any")
         file.close()
         Path(file.name).unlink()
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that vanishes with the block. Raises OutputError where the system has no place for one."""
+    try:
+        folder = TemporaryDirectory(prefix="weakspot-")
+    except OSError as error:
+        reason = (error.strerror or str(error)).split(" in [")[0].lower()
+        raise OutputError(f"no temporary folder can be made ({reason}); let TMPDIR name a folder with space") from None
+    with folder as place:
+        yield Path(place)
 
 
 def sync_folder(folder: Path) -> None:
@@ -133,7 +153,8 @@ def _writable_target(path: Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if not stat.S_ISREG(mode):
         raise OutputError(
-            f"{shown(path)}: is not a regular file (a device, a pipe or a socket) and would be replaced by one; choose another name"
+            f"{shown(path)}: is not a regular file (a device, a pipe or a socket) and would be replaced by one; "
+            "choose another name"
         )
     return target
 

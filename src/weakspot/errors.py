@@ -1,10 +1,14 @@
-"""Every message a user may be shown, as a small tree. Holds no logic: who raises one writes what was found, what is
-needed, and the way out."""
+"""Every kind of message for the user, as a small tree.
+
+Holds no logic: whoever raises one writes what was found, what is needed, and the way out.
+"""
 
 
 class WeakspotError(Exception):
-    """The user's mistake or the machine's limit, told in one line; the command line prints it without a traceback and
-    ends with `exit_status`."""
+    """The user's mistake or the machine's limit, in one line.
+
+    The command line prints it without a traceback and ends with `exit_status`.
+    """
 
     exit_status = 1
 
@@ -40,8 +44,7 @@ class OutputError(WeakspotError):
 
 
 def shown(name: object) -> str:
-    """A path or name as one line that is safe to print: control characters, newlines and direction marks become
-    escapes."""
+    """A path or name as one line that is safe to print: what is not printable becomes escapes."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in str(name)
     )

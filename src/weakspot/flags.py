@@ -31,7 +31,9 @@ Size = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Where all randomness begins; default 0.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option(help="Draws the weights and the order of images; default 0.", show_default=False)
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; default auto.", show_default=False)
 ]
@@ -50,7 +52,7 @@ Rule = Annotated[
     typer.Option(help="What chooses the thresholds; default best_f1.", show_default=False),
 ]
 Runtime = Annotated[
-    Literal["auto", "onnxruntime", "openvino", "torch"],
+    Literal["auto", "onnxruntime", "openvino"],
     typer.Option(help="What computes; auto: the fastest here, measured once."),
 ]
 Precision = Annotated[
@@ -58,6 +60,10 @@ Precision = Annotated[
     typer.Option(help="How precisely; auto: the faster one here. Decisions are those of fp32."),
 ]
 Memory = Annotated[Literal["fast", "small"], typer.Option(help="small: less memory where images are large, more time.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads to compute on; default: as many as this process may use.", show_default=False),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]

@@ -1,10 +1,9 @@
-"""How far a job is, while it runs: a line redrawn on a terminal, plain lines in a log, or nothing. Always on stderr;
-decides nothing."""
+"""How far a job is, while it runs: a line redrawn on a terminal, plain lines in a log, or nothing. Always on stderr."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 EVERY = 5.0  # seconds between two lines where the terminal cannot redraw one
 
 
-class Shows(Protocol):
-    """What a job tells of itself while it runs; `weakspot.jobs` calls it, this module draws it."""
+class Shows:
+    """What a job says of itself while it runs; `weakspot.jobs` calls it. This one draws nothing."""
 
     def start(self, stage: str, iterations: int) -> None:
         """A stage begins, of at most so many iterations."""
@@ -38,30 +37,14 @@ def to_stderr() -> Console:
 def progress(quiet: bool) -> Iterator[Shows]:
     """Progress of a training, as the terminal can show it: a line redrawn, lines every few seconds, or nothing."""
     console = to_stderr()
-    shows: Quiet | Lines | Bar = Quiet() if quiet else Bar(console) if console.is_terminal else Lines(console)
+    shows = Shows() if quiet else Bar(console) if console.is_terminal else Lines(console)
     try:
         yield shows
     finally:
         shows.end()
 
 
-class Quiet:
-    """Says nothing."""
-
-    def start(self, stage: str, iterations: int) -> None:
-        """Nothing."""
-
-    def step(self, values: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
-
-
-class Lines:
+class Lines(Shows):
     """Plain lines, one every few seconds: for logs and pipes."""
 
     def __init__(self, console: Console, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,7 +80,7 @@ class Lines:
         self.note(f"{self.stage} {self.done}/{self.iterations}  {figures(values)}  {clock_time(left)} left")
 
 
-class Bar:
+class Bar(Shows):
     """One line a stage, redrawn: how far, losses, heat of the bad and of the good image, time left."""
 
     def __init__(self, console: Console) -> None:
@@ -137,9 +120,9 @@ class Bar:
 def figures(values: Mapping[str, Any]) -> str:
     """Losses, heats and alpha of one iteration, in short."""
     words = {"running_loss": "loss", "bad_heat": "heat of the bad", "good_heat": "of the good", "alpha": "alpha"}
-    shown = values if "running_loss" in values else {**values, "running_loss": values.get("loss")}
+    values = {"running_loss": values.get("loss"), **values}
     return "  ".join(
-        f"{word} {shown[key]:.3f}" for key, word in words.items() if isinstance(shown.get(key), int | float)
+        f"{word} {values[key]:.3f}" for key, word in words.items() if isinstance(values.get(key), int | float)
     )
 
 
@@ -152,8 +135,7 @@ def clock_time(seconds: float) -> str:
 
 @contextmanager
 def counting(what: str, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A function to be called once an image, with how many are done and of how many; what follows these is not looked
-    at."""
+    """A function to be called once an image, with how many are done, of how many, and anything else."""
     console = to_stderr()
     if quiet or not console.is_terminal:
         yield lambda *_: None

@@ -1,15 +1,21 @@
-"""A run's folder: what lies in it, and where. Knows names, not contents."""
+"""A run's folder: what lies in it, who works on it, and what was decided when it began. Knows names, not contents."""
 
+import fcntl
 import json
-import tomllib
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from weakspot.durable import make_folder, write_durably
+from weakspot.durable import make_folder, output_errors, remove_leftovers, write_durably
 from weakspot.errors import OutputError, SettingsError, shown
 
-_MARK = "run.json"  # what tells a run's folder from any other
+MARK = "run.json"  # what tells a run's folder from any other
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -63,72 +69,73 @@ class Run:
         """The report's page."""
         return self.folder / "report.html"
 
-    def write_state(self, state: dict[str, Any]) -> None:
-        """What the run is and how far it came; the folder's mark."""
-        write_durably(self.folder / _MARK, json.dumps(state, indent=1, allow_nan=False, default=str).encode())
-
     def state(self) -> dict[str, Any]:
-        """What `write_state` wrote last; empty where it was never called."""
+        """What was decided and how far the run came; empty where nothing was yet."""
         try:
-            return dict(json.loads((self.folder / _MARK).read_text()))
+            return dict(json.loads((self.folder / MARK).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
+        except ValueError:
+            raise OutputError(f"{shown(self.folder / MARK)}: damaged; begin a new run in another folder") from None
+
+    def record(self, **more: Any) -> None:
+        """Add to the state, lasting: a resumed run reads it instead of deciding again."""
+        state = json.dumps(self.state() | more, indent=1, allow_nan=False, default=str)
+        write_durably(self.folder / MARK, state.encode())
 
 
 def refuse_taken(folder: Path, resume: bool) -> None:
-    """Raises OutputError unless the folder is new or empty, or with `resume` holds a run: asked before anything takes
-    time."""
+    """Raise OutputError unless the folder is new or empty, or with `resume` holds a run; asked before any work."""
     if resume:
-        if not (folder / _MARK).is_file():
+        if not (folder / MARK).is_file():
             raise OutputError(f"{shown(folder)}: holds no run to go on with; leave --resume out to begin one there")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "holds a run already; go on with it by --resume" if (folder / _MARK).is_file() else "is not empty"
+    elif folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+        what = "holds a run already; go on with it by --resume" if (folder / MARK).is_file() else "is not empty"
         raise OutputError(f"{shown(folder)}: {what}, or choose another --output")
 
 
-def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Run:
-    """A new run in an empty or new folder, or with `resume` the one that lies there.
+@contextmanager
+def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[Run]:
+    """A new run in an empty or new folder, or with `resume` the one that lies there, for one process at a time.
 
-    identity: what may not differ between a run and its resumption. Raises OutputError where something lies there,
-    SettingsError naming what differs.
+    identity: what may not differ between a run and its resumption. Raises OutputError where something else lies there
+    or another process works on it, SettingsError naming what differs.
     """
     refuse_taken(folder, resume)
-    run = Run(folder)
-    if resume:
-        _refuse_other(run.state().get("identity", {}), identity)
-        return run
     make_folder(folder)
-    run.write_state({"identity": identity, "finished": False})
-    return run
+    run = Run(folder)
+    with _alone(folder):
+        if resume:
+            _refuse_other(run.state().get("identity", {}), identity)
+            remove_leftovers(folder)
+        else:
+            refuse_taken(folder, resume)  # again, now that nobody else can begin one
+            run.record(identity=identity, finished=False)
+        yield run
 
 
-def to_toml(values: dict[str, Any], prefix: str = "") -> str:
-    """Nested plain values as TOML: keys of this level first, then a table for each dictionary; None is left out, as
-    TOML has none."""
-    lines = [
-        f"{key} = {_toml_value(value)}"
-        for key, value in values.items()
-        if value is not None and not isinstance(value, dict)
-    ]
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += ["", f"[{prefix}{key}]", to_toml(value, f"{prefix}{key}.")]
-    text = "\n".join(lines)
-    assert prefix or tomllib.loads(text) is not None
-    return text
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml_value(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=True)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The system lets go of it when the process ends, however it ends."""
+    path = folder / LOCK
+    with output_errors(path):
+        file = path.open("a+b", buffering=0)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = shown(file.read().decode(errors="replace").strip()) or "another process"
+            raise OutputError(f"{shown(folder)}: {holder} works on this run; wait for it, or stop it") from None
+        with output_errors(path):
+            file.truncate(0)
+            since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+            file.write(f"process {os.getpid()} on {platform.node()}, since {since} UTC,".encode())
+        yield
 
 
 def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:
-    plain = json.loads(json.dumps(after, default=str))
-    differing = [key for key in plain if before.get(key) != plain[key]]
-    if differing:
-        key = differing[0]
-        raise SettingsError(
-            f"--resume: {key} is {plain[key]!r}, but the run was begun with {before.get(key)!r}; give the same, or begin a new run"
-        )
+    for key, value in json.loads(json.dumps(after, default=str)).items():
+        if before.get(key) != value:
+            found = f"--resume: {key} is {value!r}, but the run was begun with {before.get(key)!r}"
+            raise SettingsError(f"{found}; give the same, or begin a new run")

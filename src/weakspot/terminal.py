@@ -1,5 +1,4 @@
-"""What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data. Decides
-nothing, computes nothing."""
+"""What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data."""
 
 import json
 import sys
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from weakspot.errors import shown
+from weakspot.errors import amount, shown
 
 if TYPE_CHECKING:
     from weakspot.data.audit import Audit
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from weakspot.jobs.train import TrainResult
     from weakspot.settings import TrainSettings
 
-MOST_REFUSALS = 10  # that are named in the terminal
+MOST_REFUSALS = MOST_WARNINGS = 10  # that are named in the terminal
 WIDTH = 160  # of tables where stdout is no terminal and has no width
 
 
@@ -145,14 +144,18 @@ def _interval(evaluation: "Evaluation", key: str) -> str:
 
 
 def show_inspected(summary: "Summary", as_json: bool) -> None:
-    """How many images got which decision, which could not be read and why, and where the results lie. With --json the
-    images' lines came before."""
+    """How many images got which decision, which could not be read and why, what was warned of, and where it all lies.
+
+    With --json the images' lines came before.
+    """
     if as_json:
         return
     for refusal in summary.refusals[:MOST_REFUSALS]:
         say(f"not inspected: {refusal.reason}")
     if summary.refused > MOST_REFUSALS:
         say(f"not inspected: {summary.refused - MOST_REFUSALS:,} more, which inspections.csv names")
+    for warning, count in list(summary.warnings.items())[:MOST_WARNINGS]:
+        say(f"warning of {amount(count, 'image')}: {warning}; see inspections.csv")
     say(table("", ("decision", "images"), [*summary.decisions.items(), ("not inspected", summary.refused)]))
     say(
         "",
@@ -204,30 +207,25 @@ def show_doctor(found: dict[str, Any], as_json: bool) -> None:
     machine, runtimes = found["machine"], found["runtimes"]
     packages: list[tuple[object, ...]] = [(name, version or "missing") for name, version in found["packages"].items()]
     for extra, members in found["extras"].items():
-        packages += [
-            (f"{name} ({extra})", version or f"missing: pip install 'weakspot[{extra}]'")
-            for name, version in members.items()
-        ]
+        missing = f"missing: pip install 'weakspot[{extra}]'"
+        packages += [(f"{name} ({extra})", version or missing) for name, version in members.items()]
     say(table(f"Python {found['python']}", ("package", "version"), packages))
+    used = f"inspect uses the fastest, evaluate {runtimes['first'] or 'none'}"
+    say("", f"runtimes     {', '.join(runtimes['present']) or 'none'}; {used}")
     say(
-        "",
-        f"runtimes     {', '.join(runtimes['present']) or 'none'}; inspect uses the fastest, evaluate {runtimes['first'] or 'none'}",
+        *(f"broken       {name}: installed, but cannot be imported ({why})" for name, why in runtimes["broken"].items())
     )
     say(*(f"measured     {_timing(timing)}" for timing in runtimes["timings"]))
-    say(
-        f"machine      {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
-    )
-    say(
-        f"instructions {', '.join(machine['instructions']) or 'unknown'}",
-        f"graphics     {machine['gpu'] or 'none that torch can use'}",
-        "",
-    )
+    cores, memory = amount(machine["cores"], "core"), f"{machine['memory_gib']} GiB"
+    say(f"machine      {machine['processor']}, {cores} to use, {memory}, {machine['system']}")
+    say(f"instructions {', '.join(machine['instructions']) or 'unknown'}")
+    say(f"graphics     {machine['gpu'] or 'none that torch can use'}", "")
     say(table("Speed", ("measured", "", "unit"), [_speed(name, value) for name, value in found["speed"].items()]))
 
 
 def _timing(timing: dict[str, Any]) -> str:
     height, width = timing["size"]
-    of = f"{height} × {width}, {timing['threads']} thread{'s' if timing['threads'] > 1 else ''}"
+    of = f"{height} × {width}, {amount(timing['threads'], 'thread')}"
     of += f", third kernel {timing['third_kernel']}" if timing["third_kernel"] else ""
     times = [f"{name}, {milliseconds:.3g} ms" for name, milliseconds in timing["milliseconds"].items()]
     return f"at {of}: {'; '.join(times) or 'no runtime answers as the model file says; see weakspot verify'}"

@@ -1,6 +1,10 @@
 """The audit: what is in the data, what appears twice, what tells the label without the defect."""
 
+import builtins
 import json
+import os
+from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -8,10 +12,11 @@ from PIL import Image
 
 from tests.data.test_likeness import rough
 from tests.hostile import encoded, exif
-from weakspot.data.audit import audit, fingerprint
+from weakspot.data.audit import audit
 from weakspot.data.audit_tables import audit_tables
 from weakspot.data.cues import find_cues
 from weakspot.data.layouts import read_layout
+from weakspot.errors import ImageError
 from weakspot.settings import ReadSettings
 
 
@@ -66,7 +71,6 @@ def test_a_mirrored_copy_in_another_format_is_found(parts):
     ]
     assert "good/05.png and good/copy.jpg (mirrored left–right)" in texts(found, "look")[0]
     assert found.merged()[13].group == "good/05.png+good/copy.jpg"
-    assert [len(family) for family in found.families()] == [2]
 
 
 def test_unreadable_pictures_are_listed_and_left_out(parts):
@@ -76,7 +80,7 @@ def test_unreadable_pictures_are_listed_and_left_out(parts):
     found = audited(parts)
     assert [sample.id for sample, _ in found.unreadable] == ["bad/00.png", "good/text.png"]
     assert "cut short" in found.unreadable[0][1]
-    assert len(found.readable) == len(found.hashes) == len(found.facts) == 19
+    assert len(found.readable) == len(found.facts) == 19
     assert "2 pictures left out that cannot be read" in texts(found)[0]
     assert found.samples[0] not in found.merged()
 
@@ -209,7 +213,7 @@ def test_copies_are_not_believed_where_most_pictures_are_alike(tmp_path):
     save(tmp_path / "good", [np.clip(one.astype(int) + step, 0, 255).astype(np.uint8) for step in range(9)])
     save(tmp_path / "bad", others)
     found = audited(tmp_path)
-    assert len(found.families()[0]) == 9
+    assert len(found.duplicates) == 9 * 8 / 2
     assert not found.copies_believed
     assert found.merged() == found.readable
     assert any("too alike" in text for text in texts(found))
@@ -232,10 +236,8 @@ def test_the_fingerprint_is_that_of_the_content_alone(parts, tmp_path_factory):
         target.write_bytes(path.read_bytes())
     here, there = audited(parts), audited(moved)
     assert here.fingerprint == there.fingerprint
-    flipped = [1 - sample.label for sample in here.readable]
-    assert fingerprint(here.readable, here.hashes) != fingerprint(
-        [s for s, _ in zip(here.readable[::-1], flipped, strict=True)], here.hashes
-    )
+    flipped = [replace(facts, label=1 - facts.label) for facts in here.facts]
+    assert replace(here, facts=flipped).fingerprint != here.fingerprint
 
 
 def test_the_audit_is_plain_data_and_tables(parts):
@@ -250,3 +252,66 @@ def test_the_audit_is_plain_data_and_tables(parts):
         assert table.rows
         assert all(len(row) == len(table.columns) and all(cell.isprintable() for cell in row) for row in table.rows)
     assert {"Pictures", "Files", "Findings", "Take no part"} <= {table.title for table in audit_tables(found)}
+
+
+def test_the_audit_opens_no_mask_unless_asked_to(parts, monkeypatch):
+    """Files are opened by os.open alone; every other way would be seen too."""
+    save(parts / "masks", [np.full((96, 80), 255, np.uint8)] * 8)
+    opened = []
+    for module, name in ((os, "open"), (builtins, "open")):
+        plain = getattr(module, name)
+        spy = lambda path, *a, plain=plain, **k: opened.append(str(path)) or plain(path, *a, **k)  # noqa: E731
+        monkeypatch.setattr(module, name, spy)
+    samples = read_layout(parts)
+    assert sum(sample.mask is not None for sample in samples) == 8
+    found = audit(samples, ReadSettings(), masks=False)
+    assert len(found.readable) == 20
+    assert not [path for path in opened if "masks" in path]
+    audit(samples, ReadSettings())
+    assert len([path for path in opened if "masks" in path]) == 8
+
+
+def test_pictures_stay_in_memory_as_far_as_they_may_and_are_decoded_again_else(parts, monkeypatch):
+    samples = read_layout(parts)
+    found = audit(samples, ReadSettings(), keep=5 * 96 * 80 + 1)
+    assert len(found.decoded) == 5
+    before = [found.pixels(sample) for sample in samples]
+    monkeypatch.setattr("weakspot.data.audit.read_image", None)
+    assert [found.pixels(sample) is pixels for sample, pixels in zip(samples[:5], before, strict=False)] == [True] * 5
+    monkeypatch.undo()
+    assert all((found.pixels(s) == Image.open(s.path)).all() for s in found.merged())
+    assert not audit(samples, ReadSettings()).decoded
+
+
+def test_a_file_that_changed_since_the_audit_is_refused(parts):
+    found = audited(parts)
+    found.samples[0].path.write_bytes(found.samples[1].path.read_bytes())
+    with pytest.raises(ImageError, match=r"00.png: not the file that was audited"):
+        found.pixels(found.samples[0])
+
+
+def test_the_audit_hands_on_what_a_training_asks_of_a_picture(tmp_path):
+    grey, other = rough(2, shape=(96, 80))
+    same, colour = np.repeat(grey[..., None], 3, axis=2), np.stack([grey, grey, other], axis=2)
+    save(tmp_path / "good", [grey, same, colour])
+    save(tmp_path / "bad", [other.astype(np.uint16) * 257])
+    found = audited(tmp_path)
+    facts = [found.facts_of(sample) for sample in found.merged()]
+    assert [f.coloured for f in facts] == [False, False, False, True]
+    assert [(f.height, f.width, f.bit_depth) for f in facts] == [(96, 80, 16)] + [(96, 80, 8)] * 3
+    assert facts[1].sha256 == sha256((tmp_path / "good" / "00.png").read_bytes()).hexdigest()
+    assert facts[0].mean == pytest.approx(other.mean() / 255)
+    assert facts[0].std == pytest.approx(other.std() / 255, rel=1e-5)
+
+
+def test_nothing_is_promised_of_a_split_that_the_data_give(tmp_path):
+    """Copies count as one part; that one is on one side of every split is only promised where weakspot splits."""
+    pictures = rough(20, shape=(96, 80))
+    for place, picture in enumerate([*pictures, pictures[0][:, ::-1]]):
+        part, label = ("train", "test")[place > 9], ("good", "bad")[place % 2]
+        save(tmp_path / part / label / f"{place}", [np.ascontiguousarray(picture)])
+    found = audited(tmp_path)
+    spoken = texts(found)
+    assert not [text for text in spoken if "every split" in text]
+    assert "1 part on both sides of the split that the data give" in texts(found, "wrong")[0]
+    assert "train/good/0/00.png (training) and test/good/20/00.png (test)" in texts(found, "wrong")[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.hostile import encoded
-from weakspot.data.folders import label_of
+from weakspot.data.labels import label_of
 from weakspot.data.layouts import LAYOUTS, Sample, detect_layout, read_layout
 from weakspot.errors import DataError, SettingsError
 
@@ -31,7 +31,7 @@ def mask(path, marked):
     path.write_bytes(encoded(np.full((4, 4), 255 * marked, np.uint8), {".bmp": "BMP"}.get(path.suffix, "PNG")))
 
 
-def told(samples):
+def ids_and_labels(samples):
     return [(sample.id, sample.label) for sample in samples]
 
 
@@ -46,7 +46,7 @@ def test_good_and_bad_folders_are_recognised(tmp_path):
     tree(tmp_path, "good/2.png", "good/1.png", "bad/1.png", "notes.txt", ".hidden", "good/Thumbs.db")
     samples = read_layout(tmp_path)
     assert detect_layout(tmp_path) == "folder"
-    assert told(samples) == [("bad/1.png", 1), ("good/1.png", 0), ("good/2.png", 0)]
+    assert ids_and_labels(samples) == [("bad/1.png", 1), ("good/1.png", 0), ("good/2.png", 0)]
     assert [sample.group for sample in samples] == [sample.id for sample in samples]
 
 
@@ -64,6 +64,12 @@ def test_good_and_bad_folders_are_recognised(tmp_path):
         ("no-defect", "Defective"),
         ("good", "Not OK"),
         ("normal", "anomalous"),
+        ("no defect", "defect"),
+        ("defect-free", "crack"),
+        ("undamaged", "damaged"),
+        ("intact", "scratches"),
+        ("gut", "schlecht"),
+        ("i.O.", "n. i. O."),
     ],
 )
 def test_the_usual_synonyms_mean_the_same(tmp_path, good, bad):
@@ -75,6 +81,24 @@ def test_words_that_may_mean_either_are_not_guessed(tmp_path):
     assert label_of("positive") is None
     tree(tmp_path, "positive/a.png", "negative/b.png")
     assert "rename" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["NG/OK/1.png", "normal/bad/1.png", "good/part=3/n.i.O/1.png"])
+def test_words_that_contradict_each_other_in_one_path_are_refused_by_its_name(tmp_path, path):
+    message = refusal(tree(tmp_path, "good/a.png", "bad/b.png", path))
+    assert f"{tmp_path / path}: its folders" in message
+    assert "rename or move" in message
+
+
+def test_a_contradiction_below_a_kind_of_defect_is_refused_too(tmp_path):
+    tree(tmp_path, "train/good/0.png", "test/good/0.png", "test/crack/good/1.png", "test/crack/0.png")
+    assert "test/crack/good/1.png: its folders" in refusal(tmp_path)
+
+
+def test_a_kind_of_defect_speaks_where_no_other_word_does(tmp_path):
+    tree(tmp_path, "good/hole/1.png", "hole/bad/2.png", "hole/3.png", "scratch/deep/4.png")
+    samples = {sample.path.name: (sample.label, sample.kind) for sample in read_layout(tmp_path)}
+    assert samples == {"1.png": (0, ""), "2.png": (1, ""), "3.png": (1, "hole"), "4.png": (1, "scratch/deep")}
 
 
 def test_sub_folders_name_the_kind_of_defect_and_the_part(tmp_path):
@@ -95,6 +119,52 @@ def test_sub_folders_name_the_kind_of_defect_and_the_part(tmp_path):
 def test_train_and_test_folders_become_parts(tmp_path):
     tree(tmp_path, "train/good/1.png", "train/bad/2.png", "val/good/3.png", "test/bad/4.png", "test/good/5.png")
     assert [sample.part for sample in read_layout(tmp_path)] == ["test", "test", "train", "train", "train"]
+
+
+@pytest.mark.parametrize("mask", ["1_mask.png", "1_label.bmp", "1_gt.png", "1.mask.png", "1-Mask.tif"])
+def test_a_mask_beside_its_picture_is_no_part(tmp_path, mask, caplog):
+    tree(tmp_path, "good/a.png", "good/a_mask.png", "bad/1.jpg", f"bad/{mask}", "bad/2_mask.png", "bad/x/1.jpg")
+    samples = {sample.id: sample.mask and sample.mask.name for sample in read_layout(tmp_path)}
+    assert samples == {"bad/1.jpg": mask, "bad/2_mask.png": None, "bad/x/1.jpg": None, "good/a.png": None}
+    assert "taken for masks, not for parts" in caplog.text
+
+
+def test_two_masks_beside_one_picture_are_refused(tmp_path):
+    tree(tmp_path, "good/a.png", "bad/1.jpg", "bad/1_mask.png", "bad/1_gt.png")
+    assert "1.jpg: two masks lie beside it" in refusal(tmp_path)
+
+
+def test_a_mask_beside_an_mvtec_picture_is_no_part(tmp_path):
+    tree(tmp_path, "train/good/0.png", "test/good/0.png", "test/crack/0.png", "test/crack/0_mask.png")
+    assert [(sample.id, sample.mask and sample.mask.name) for sample in read_layout(tmp_path)] == [
+        ("test/crack/0.png", "0_mask.png"),
+        ("test/good/0.png", None),
+        ("train/good/0.png", None),
+    ]
+
+
+def test_small_copies_and_what_systems_leave_are_no_parts(tmp_path):
+    tree(tmp_path, "good/1.png", "good/thumb_1.jpg", "good/1_thumb.png", "good/.thumbnails/1.png", "good/._1.png")
+    tree(tmp_path, "bad/2.png", "bad/@eaDir/2.png", "bad/__MACOSX/2.png", "bad/2.xmp", "bad/2.THM", "bad/thumb_9.png")
+    assert [sample.id for sample in read_layout(tmp_path)] == ["bad/2.png", "bad/thumb_9.png", "good/1.png"]
+
+
+@pytest.mark.parametrize("marks", [["run.json"], ["inspections.jsonl"], ["metrics.json", "report.html"]])
+def test_a_folder_that_weakspot_wrote_holds_no_parts_and_is_named(tmp_path, marks, caplog):
+    tree(tmp_path, "good/1.png", "bad/2.png", "bad/checked/overlays/2.png", *(f"bad/checked/{mark}" for mark in marks))
+    tree(tmp_path, "bad/report/report.html", "bad/report/3.png")
+    assert [sample.id for sample in read_layout(tmp_path)] == ["bad/2.png", "bad/report/3.png", "good/1.png"]
+    assert f"{tmp_path / 'bad' / 'checked'}: left out, since weakspot wrote it (it holds {marks[0]})" in caplog.text
+
+
+def test_the_folder_that_is_named_is_read_even_if_weakspot_wrote_it(tmp_path):
+    assert len(read_layout(tree(tmp_path, "run.json", "good/1.png", "bad/2.png"))) == 2
+
+
+def test_one_label_alone_is_read_where_that_is_enough(tmp_path):
+    tree(tmp_path, "good/1.png", "good/2.png")
+    assert len(read_layout(tmp_path, both_labels=False)) == 2
+    assert "no bad ones" in refusal(tmp_path)
 
 
 def test_masks_are_paired_by_stem(tmp_path):
@@ -199,7 +269,11 @@ def test_mvtec_gives_parts_kinds_and_masks(tmp_path):
     for root in (tmp_path, tmp_path / "bottle"):
         samples = read_layout(root)
         assert detect_layout(root) == "mvtec"
-        assert told(samples) == [("test/crack/000.png", 1), ("test/good/000.png", 0), ("train/good/000.png", 0)]
+        assert ids_and_labels(samples) == [
+            ("test/crack/000.png", 1),
+            ("test/good/000.png", 0),
+            ("train/good/000.png", 0),
+        ]
         assert [sample.part for sample in samples] == ["test", "test", "train"]
         assert (samples[0].kind, samples[0].mask.name) == ("crack", "000_mask.png")
 
@@ -217,7 +291,7 @@ def test_kolektorsdd_takes_the_label_from_the_mask_and_the_group_from_the_item(t
         mask(tmp_path / item / f"Part{part}_label{suffix}", marked)
     samples = read_layout(tmp_path)
     assert detect_layout(tmp_path) == "kolektorsdd"
-    assert told(samples) == [("kos01/Part0.jpg", 0), ("kos01/Part1.jpg", 1), ("kos02/Part0.jpg", 0)]
+    assert ids_and_labels(samples) == [("kos01/Part0.jpg", 0), ("kos01/Part1.jpg", 1), ("kos02/Part0.jpg", 0)]
     assert [sample.group for sample in samples] == ["kos01", "kos01", "kos02"]
     (tmp_path / "kos02" / f"Part0_label{suffix}").unlink()
     assert "Part0_label is missing" in refusal(tmp_path)
@@ -228,7 +302,11 @@ def test_kolektorsdd2_gives_parts_and_labels(tmp_path):
     for name, marked in (("train/10000", 0), ("train/10001", 1), ("test/20000", 1)):
         mask(tmp_path / f"{name}_GT.png", marked)
     assert detect_layout(tmp_path) == "kolektorsdd2"
-    assert told(read_layout(tmp_path)) == [("test/20000.png", 1), ("train/10000.png", 0), ("train/10001.png", 1)]
+    assert ids_and_labels(read_layout(tmp_path)) == [
+        ("test/20000.png", 1),
+        ("train/10000.png", 0),
+        ("train/10001.png", 1),
+    ]
 
 
 def test_magnetic_tiles_near_in_time_are_one_group(tmp_path):
@@ -266,7 +344,7 @@ def test_dagm_takes_the_label_from_the_presence_of_a_mask(tmp_path):
     )
     samples = read_layout(tmp_path)
     assert detect_layout(tmp_path) == "dagm"
-    assert told(samples) == [("Test/0003.PNG", 1), ("Train/0001.PNG", 0), ("Train/0002.PNG", 1)]
+    assert ids_and_labels(samples) == [("Test/0003.PNG", 1), ("Train/0001.PNG", 0), ("Train/0002.PNG", 1)]
     assert samples[2].mask.name == "0002_label.PNG"
 
 
@@ -280,7 +358,7 @@ def test_elpv_takes_certain_monocrystalline_cells(tmp_path):
     tree(tmp_path, *(f"data/images/cell000{n}.png" for n in range(1, 5)))
     (tmp_path / "data" / "labels.csv").write_text("\n".join(lines))
     assert detect_layout(tmp_path) == detect_layout(tmp_path / "data") == "elpv"
-    assert told(read_layout(tmp_path)) == [("images/cell0001.png", 1), ("images/cell0002.png", 0)]
+    assert ids_and_labels(read_layout(tmp_path)) == [("images/cell0001.png", 1), ("images/cell0002.png", 0)]
 
 
 def test_a_sample_without_a_root_is_named_by_its_whole_path():

@@ -1,5 +1,4 @@
-"""The published data, where they lie beside the checkout or are installed: counts of the protocol, and what the audit
-finds by itself."""
+"""The published data, where they lie beside the checkout or are installed: the protocol's counts, the audit's finds."""
 
 import importlib.util
 from itertools import combinations
@@ -9,7 +8,7 @@ import pytest
 
 from weakspot.data.audit import audit
 from weakspot.data.layouts import detect_layout, read_layout
-from weakspot.data.splits import grouped_folds, kolektor_folds
+from weakspot.data.splits import kolektor_folds, make_split
 from weakspot.settings import ReadSettings
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -26,11 +25,12 @@ def amounts(samples):
 
 
 @with_kolektor
-def test_kolektors_folds_have_the_published_counts():
+def test_kolektors_folds_have_the_published_counts_and_clean_ones_no_part_on_both_sides():
     samples = read_layout(KOLEKTOR)
+    found = audit(samples, ReadSettings(), masks=False)
     assert detect_layout(KOLEKTOR) == "kolektorsdd"
     assert amounts(samples) == (52, 347)
-    official, clean = kolektor_folds(samples, "official"), kolektor_folds(samples, "clean")
+    official, clean = kolektor_folds(found, "official"), kolektor_folds(found, "clean")
     assert [amounts(split.test) for split in official] == [(18, 117), (18, 118), (16, 112)]
     assert [amounts(split.train) for split in official] == [(34, 230), (34, 229), (36, 235)]
     assert [split.test for split in clean] == [split.test for split in official]
@@ -60,7 +60,8 @@ def test_tiles_near_in_time_or_alike_are_never_parted():
     assert 170 <= len({sample.group for sample in merged}) < 184
     by_id = {sample.id: sample.group for sample in merged}
     assert all(by_id[pair.first.id] == by_id[pair.second.id] for pair in found.duplicates)
-    for split in grouped_folds(merged, 3, 0):
+    for seed in range(3):
+        split = make_split(found, given=True, hold_out=0.3, split_seed=seed, positives=None, draw_seed=0)
         times = [
             sorted(int(sample.path.stem.split("_num_")[1]) for sample in part) for part in (split.train, split.test)
         ]

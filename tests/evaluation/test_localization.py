@@ -1,7 +1,6 @@
-"""Whether the heat lies on the defect: cells and pixels against brute force, the error that counting in steps is said
-to have, and its time."""
+"""Whether the heat lies on the defect: cells and pixels against brute force, and the error that counting in steps is
+said to have."""
 
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +26,13 @@ def mask_with(rows, columns, shape=(48, 64)):
     mask = np.zeros(shape, dtype=bool)
     mask[rows, columns] = True
     return mask
+
+
+def pixel_metrics(heats, masks, limit=0.3):
+    pixels = localization.PixelHeat()
+    for heat, mask in zip(heats, masks, strict=True):
+        pixels.add(heat, mask)
+    return localization.as_metrics(pixels, limit)
 
 
 def naive_cells(mask, height, width):
@@ -82,12 +88,11 @@ def test_a_map_that_is_equally_hot_elsewhere_has_not_found_the_defect():
     assert not localization.is_hit(np.zeros((6, 8), dtype=np.float32), mask)
 
 
-def test_hit_rate_and_cell_iou_are_means_over_pictures():
-    masks = [mask_with(slice(16, 20), slice(24, 28))] * 2
-    heats = [heat_with((2, 3)), heat_with((2, 3), (2, 4), (5, 7))]
-    assert localization.hit_rate(heats, masks) == 0.5
-    assert localization.cell_iou(heats, masks, threshold=0.5) == pytest.approx((1 + 1 / 3) / 2)
-    assert localization.cell_iou(heats, masks, threshold=0.95) == 0
+def test_cells_as_hot_as_the_threshold_are_held_against_the_bad_ones():
+    mask, heat = mask_with(slice(16, 20), slice(24, 28)), heat_with((2, 3), (2, 4), (5, 7))
+    assert localization.cell_iou_of(heat_with((2, 3)), mask, threshold=0.5) == 1
+    assert localization.cell_iou_of(heat, mask, threshold=0.5) == pytest.approx(1 / 3)
+    assert localization.cell_iou_of(heat, mask, threshold=0.95) == 0
 
 
 @settings(max_examples=40)
@@ -100,7 +105,7 @@ def test_pixel_metrics_equal_brute_force_within_the_error_they_state(seed, limit
     masks = [generator.random((6, 7)) < 0.2 for _ in range(2)] + [np.zeros((6, 7), dtype=bool)]
     masks[0][0, 0] = True
     flat, truth = np.concatenate([heat.ravel() for heat in heats]), np.concatenate([mask.ravel() for mask in masks])
-    found = localization.pixel_metrics(heats, masks, limit)
+    found = pixel_metrics(heats, masks, limit)
     assert abs(found["pixel_auroc"] - roc_auc_score(truth, flat)) <= found["pixel_auroc_error"] + 1e-12
     assert abs(found["pixel_ap"] - average_precision_score(truth, flat)) <= found["pixel_ap_error"] + 1e-12
     assert abs(found["pixel_aupro"] - naive_aupro(heats, masks, limit)) <= found["pixel_aupro_error"] + 1e-9
@@ -143,7 +148,7 @@ def test_a_small_defect_weighs_as_much_as_a_large_one_in_aupro_alone():
     mask[5:25, 5:25], mask[35, 35] = True, True
     heat = mask.astype(np.float32)
     heat[35, 35] = 0
-    found = localization.pixel_metrics([heat], [mask])
+    found = pixel_metrics([heat], [mask])
     assert found["pixel_aupro"] == pytest.approx(0.5, abs=0.08)
     assert found["pixel_ap"] > 0.99
 
@@ -177,21 +182,6 @@ def test_a_mask_that_marks_nothing_gives_no_figure():
     with pytest.raises(MetricError, match="marks nothing"):
         localization.is_hit(heat_with((2, 3)), np.zeros((48, 64), dtype=bool))
     with pytest.raises(MetricError, match="need both"):
-        localization.pixel_metrics([heat_with((2, 3))], [np.zeros((48, 64), dtype=bool)])
+        pixel_metrics([heat_with((2, 3))], [np.zeros((48, 64), dtype=bool)])
     with pytest.raises(MetricError, match="need both"):
-        localization.pixel_metrics([heat_with((2, 3))], [np.ones((48, 64), dtype=bool)])
-    with pytest.raises(MetricError, match="a mask for each"):
-        localization.hit_rate([], [])
-
-
-def test_a_hundred_pictures_take_seconds():
-    generator = np.random.default_rng(0)
-    pixels, mask = localization.PixelHeat(), np.zeros((1250, 500), dtype=bool)
-    mask[300:330, 100:200] = True
-    heats = [(generator.random((156, 62)) ** 6).astype(np.float32) for _ in range(10)]
-    start = time.perf_counter()
-    for heat in heats:
-        pixels.add(heat, mask)
-    found = localization.as_metrics(pixels)
-    assert (time.perf_counter() - start) * 13.6 < 20  # 136 pictures in 20 s, on a busy machine too
-    assert max(found[f"{name}_error"] for name in ("pixel_auroc", "pixel_ap", "pixel_aupro")) < 1e-4
+        pixel_metrics([heat_with((2, 3))], [np.ones((48, 64), dtype=bool)])

@@ -165,3 +165,25 @@ def test_one_class_alone_can_be_counted_at_thresholds():
 def test_thresholds_the_wrong_way_round_are_refused():
     with pytest.raises(MetricError, match="good and bad at once"):
         metrics.at_thresholds([0, 1], [0, 1], bad_from=0, good_below=1)
+
+
+@pytest.mark.parametrize(("bad", "good"), [(3, 12), (6, 40), (15, 100)])
+def test_chance_passes_for_a_ranking_at_most_once_in_twenty_times(bad, good):
+    generator = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [bad, good])
+    passed = [metrics.better_than_chance(labels, generator.normal(size=bad + good)) < 0.05 for _ in range(1000)]
+    assert np.mean(passed) < 0.064  # 5 % and two standard errors of 1,000 draws
+
+
+def test_pictures_of_one_part_do_not_make_chance_pass_more_often():
+    generator = np.random.default_rng(0)
+    labels, parts = np.repeat([1, 0], [5 * 8, 30 * 8]), np.repeat(np.arange(35), 8)
+    drawn = [np.repeat(generator.normal(size=35), 8) + 0.1 * generator.normal(size=280) for _ in range(300)]
+    assert np.mean([metrics.better_than_chance(labels, scores) < 0.05 for scores in drawn]) > 0.2
+    assert np.mean([metrics.better_than_chance(labels, scores, parts) < 0.05 for scores in drawn]) < 0.075
+
+
+def test_a_ranking_without_a_fault_is_as_unlikely_as_its_pictures_are_few():
+    assert metrics.better_than_chance([0, 0, 0, 1, 1], [1, 2, 3, 4, 5]) == pytest.approx(1 / 10)  # of 10 orders one
+    assert metrics.better_than_chance([1, 1, 0, 0, 0], [1, 2, 3, 4, 5]) == pytest.approx(1)
+    assert metrics.better_than_chance([0] * 50 + [1] * 10, np.arange(60.0)) < 1e-6

@@ -164,7 +164,7 @@ def test_a_file_that_has_gone_since_leaves_a_note(made):
 )
 def test_grey_colour_and_16_bit_pictures_are_shown(made, shape, dtype):
     evaluation = made({"a": (1, 3.0)})
-    item = pictures.show(
+    item = pictures.layers_of(
         evaluation.rows[0], lambda _: np.full(shape, np.iinfo(dtype).max // 16, dtype=dtype), None, 10_000
     )
     shown = Image.open(io.BytesIO(b64decode(item.picture.partition(",")[2])))
@@ -250,6 +250,33 @@ def test_the_choice_of_thresholds_is_told(made):
     text = report.report_html(made(SCORES, Background(threshold_evidence=chosen.evidence)))
     assert "0 missed of 2: escapes below 78\u00a0%" in text
     assert "Pictures on which the thresholds hang" in text
+
+
+def test_labels_that_look_wrong_are_shown_with_their_pictures_where_they_are_at_hand(made):
+    scores = np.append(np.linspace(-6, -4, 40), [5.5, *np.linspace(4, 6, 10)])
+    ids = [f"<b>{i}.png" for i in range(51)]
+    evidence = choose_thresholds([0] * 41 + [1] * 10, scores, ThresholdSettings(), ids=ids).evidence
+    assert [one["picture"] for one in evidence["label_doubts"]["pictures"]] == ["<b>40.png"]
+    for doubted in ((), (made_sample("<b>40.png", 0),)):
+        text = report.report_html(made(SCORES, Background(threshold_evidence=evidence, doubted=doubted)), read_pixels)
+        card = text[text.index('id="doubts"') :][:2000]
+        assert "1 of 41 good pictures scores like bad ones, out of fold: is the label right of &lt;b&gt;40.png?" in card
+        assert ("data:image/jpeg" in card) == bool(doubted)
+    assert 'id="doubts"' not in report.report_html(made(SCORES), read_pixels)
+
+
+def test_what_was_promised_stands_beside_what_was_found(made):
+    evidence = choose_thresholds([0] * 40 + [1] * 30, np.arange(70.0), ThresholdSettings()).evidence
+    assert evidence["promised"] == {"escapes": [0, 30], "false_alarms": [0, 40]}
+    evaluation = made(SCORES, Background(threshold_evidence=evidence))
+    assert json.loads(report.metrics_json(evaluation))["promises"] == {
+        "escapes": {"promised": [0, 30], "found": [1, 8], "expected": [0, 1], "kept": True},
+        "false_alarms": {"promised": [0, 40], "found": [1, 31], "expected": [0, 3], "kept": True},
+    }
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", report.report_html(evaluation)))
+    assert "Promised and found" in words
+    assert "escapes 0 of 30 1 of 8 expected 0 to 1 yes" in words
+    assert "Promised and found" not in report.report_html(made(SCORES))
 
 
 def test_scores_csv_has_a_row_a_picture_and_the_refused_ones_with_their_reason():

@@ -1,5 +1,4 @@
-"""What the tests of inspection are made of: a tiny detector whose answer can be worked out by hand, in a real model
-file, and pictures for it."""
+"""A tiny detector whose answer can be worked out by hand, in a real model file, and pictures for it."""
 
 import hashlib
 import json
@@ -30,8 +29,10 @@ def made_graph(
     bit_depth: int = 8,
     outputs: tuple[str, ...] = ("raw_score", "heat_score", "pred_score", "anomaly_map"),
 ) -> bytes:
-    """A cell's logit is 20 × (mean of its 8 × 8 pixels, as a share of full scale, minus a half); raw_score is their
-    mean, heat_score the largest."""
+    """A cell's logit is 20 × (mean of its 8 × 8 pixels, as a share of full scale, minus a half).
+
+    raw_score is their mean, heat_score the largest.
+    """
     scale = 20 / 64 / channels / (2**bit_depth - 1)
     weights = {
         "kernel": np.full((1, channels, 8, 8), scale, np.float32),
@@ -173,7 +174,8 @@ def repack() -> Callable[[Path, dict[str, bytes]], Path]:
 
     def write(path: Path, members: dict[str, bytes]) -> Path:
         members["manifest.sha256"] = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
-        path.write_bytes(b"".join(pack(members)))
+        with open(path, "wb") as file:
+            pack(members, file)
         return path
 
     return write
@@ -181,8 +183,7 @@ def repack() -> Callable[[Path, dict[str, bytes]], Path]:
 
 @pytest.fixture(scope="session")
 def forge(repack: Callable[[Path, dict[str, bytes]], Path]) -> Callable[..., Path]:
-    """Write a model file anew with changed members, every checksum made to fit: what remains to be caught is the
-    content itself."""
+    """Write a model file anew with changed members, every checksum made to fit: only the content is left to catch."""
 
     def write(
         path: Path,

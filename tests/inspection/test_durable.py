@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from weakspot import durable
-from weakspot.durable import make_folder, refuse_unwritable, remove_leftovers, replacing, write_durably, write_together
+from weakspot.durable import (
+    make_folder,
+    refuse_below,
+    refuse_unwritable,
+    remove_leftovers,
+    replacing,
+    write_durably,
+    write_together,
+)
 from weakspot.errors import OutputError
 
 
@@ -174,3 +182,13 @@ def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".weakspot-kept", "kept.tmp"]
+
+
+@pytest.mark.parametrize("inside", ["parts/good/run", "parts", "parts/../parts/run", "link/run"])
+def test_an_output_in_what_is_read_is_refused(tmp_path: Path, inside: str):
+    (tmp_path / "parts" / "good").mkdir(parents=True)
+    os.symlink(tmp_path / "parts", tmp_path / "link")
+    with pytest.raises(OutputError, match="lies in .*parts, whose pictures its own would join"):
+        refuse_below(tmp_path / inside, tmp_path / "parts")
+    refuse_below(tmp_path / "parts run", tmp_path / "parts")
+    refuse_below(tmp_path / "run", tmp_path / "parts.csv")

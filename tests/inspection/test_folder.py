@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from weakspot.csv_text import csv_line
 from weakspot.errors import DataError, ImageError
 from weakspot.inspection.folder import inspect_folder
-from weakspot.inspection.inspection import NotInspected
-from weakspot.inspection.schema import json_schema
-from weakspot.inspection.tables import csv_line
+from weakspot.inspection.inspection import ROW, NotInspected, flat_row
 
 
 def lines(output: Path) -> list[dict]:
@@ -41,7 +39,8 @@ def test_a_folder_is_inspected_and_what_cannot_be_read_is_told_never_called_good
 
 def test_every_line_fits_the_schema_and_the_csv_says_the_same(make_detector, parts, tmp_path):
     inspect_folder(make_detector(), [parts], tmp_path / "out", overlays=True, heat_maps=True)
-    validator = Draft202012Validator(json_schema())
+    schema = Path(__file__).parents[2] / "docs" / "inspection.schema.json"
+    validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     for line, row in zip(lines(tmp_path / "out"), rows(tmp_path / "out"), strict=True):
         validator.validate(line)
         assert (row["id"], row["image_path"], row["time"]) == (line["id"], line["image"]["path"], line["time"])
@@ -130,14 +129,11 @@ def test_a_hard_name_can_be_given_itself(make_detector, tmp_path, monkeypatch, m
 
 
 def test_cells_that_a_spreadsheet_would_run_are_defused_and_numbers_are_not(make_detector, make_pixels):
-    from weakspot.inspection.inspection import ROW
-
-    row = make_detector().inspect(make_pixels(60)).as_row()
+    row = flat_row(make_detector().inspect(make_pixels(60)).as_dict())
     for start in ("=", "+", "-", "@", "\t", "\r"):
-        (found,) = csv.reader([csv_line(row | {"image_path": f"{start}1"}).decode()])
+        (found,) = csv.reader([csv_line((row | {"image_path": f"{start}1"}).values())])
         assert found[ROW.index("image_path")] == f"'{start}1"
         assert float(found[ROW.index("raw_score")]) == row["raw_score"] < 0
-    assert csv_line(row).endswith(b"\r\n")
 
 
 def test_what_is_no_regular_file_is_told_and_the_others_go_on(make_detector, tmp_path, make_pixels, save_picture):
@@ -183,24 +179,26 @@ def test_no_pictures_at_all_are_told_before_anything_is_written(make_detector, t
 
 
 class Watched:
-    """A detector that notes what is being done while it judges."""
+    """A detector that judges a picture only once the next one of `total` is being read."""
 
-    def __init__(self, detector):
-        self.detector, self.info = detector, detector.info
-        self.waiting, self.most_waiting, self.overlapped = 0, 0, False
-        self.reading = threading.Event()
+    def __init__(self, detector, total):
+        self.detector, self.info, self.total = detector, detector.info, total
+        self.begun = self.waiting = self.most_waiting = self.judged = self.overlapped = 0
+        self.change = threading.Condition()
 
     def prepare(self, path):
-        self.reading.set()
+        with self.change:
+            self.begun += 1
+            self.change.notify_all()
         prepared = self.detector.prepare(path)
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
         return prepared
 
     def judge(self, prepared):
-        self.reading.clear()
-        self.overlapped |= self.reading.wait(0.2)
-        time.sleep(0.01)
+        self.judged += 1
+        with self.change:
+            self.overlapped += self.change.wait_for(lambda: self.begun >= min(self.judged + 1, self.total), timeout=10)
         self.waiting -= 1
         return self.detector.judge(prepared)
 
@@ -210,13 +208,11 @@ def test_the_next_picture_is_read_while_one_is_judged_and_no_more_than_that(
 ):
     for number in range(8):
         save_picture(tmp_path / "parts" / f"{number}.png", make_pixels(seed=number))
-    watched = Watched(make_detector())
+    watched = Watched(make_detector(), total=8)
     inspect_folder(watched, [tmp_path / "parts"], tmp_path / "out")
-    assert watched.overlapped
+    assert watched.overlapped == 8
     assert watched.most_waiting <= 2
-    assert [Path(line["image"]["path"]).stem for line in lines(tmp_path / "out")] == [
-        str(number) for number in range(8)
-    ]
+    assert [Path(line["image"]["path"]).stem for line in lines(tmp_path / "out")] == list("01234567")
 
 
 def test_a_picture_the_runtime_fails_on_is_told_and_the_others_go_on(make_detector, parts, tmp_path, monkeypatch):

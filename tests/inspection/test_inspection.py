@@ -16,6 +16,7 @@ from weakspot.inspection.inspection import (
     Thresholds,
     decide,
     find_regions,
+    flat_row,
     now,
     sigmoid,
 )
@@ -92,8 +93,7 @@ def test_no_hot_cell_no_region_and_all_hot_one_region_of_the_whole_picture():
 
 
 def test_regions_cover_their_cells_on_pictures_of_any_size():
-    """Every pixel that lies in a hot cell lies in the box; the box exceeds its cells by less than a pixel on each
-    side."""
+    """Every pixel in a hot cell lies in the box; the box exceeds its cells by less than a pixel on each side."""
     for height, width in [(64, 96), (61, 93), (1000, 77), (5, 7)]:
         heat = np.zeros((8, 12), np.float32)
         heat[3, 5:7] = 1
@@ -122,15 +122,15 @@ def test_a_result_is_plain_json():
 
 
 def test_a_row_is_the_flat_subset_with_the_hottest_region():
-    row = made().as_row()
+    row = flat_row(made().as_dict())
     assert tuple(row) == ROW
     assert (row["regions"], row["region_x"], row["region_score"]) == (2, 8, 0.9)
     assert (row["image_path"], row["model_name"], row["reason"]) == ("a.png", "made", None)
-    assert made(regions=()).as_row()["region_x"] is None
+    assert flat_row(made(regions=()).as_dict())["region_x"] is None
 
 
 def test_a_refused_picture_has_the_same_columns_and_no_score():
-    row = NotInspected(ImageInfo("b.png"), ModelInfo("made", "1" * 64), "cut short").as_row()
+    row = flat_row(NotInspected(ImageInfo("b.png"), ModelInfo("made", "1" * 64), "cut short").as_dict())
     assert tuple(row) == ROW
     assert (row["decision"], row["reason"], row["raw_score"], row["regions"]) == (
         "not inspected",

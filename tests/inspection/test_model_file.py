@@ -1,6 +1,7 @@
 """Model files that are as they should be: written, read, changed and saved over."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -9,10 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from safetensors.numpy import load as load_safetensors
 
 from weakspot.errors import ModelFileError, OutputError, SettingsError
+from weakspot.inspection.container import pack
 from weakspot.inspection.inspection import Thresholds
+from weakspot.inspection.manifest import Name, safe_name
 from weakspot.inspection.model_file import read_model_file, set_thresholds, write_model_file
 
 MEMBERS = ["manifest.json", "manifest.sha256", "weights.safetensors", "graph.onnx", "selftest.png", "card.md"]
@@ -36,6 +42,58 @@ def test_the_same_model_gives_the_same_bytes(tmp_path, model):
     for name in ("a", "b"):
         write_model_file(tmp_path / name, model)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_zips_bytes_are_those_of_every_python_and_every_earlier_file():
+    """They are compared when a file is read: were they others, no earlier file could be read any more."""
+    file = io.BytesIO()
+    pack({"manifest.json": b"abc", "x.bin": bytes(1000)}, file)
+    assert hashlib.sha256(file.getvalue()).hexdigest() == (
+        "fa8b3d8a39288b85415ff6add1618609953d05a44214c9e1f79b5f35d71b7988"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "..",
+        ".",
+        "",
+        " ",
+        "　",
+        "　parts　",
+        "a\\b",
+        "../../etc",
+        "x" * 120,
+        "a\nb",
+        "\x00",
+        "\udcff",
+        ". .hidden",
+        "部品 3",
+    ],
+)
+def test_any_text_becomes_a_name_that_a_model_file_takes(make_manifest, text):
+    name = safe_name(text)
+    assert make_manifest(name=name).name == name
+    assert safe_name(name) == name
+
+
+@given(st.text())
+def test_every_text_becomes_a_name(text):
+    assert TypeAdapter(Name).validate_python(safe_name(text)) and safe_name(safe_name(text)) == safe_name(text)
+
+
+def test_a_name_that_is_one_already_stays():
+    assert [safe_name(text) for text in ("parts", "line 3, 2026", "部品", "..", "a/b")] == (
+        ["parts", "line 3, 2026", "部品", "detector", "a_b"]
+    )
+
+
+def test_what_older_files_do_not_say_is_left_open(model_path, forge):
+    optional = ("channel_levels", "training_files", "bf16_margin")
+    forge(model_path, lambda members: None, lambda plain: [plain.pop(key) for key in optional])
+    manifest = read_model_file(model_path).manifest
+    assert (manifest.channel_levels, manifest.training_files, manifest.bf16_margin) == (None, [], None)
 
 
 def test_any_zip_tool_opens_it_and_any_safetensors_reader_its_weights(model_path, model):
@@ -117,20 +175,17 @@ def test_thresholds_that_decide_nothing_cannot_be_made(bad_from, good_below):
         Thresholds(bad_from=bad_from, good_below=good_below, rule="", chosen_on="")
 
 
-def test_a_large_file_is_read_within_a_second_and_twice_its_size(tmp_path, make_model):
+def test_a_large_file_is_read_within_twice_its_size(tmp_path, make_model):
     """In a process of its own, since memory is counted from its highest point."""
     weights = {f"layer.{i}": np.random.default_rng(i).standard_normal(2**20, np.float32) for i in range(16)}
     model = replace(make_model(), weights=weights, graph=bytes(64 * 2**20))
     path = tmp_path / "large.weakspot"
     write_model_file(path, model)
     script = (
-        "import resource, sys, time; from pathlib import Path; from weakspot.inspection.model_file import read_model_file\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.process_time()\n"
+        "import resource, sys; from pathlib import Path; from weakspot.inspection.model_file import read_model_file\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "model = read_model_file(Path(sys.argv[1]))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.process_time() - start)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert int(out[0]) * 1024 < 2 * path.stat().st_size
-    assert float(out[1]) < 1.0
+    ran = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) * 1024 < 2 * path.stat().st_size

@@ -49,16 +49,16 @@ def test_an_earlier_inspection_is_replaced_only_when_told_and_then_whole(make_de
 def fill_after(monkeypatch, writes: int) -> None:
     """The disk is full after so many writes of results."""
     left = [writes]
-    told = output_module.told
+    output_errors = output_module.output_errors
 
-    def failing_told(path):
+    def failing(path):
         left[0] -= 1
         if left[0] < 0:
-            with told(path):
+            with output_errors(path):
                 raise OSError(errno.ENOSPC, "No space left on device")
-        return told(path)
+        return output_errors(path)
 
-    monkeypatch.setattr(output_module, "told", failing_told)
+    monkeypatch.setattr(output_module, "output_errors", failing)
 
 
 def test_a_full_disk_at_any_write_is_told_and_the_earlier_inspection_stays(make_detector, parts, tmp_path, monkeypatch):
@@ -119,9 +119,9 @@ def test_a_failing_move_at_the_end_puts_everything_back(make_detector, parts, tm
 def test_a_mistake_halfway_leaves_nothing_behind(make_detector, parts, tmp_path):
     def stop(done, total, entry):
         if done == 3:
-            raise KeyboardInterrupt
+            raise RuntimeError("a mistake of the caller")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RuntimeError, match="of the caller"):
         inspect_folder(make_detector(), [parts], tmp_path / "out", on_image=stop)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -164,7 +164,67 @@ def test_a_kill_at_any_step_of_the_swap_leaves_the_old_results_or_the_new(tmp_pa
     assert set(found.values()) in ({b"old"}, {b"new"})
 
 
-def test_results_are_not_inspected_when_they_lie_among_the_pictures(make_detector, parts):
-    for _ in range(2):
-        summary = inspect_folder(make_detector(), [parts], parts / "out", overlays=True, overwrite=True)
-        assert summary.total == 4
+@pytest.mark.parametrize("output", ["parts/out", "parts", "parts/sub/../out", "link/out", "parts/sub/deeper/x/y"])
+@pytest.mark.parametrize("given", ["parts", "link", "parts/sub/..", "par*"])
+def test_an_output_below_what_is_inspected_is_refused_before_any_work(
+    make_detector, parts, tmp_path, monkeypatch, output, given
+):
+    """Its overlays and heat maps would be pictures of the next inspection or training."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("parts")
+    before = content(parts)
+    with pytest.raises(OutputError, match="which is inspected, so that results would become pictures; choose"):
+        inspect_folder(make_detector(), [given], Path(output), overlays=True)
+    assert content(parts) == before
+
+
+def test_an_output_beside_what_is_inspected_is_taken(make_detector, parts, tmp_path):
+    for number, given in enumerate((parts / "sub", str(parts / "*.png"), parts / "good.png")):
+        assert inspect_folder(make_detector(), [given], parts / f"out{number}", overlays=True).read
+
+
+def test_results_that_lie_among_pictures_are_passed_over_and_that_is_said(make_detector, parts, tmp_path):
+    inspect_folder(make_detector(), [parts / "good.png"], tmp_path / "out", overlays=True, heat_maps=True)
+    (tmp_path / "out").rename(parts / "out")
+    (parts / "run" / "heat_maps").mkdir(parents=True)
+    (parts / "run" / "run.json").write_text("{}")
+    (parts / "good.png").rename(parts / "run" / "heat_maps" / "good.png")
+    summary = inspect_folder(make_detector(), [parts], tmp_path / "out")
+    assert summary.total == 3
+    assert summary.passed_over == f"2 folders with results of weakspot, such as {parts / 'out'}"
+
+
+STOPPED = """
+import os, signal, sys, weakspot.cli
+from weakspot.inspection import folder
+judged, count, times = folder._judged, [], sys.argv[-1]
+
+def interrupted(*asked):
+    count.append(1)
+    if len(count) == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    if len(count) == 2 and times == "twice":
+        os.kill(os.getpid(), signal.SIGINT)
+    return judged(*asked)
+
+folder._judged = interrupted
+sys.argv = ["weakspot", "inspect", *sys.argv[1:-1]]
+weakspot.cli.main()
+"""
+
+
+@pytest.mark.parametrize("times", ["once", "twice"])
+def test_ctrl_c_leaves_what_was_judged_and_says_so(make_detector, model_path, parts, tmp_path, times):
+    """A second one leaves the earlier inspection."""
+    out = tmp_path / "out"
+    inspect_folder(make_detector(), [parts / "good.png"], out)
+    before = content(out)
+    command = [sys.executable, "-c", STOPPED, model_path, parts, "-o", out, "--overlays", "--overwrite", times]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (130, ""), ran
+    if times == "twice":
+        assert content(out) == before
+        return
+    assert ran.stderr == f"stopped after 2 of 4 images, which are in {out}\n"
+    assert sorted(content(out)) == ["inspections.csv", "inspections.jsonl", "overlays/000002_good.png"]
+    assert [(out / name).read_text().count("\n") for name in ("inspections.jsonl", "inspections.csv")] == [2, 3]

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from weakspot.inspection import rechecked as rechecked_module
 from weakspot.inspection.inspection import Thresholds
-from weakspot.inspection.rechecked import MARGIN, Rechecked
-from weakspot.inspection.runtimes import Answer
+from weakspot.inspection.rechecked import SAFETY, Rechecked, measure_bf16_margin
+from weakspot.inspection.runtimes import Answer, open_runtime
 
+MARGIN = 0.25
 THRESHOLDS = Thresholds(bad_from=1.0, good_below=-1.0, rule="best_f1", chosen_on="nothing")
 
 
@@ -35,7 +37,7 @@ def rechecked(more: float = 0.5 * MARGIN) -> tuple[Rechecked, Adds, Adds, list[i
         opened.append(1)
         return exact
 
-    return Rechecked(quick, open_exact, THRESHOLDS), quick, exact, opened
+    return Rechecked(quick, open_exact, THRESHOLDS, MARGIN), quick, exact, opened
 
 
 def images(*values: float) -> np.ndarray:
@@ -94,3 +96,36 @@ def test_several_threads_share_one_fp32() -> None:
 def test_it_goes_by_the_name_of_what_computes() -> None:
     runtime: Any = rechecked()[0]
     assert (runtime.name, runtime.precision) == ("openvino", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("errors", "margin"), [((0.01, -0.05), SAFETY * 0.05), ((0.0, 0.0), None), ((0.01, np.nan), None), ((), None)]
+)
+def test_the_margin_is_taken_from_the_models_own_pictures(model, monkeypatch, errors, margin) -> None:
+    class Errs(Adds):
+        def run(self, images: np.ndarray) -> Answer:
+            answer = super().run(images)
+            return answer._replace(raw_score=answer.raw_score + (errors if self.precision == "bf16" else 0))
+
+    monkeypatch.setattr(rechecked_module, "offers_bf16", lambda: True)
+    monkeypatch.setattr(rechecked_module, "open_runtime", lambda model, name, precision: Errs(precision, 0))
+    pictures = [np.full((1, 64, 96), value, np.uint8) for value in range(len(errors))]
+    found = measure_bf16_margin(model, pictures)
+    assert found == (margin if margin is None else pytest.approx(margin))
+
+
+def test_without_bf16_units_there_is_no_margin(model, make_pixels, monkeypatch) -> None:
+    monkeypatch.setattr(rechecked_module, "offers_bf16", lambda: False)
+    assert measure_bf16_margin(model, [make_pixels()[None]]) is None
+
+
+def test_a_measured_margin_holds_for_other_pictures_of_the_kind(model, make_pixels) -> None:
+    """On what is here: with bf16 units the decisions near a threshold are those of fp32."""
+    margin = measure_bf16_margin(model, [make_pixels(level, seed=level)[None] for level in range(60, 200, 20)])
+    if margin is None:
+        pytest.skip("nothing here computes in bf16")
+    pictures = np.stack([make_pixels(level, seed=level + 1)[None] for level in range(60, 200, 5)])
+    quick, exact = (
+        open_runtime(model, "openvino", precision=precision).run(pictures) for precision in ("bf16", "fp32")
+    )
+    assert np.abs(quick.raw_score - exact.raw_score).max() < margin

@@ -1,3 +1,5 @@
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +11,10 @@ import pytest
 from onnx import TensorProto, load_from_string
 
 from weakspot.errors import ModelFileError, SettingsError
-from weakspot.inspection.runtimes import open_runtime, present_runtimes, usable_cores
+from weakspot.inspection import runtimes
+from weakspot.inspection.fastest import open_fastest
+from weakspot.inspection.opened import Opened
+from weakspot.inspection.runtimes import open_runtime, present_runtimes
 
 GRAPH_RUNTIMES = ("onnxruntime", "openvino")
 
@@ -112,41 +117,132 @@ def test_a_graph_that_reads_other_files_is_refused(model, tmp_path, monkeypatch,
 def test_openvino_computes_in_fp32_unless_told_otherwise(model):
     """Its own choice on a CPU with bf16 units would be bf16."""
     opened = open_runtime(model, "openvino", threads=1)
-    (compiled,) = opened._compiled.made.values()
+    (compute,) = opened._opened.made.values()
+    compiled = inspect.getclosurevars(compute).nonlocals["compiled"]
     assert str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()) == "f32"
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     with pytest.raises(SettingsError, match="bf16: not offered by onnxruntime"):
         open_runtime(model, "onnxruntime", precision="bf16")
 
 
-def test_what_is_not_installed_is_told_with_what_to_do(model, monkeypatch):
-    monkeypatch.setattr("weakspot.inspection.runtimes.find_spec", lambda name: name == "onnxruntime" or None)
+@pytest.fixture
+def imported_anew():
+    """What is imported is looked at anew, in the test and after it."""
+    for cached in (runtimes._imported, runtimes._warn_of):
+        cached.cache_clear()
+    yield
+    for cached in (runtimes._imported, runtimes._warn_of):
+        cached.cache_clear()
+
+
+def test_what_is_not_installed_is_told_with_what_to_do(model, monkeypatch, imported_anew):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(runtimes, "import_module", lambda name: without(name, "openvino"))
     assert present_runtimes() == ("onnxruntime",)
+    assert runtimes.broken_runtimes() == {}
     assert open_runtime(model, "auto").name == "onnxruntime"
     with pytest.raises(
         SettingsError, match=r"openvino: not installed; run: pip install 'weakspot\[openvino\]', or take onnxruntime"
     ):
         open_runtime(model, "openvino")
+    with pytest.raises(SettingsError, match="torch: not installed"):
+        open_runtime(model, "torch")
 
 
-def test_torch_runs_the_weights_themselves(make_model):
-    torch = pytest.importorskip("torch")
-    from weakspot.network.detector import Detector
-    from weakspot.settings import NetworkSettings
-
-    settings = NetworkSettings(third_kernel=3)
-    torch.manual_seed(0)
-    weights = {name: value.numpy() for name, value in Detector(settings, mean=100.0, std=50.0).state_dict().items()}
-    model = replace(make_model(network=vars(settings)), weights=weights)
-    answer = open_runtime(model, "torch", threads=1).run(pictures(count=2))
-    assert answer.heat_map.shape == (2, 8, 12)
-    assert np.isfinite(answer.raw_score).all()
-    with pytest.raises(ModelFileError, match="torch cannot run this model file"):
-        open_runtime(make_model(network=vars(settings)), "torch", threads=1)
+def without(name, missing):
+    if name == missing:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return importlib.import_module(name)
 
 
-def test_cores_are_those_this_process_may_use():
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+BROKEN = {
+    "a library is missing": "raise ImportError('libtbb.so.12: cannot open shared object file')",
+    "a package of its own is missing": "import nonesuch_of_openvino",
+    "cut short": "def broken(:",
+    "another build of numpy": "raise RuntimeError('module compiled against ABI version 0x2\\nthis one is 0x1')",
+    "another processor": "raise OSError('illegal instruction')",
+}
+
+
+@pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("name", GRAPH_RUNTIMES)
+def test_a_runtime_that_cannot_be_imported_is_named_once_and_the_next_is_taken(
+    model, tmp_path, monkeypatch, caplog, imported_anew, name, code
+):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    (other,) = set(GRAPH_RUNTIMES) - {name}
+    assert present_runtimes() == (other,)
+    assert open_runtime(model, "auto").name == open_fastest(model).name == other
+    assert list(runtimes.broken_runtimes()) == [name]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"{name} is installed, but cannot be imported (") and "\n" not in warning
+    for open_it in (open_runtime, open_fastest):
+        with pytest.raises(
+            SettingsError, match=f"runtime {name}: installed, but .* cannot be imported .* or take {other}"
+        ):
+            open_it(model, name)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify", "doctor"])
+def test_verbs_go_on_without_a_runtime_that_cannot_be_imported_and_say_so(model_path, tmp_path, save_picture, verb):
+    """In a process of its own, where a broken openvino lies before the real one."""
+    (tmp_path / "broken" / "openvino").mkdir(parents=True)
+    (tmp_path / "broken" / "openvino" / "__init__.py").write_text(BROKEN["a library is missing"])
+    path = os.pathsep.join([str(tmp_path / "broken"), *(os.path.abspath(place) for place in sys.path if place)])
+    save_picture(tmp_path / "new" / "a.png")
+    given = [tmp_path / "new", "-o", tmp_path / "out"] if verb == "inspect" else []
+    ran = subprocess.run(
+        [sys.executable, "-m", "weakspot", verb, model_path, *given],
+        env={**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("\n") == 1 and ran.stderr.startswith("openvino is installed, but cannot be imported (Imp")
+    assert {"inspect": "results", "verify": "as when it was made", "doctor": "libtbb.so.12"}[verb] in ran.stdout
+
+
+FORKING = """
+import os, sys
+import numpy as np
+from weakspot.inspection.loaded import LoadedDetector
+
+detector = LoadedDetector.load(sys.argv[1], sys.argv[2], threads=2)
+image = np.random.default_rng(0).integers(0, 255, (64, 96)).astype(np.uint8)
+print(detector.inspect(image).raw_score, flush=True)
+if not os.fork():
+    if sys.argv[3] == "inspects":
+        print(detector.inspect(image).raw_score, flush=True)
+    sys.exit(0)  # as gunicorn's workers end: everything that is open is closed
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("child", ["inspects", "ends"])
+@pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
+def test_a_detector_works_after_a_fork_and_its_process_ends(model_path, runtime, child):
+    """No thread of a library survives a fork: closing what the parent opened would wait for them for ever."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKING, model_path, runtime, child], capture_output=True, text=True, timeout=60
+    )
+    scores = ran.stdout.split()
+    assert (len(scores), len(set(scores))) == ({"inspects": 2, "ends": 1}[child], 1), ran
+
+
+def test_what_was_open_at_a_fork_is_opened_anew_even_where_a_thread_was_opening_it():
+    opened = Opened(lambda key: (key, os.getpid()), most=2)
+    assert [opened.get(key)[0] for key in "abca"] == list("abca")
+    assert list(opened.made) == ["c", "a"]
+    with opened._lock:  # as a thread of the parent may hold it at that moment
+        child = os.fork()
+        if not child:
+            os._exit(0 if opened.get("a") == ("a", os.getpid()) else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_inspection_reaches_for_no_network_writes_no_files_and_needs_no_torch(model_path, tmp_path):

@@ -1,5 +1,6 @@
-"""From pictures to thresholds: folds keep parts together, and what was not learned is said."""
+"""From pictures to a detector and its scores: every training once, lost ones again, and the way to the loss short."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,68 +8,118 @@ import numpy as np
 import pytest
 
 from tests.training.toys import toy_images
-from weakspot.errors import TrainingError
-from weakspot.jobs.learn import _warn_of_unlearned, learn
+from weakspot.jobs.learn import STARTS, learn
 from weakspot.jobs.observe import Observer
-from weakspot.jobs.out_of_fold import OutOfFold, auroc_error, fold_numbers
-from weakspot.jobs.plan import own_size, plan_training
+from weakspot.runs import Run
 from weakspot.settings import TrainSettings
-from weakspot.training.train import Machine
+from weakspot.training.state import Machine, Training
 
-QUICK = TrainSettings(schedule=0.1, fold_schedule=1.0, folds=2, third_kernel=7, top_fractions=(0.05,), size=(64, 64))
+QUICK = TrainSettings(schedule=0.02, fold_schedule=1.0, folds=2, top_fractions=(0.05,), size=(64, 64), pairs=1)
+IMAGES = toy_images(bad=6, good=8)
+FOLDS = np.arange(14) % 2
+STAGES = ("search", "locate", "decide")
+
+
+def learned(settings: TrainSettings = QUICK, folds: np.ndarray | None = FOLDS, observer: Observer | None = None):
+    return learn(IMAGES, folds, settings, Machine(), 0.0, observer or Observer(None, None))
 
 
 def test_learning_gives_a_detector_that_tells_held_out_toys_apart(tmp_path: Path):
-    images = toy_images(bad=6, good=8)
-    names = [f"part{index}" for index in range(14)]
-    learned = learn(images, names, names, QUICK, Machine(), tmp_path, Observer(None, None))
-    assert learned.held_out is not None
-    assert learned.held_out.auroc() > 0.9
-    assert learned.recipe.network.top_fractions == (0.05,)
-    assert "out-of-fold" in learned.choice.thresholds.chosen_on
-    assert {path.name for path in tmp_path.iterdir()} >= {"final", "fold-0", "fold-1"}
+    found = learned(replace(QUICK, schedule=0.1, pairs=2), observer=Observer(Run(tmp_path), None))
+    assert found.held_out.heat[:6].mean() > found.held_out.heat[6:].mean()
+    assert found.scores.heat[:6].min() > found.scores.heat[6:].max()
+    assert found.recipe.network.top_fractions == (0.05,)
+    assert {path.name for path in (tmp_path / "trainings").iterdir()} >= {"final", "fold-0", "fold-1"}
 
 
-def test_a_group_is_held_out_whole_and_bad_pictures_are_spread():
-    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
-    groups = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "f"]
-    numbers = fold_numbers(labels, groups, 2, seed=0)
-    assert all(len(set(numbers[[i for i, g in enumerate(groups) if g == group]])) == 1 for group in set(groups))
-    assert {int(labels[numbers == fold].sum()) for fold in (0, 1)} == {2}
+def test_a_lost_search_starts_again_with_another_seed_and_the_last_start_is_checked_too(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    begun: list[tuple[str, int]] = []
+    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 1.1)  # so that every start is lost
+    observer = Observer(None, None)
+    monkeypatch.setattr(observer, "begin", lambda name, training, identity: begun.append((name, training.seed)))
+    found = learned(folds=None, observer=observer)
+    assert begun == [("final", 0), ("final, start 2", 1000), ("final, start 3", 2000)][:STARTS]
+    assert found.lost == ("final",)
 
 
-@pytest.mark.parametrize(("bad", "good", "how"), [(0.5, 0.5, "same for good and bad"), (0.001, 0.001, "all dark")])
-def test_what_was_not_learned_is_never_a_quiet_success(bad: float, good: float, how: str):
-    labels = np.array([1, 1, 0, 0])
-    heat = np.array([bad, bad, good, good])[:, None, None] * np.ones((4, 2, 2))
-    held_out = OutOfFold(np.zeros(4), np.array([0.0, 1.0, 0.0, 1.0]), heat, labels)
-    assert held_out.auroc() == 0.5
-    with pytest.raises(TrainingError, match=how) as error:
-        _warn_of_unlearned(labels, held_out.heat_scores, heat, held_out, QUICK)
-    assert "Try:" in str(error.value)
-    (warning,) = _warn_of_unlearned(labels, held_out.heat_scores, heat, held_out, replace(QUICK, unlearned="keep"))
-    assert warning.startswith("the training did not learn")
+def test_each_detector_is_asked_for_its_training_pictures_once(monkeypatch: pytest.MonkeyPatch):
+    from weakspot.jobs import learn as module
+
+    real, asked = module.scores, []
+    monkeypatch.setattr(
+        module, "scores", lambda detector, images: asked.append(len(images.labels)) or real(detector, images)
+    )
+    monkeypatch.setattr(module, "LOST_BELOW", 0.0)
+    learned()
+    assert asked == [7, 7, 7, 7, 14]
 
 
-def test_a_heat_that_is_upside_down_is_called_so():
-    labels = np.array([1, 1, 0, 0])
-    held_out = OutOfFold(np.zeros(4), np.array([0.0, 0.1, 1.0, 2.0]), np.ones((4, 2, 2)), labels)
-    with pytest.raises(TrainingError, match="upside down"):
-        _warn_of_unlearned(labels, held_out.heat_scores, np.ones((4, 2, 2)), held_out, QUICK)
+def identities(
+    monkeypatch: pytest.MonkeyPatch, settings: TrainSettings = QUICK, folds: np.ndarray = FOLDS
+) -> list[str]:
+    seen: list[str] = []
+    observer = Observer(None, None)
+
+    def begin(name: str, training: Training, identity: str) -> bool:
+        seen.append(identity)
+        return True
+
+    monkeypatch.setattr(observer, "begin", begin)
+    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 0.0)
+    learned(settings, folds, observer)
+    return seen
 
 
-def test_the_error_of_an_auroc_shrinks_with_more_pictures():
-    assert auroc_error(0.8, 10, 50) > auroc_error(0.8, 40, 200) > 0
+def test_everything_that_shapes_a_training_is_in_its_identity(monkeypatch: pytest.MonkeyPatch):
+    before = identities(monkeypatch)
+    assert identities(monkeypatch) == before and len(set(before)) == 3
+    regrouped = identities(monkeypatch, folds=(np.arange(14) // 2) % 2)
+    assert not set(regrouped[:2]) & set(before) and regrouped[2] == before[2], "the final training has not changed"
+    for settings in (replace(QUICK, seed=1), replace(QUICK, schedule=0.03), replace(QUICK, third_kernel=5)):
+        assert not set(identities(monkeypatch, settings)) & set(before)
+    assert identities(monkeypatch, replace(QUICK, hold_out=0.5)) == before, "who is tested shapes no weights here"
+    with monkeypatch.context() as patch:
+        patch.setattr("weakspot.jobs.learn.training_code", lambda: "other code")
+        assert not set(identities(patch)) & set(before)
+    with monkeypatch.context() as patch:
+        patch.setattr("weakspot.training.stages._SEARCH", None)
+        from weakspot.training import stages
+
+        search, *others = stages.SHARP.stages
+        other = replace(stages.SHARP, stages=(replace(search, clip=0.4), *others))
+        patch.setitem(stages.RECIPES, "sharp", other)
+        assert not set(identities(patch)) & set(before), "a recipe's constants count"
 
 
-def test_the_size_is_the_pictures_own_unless_time_is_short():
-    sizes = [(704, 256), (712, 260), (704, 256)]
-    assert own_size(sizes) == (704, 256)
-    machine = Machine()
-    whole = plan_training(sizes, 1, 8, 50, TrainSettings(minutes=1e6), machine)
-    limit = whole.minutes / 4
-    short = plan_training(sizes, 1, 8, 50, TrainSettings(minutes=limit), machine)
-    assert whole.size == (704, 256)
-    assert short.size[0] < 704 and short.size[0] % 8 == short.size[1] % 8 == 0
-    assert short.minutes <= limit
-    assert plan_training(sizes, 1, 8, 50, TrainSettings(minutes=0.001, size=(704, 256)), machine).size == (704, 256)
+def test_the_loss_lies_five_frames_below_the_verb_in_a_fold_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from tests.jobs.test_train import write_parts
+    from weakspot import cli
+    from weakspot.training import loop
+
+    class Reached(Exception):
+        pass
+
+    def loss(*what: object) -> None:
+        names = [Path(frame.filename).stem for frame in inspect.stack() if "/weakspot/" in frame.filename]
+        raise Reached(*names)
+
+    monkeypatch.setattr("weakspot.jobs.plan.seconds_a_step", lambda recipe, *what: dict.fromkeys(STAGES, 0.001))
+    monkeypatch.setattr(loop, "_loss", loss)
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "weakspot",
+            "train",
+            str(write_parts(tmp_path / "parts")),
+            "-o",
+            str(tmp_path / "run"),
+            "--size",
+            "64x64",
+            "--quiet",
+        ],
+    )
+    with pytest.raises(Reached) as reached:
+        cli.main()
+    assert reached.value.args == ("loop", "train", "learn", "train", "cli", "cli")  # the last is main() itself

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from weakspot.errors import OutputError
-from weakspot.jobs.observe import Observer, observing
+from weakspot.jobs.observe import Observer, TrainingStopped, observing
 from weakspot.runs import Run
 
 STEP = SimpleNamespace(
@@ -32,7 +32,7 @@ def test_a_full_disk_under_tensorboards_events_is_told_with_their_place(tmp_path
     observer = Observer(Run(tmp_path), None)
     observer.events = SimpleNamespace(add_scalar=refuse)
     with pytest.raises(OutputError, match="events: cannot be written: the disk is full"):
-        observer.step(None, STEP)
+        observer.look_on([STEP])
 
 
 def test_the_thread_that_writes_events_prints_no_traceback_of_a_full_disk(
@@ -63,3 +63,32 @@ def test_who_asked_for_no_progress_is_warned_all_the_same(tmp_path: Path, caplog
         observer.warn("takes no part: a.png")
     assert [record.getMessage() for record in caplog.records] == ["takes no part: a.png"]
     assert "takes no part" in Run(tmp_path).history.read_text()
+
+
+def test_steps_that_a_killed_training_took_after_its_checkpoint_are_not_in_the_history_twice(tmp_path: Path):
+    def row(training: str, stage: str, step: int) -> str:
+        return json.dumps({"training": training, "stage": stage, "step": step}) + "\n"
+
+    run = Run(tmp_path)
+    before = [row("fold 0", "search", 1), json.dumps({"training": "final", "note": "begun"}) + "\n"]
+    taken = [row("final", "search", step) for step in (1, 2, 3)] + [row("final", "locate", 1)]
+    run.history.write_text("".join(before + taken))
+    stages = [SimpleNamespace(name="search"), SimpleNamespace(name="locate")]
+    training = SimpleNamespace(recipe=SimpleNamespace(stages=stages), stage=0, state=SimpleNamespace(step=2))
+    with observing(run, None) as observer:
+        observer.name = "final"
+        observer._forget_steps_after(training)
+        observer.note("goes on")
+    kept = run.history.read_text().splitlines(keepends=True)
+    assert kept[:-1] == before + taken[:2] and "goes on" in kept[-1]
+
+
+@pytest.mark.parametrize(
+    ("lasting", "way_on"), [(True, "nothing is lost: go on with --resume"), (False, "nothing of it is kept")]
+)
+def test_a_stop_promises_no_more_than_will_be_there(tmp_path: Path, lasting: bool, way_on: str):
+    with observing(Run(tmp_path), None, lasting) as observer:
+        observer.stopping.set()
+        with pytest.raises(TrainingStopped, match=way_on) as stopped:
+            observer.look_on([STEP])
+    assert stopped.value.exit_status == 130

@@ -1,8 +1,10 @@
-"""The main job on small folders, in processes of their own: what it leaves, what stops it, and that a stop costs
-nothing."""
+"""The main job on small folders: what it leaves, what stops it, and that a stop costs nothing."""
 
+import hashlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +17,24 @@ import pytest
 from PIL import Image
 
 from tests.training.toys import toy_images
-from weakspot.errors import DataError
+from weakspot.data import reading
+from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.model_file import read_model_file
-from weakspot.jobs.train import fit_arrays, train
+from weakspot.jobs.passing import fit_arrays, train_in_passing
+from weakspot.jobs.train import train
 from weakspot.settings import TrainSettings
 
-QUICK = ["--schedule", "0.05", "--size", "64x64", "--quiet"]
-SETTINGS = TrainSettings(schedule=0.05, size=(64, 64), folds=2, fold_schedule=1.0, top_fractions=(0.05,), threads=1)
+SETTINGS = TrainSettings(
+    schedule=0.02,
+    size=(64, 64),
+    folds=2,
+    fold_schedule=1.0,
+    top_fractions=(0.05,),
+    threads=1,
+    pairs=1,
+    unlearned="keep",
+)
+WITHOUT_SIZE = replace(SETTINGS, size=None, schedule=0.04)
 
 
 def write_parts(folder: Path, bad: int = 8, good: int = 12) -> Path:
@@ -78,75 +91,156 @@ def test_the_model_file_answers_alike_on_every_runtime(finished):
 def test_what_was_not_learned_and_is_kept_all_the_same_says_so_in_summary_report_and_model(
     parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 1.1)  # so that nothing counts as learned
-    result = train(parts, replace(SETTINGS, schedule=0.01, folds=0, unlearned="keep"), output=tmp_path / "run")
+    monkeypatch.setattr("weakspot.jobs.judge.LOST_BELOW", 1.1)  # so that nothing counts as learned
+    result = train(parts, replace(SETTINGS, schedule=0.01, folds=0), output=tmp_path / "run")
     assert "the training did not learn" in result.summary
     assert "did not learn" in result.report.read_text()
     assert any("did not learn" in warning for warning in read_model_file(result.model).manifest.warnings)
 
 
-def test_training_masks_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """With masks beside the bad pictures, training opens none of them; only the report's evaluation does."""
-    from weakspot.jobs import evaluate
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of every file that this process opens from now on."""
+    names: list[str] = []
+    watched = {"on": True}
+    sys.addaudithook(lambda event, args: names.append(str(args[0])) if event == "open" and watched["on"] else None)
+    yield names
+    watched["on"] = False
 
+
+def test_training_masks_are_never_opened(tmp_path: Path, opened: list[str]):
+    """With masks beside the bad pictures, no training opens one, by whatever way; the report's evaluation does."""
     folder = write_parts(tmp_path / "parts")
+    (folder / "masks").mkdir()
     for path in (folder / "bad").iterdir():
         mask = np.zeros((72, 72), np.uint8)
         mask[:20, :20] = 255
-        (folder / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(folder / "masks" / path.name)
-    opened: list[Path] = []
-    real = evaluate.read_mask
-    monkeypatch.setattr(evaluate, "read_mask", lambda path, *size: opened.append(path) or real(path, *size))
+    opened.clear()
     result = train(folder, SETTINGS, output=tmp_path / "run")
-    trained = {
-        line.split(",")[0] for line in (result.run / "split.csv").read_text().splitlines() if line.endswith("train")
-    }
-    assert opened and not {f"bad/{path.name}" for path in opened} & trained
+    masks = {f"bad/{Path(name).name}" for name in opened if Path(name).parent.name == "masks"}
+    rows = [line.split(",") for line in (result.run / "split.csv").read_text().splitlines()]
+    assert masks == {row[0] for row in rows if row[1] == "1" and row[3] == "test"}
     assert "hit_rate" in result.evaluation.metrics
 
 
-def command(parts: Path, output: Path, *more: str) -> list[str]:
+def test_each_training_picture_is_decoded_once(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real, decoded = reading.decode_image, []
+    monkeypatch.setattr(reading, "decode_image", lambda *what, **named: decoded.append(1) or real(*what, **named))
+    train(parts, replace(SETTINGS, hold_out=0.0), output=tmp_path / "run")
+    assert len(decoded) == 20
+
+
+def test_names_that_no_model_file_may_have_are_made_safe_before_the_training(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(parts, tmp_path / "a\u3000b\\c")
+    monkeypatch.chdir(tmp_path / "a\u3000b\\c")
+    result = train(".", SETTINGS, output=tmp_path / "run")
+    assert read_model_file(result.model).manifest.name
+    monkeypatch.chdir(tmp_path / "a\u3000b\\c" / "good")
+    assert train("..", replace(SETTINGS, schedule=0.01), output=tmp_path / "again").model.exists()
+
+
+def test_two_bad_parts_photographed_often_end_in_a_training_without_folds_that_says_so(tmp_path: Path):
+    folder = write_parts(tmp_path / "parts")
+    for index, path in enumerate(sorted((folder / "bad").iterdir())):
+        group = folder / "bad" / f"part={index % 2}"
+        group.mkdir(exist_ok=True)
+        path.rename(group / path.name)
+    result = train(folder, SETTINGS, output=tmp_path / "run")
+    assert "thresholds rest on scores of the very pictures" in result.summary
+    assert "1 bad part" in (result.run / "history.jsonl").read_text()
+
+
+def test_an_output_in_the_data_is_refused_before_anything_is_read(parts: Path):
+    with pytest.raises(OutputError, match="lies in "):
+        train(parts, SETTINGS, output=parts / "good" / "run")
+    assert not (parts / "good" / "run").exists()
+
+
+def test_other_parts_or_pictures_are_refused_on_resumption(parts: Path, tmp_path: Path):
+    folder = shutil.copytree(parts, tmp_path / "parts")
+    train(folder, SETTINGS, output=tmp_path / "run")
+    (folder / "good" / "part=1").mkdir()
+    shutil.move(folder / "good" / "part 8.png", folder / "good" / "part=1" / "part 8.png")
+    with pytest.raises(DataError, match="the parts or the split are not those"):
+        train(folder, SETTINGS, output=tmp_path / "run", resume=True)
+    (folder / "bad" / "part 0.png").unlink()
+    with pytest.raises(DataError, match="pictures or their labels"):
+        train(folder, SETTINGS, output=tmp_path / "run", resume=True)
+    with pytest.raises(SettingsError, match="settings"):
+        train(folder, replace(SETTINGS, seed=1), output=tmp_path / "run", resume=True)
+
+
+def command(parts: Path, output: Path, *more: str, checkpoint_every: float = 20.0) -> list[str]:
+    """`weakspot train` without a size, with checkpoints as often as wanted."""
     settings = output.parent / "settings.toml"
-    settings.write_text("folds = 2\nfold_schedule = 1.0\ntop_fractions = [0.05]\nthreads = 1\n")
+    settings.write_text(
+        'folds = 2\nfold_schedule = 1.0\ntop_fractions = [0.05]\nthreads = 1\npairs = 1\nunlearned = "keep"\n'
+    )
+    faster = f"from weakspot.jobs import observe; observe.CHECKPOINT_EVERY = {checkpoint_every}"
+    code = f"{faster}; from weakspot.cli import main; main()"
     return [
-        sys.executable,
-        "-m",
-        "weakspot",
-        "train",
-        str(parts),
-        "-o",
-        str(output),
-        "--settings",
-        str(settings),
-        *QUICK,
-        *more,
+        *(sys.executable, "-c", code, "train", str(parts), "-o", str(output), "--settings", str(settings)),
+        *("--schedule", "0.04", "--quiet", *more),
     ]
 
 
-def weights_of(output: Path) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in read_model_file(output / "model.weakspot").weights.items()}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "SOURCE_DATE_EPOCH": "1700000000"}
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
-    parts: Path, finished, tmp_path: Path, how: signal.Signals
+def sha256(output: Path) -> str:
+    return hashlib.sha256((output / "model.weakspot").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run(command(parts, output), check=True, env=ENVIRONMENT, timeout=300)
+    return output
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_that_was_stopped_after_a_checkpoint_ends_in_the_same_file(
+    parts: Path, undisturbed: Path, tmp_path: Path, how: signal.Signals
 ):
     output = tmp_path / "run"
-    process = subprocess.Popen(
-        command(parts, output), stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    began = subprocess.Popen(
+        command(parts, output, checkpoint_every=0), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     )
-    deadline = time.monotonic() + 120
-    while not (output / "history.jsonl").exists() or (output / "history.jsonl").stat().st_size < 1:
-        assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode != 0
+    deadline = time.monotonic() + 240
+    while not list(output.glob("trainings/final/checkpoint-*")):
+        assert time.monotonic() < deadline and began.poll() is None, began.stderr.read()
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.5))
+    began.send_signal(how)
+    _, said = began.communicate(timeout=120)
+    assert began.returncode != 0
     if how != signal.SIGKILL:
         assert "--resume" in said and "Traceback" not in said
-    subprocess.run(command(parts, output, "--resume"), check=True, timeout=300)
-    assert weights_of(output) == weights_of(finished.run)
+    subprocess.run(command(parts, output, "--resume"), check=True, env=ENVIRONMENT, timeout=300)
+    assert sha256(output) == sha256(undisturbed)
+    steps = [
+        row for line in (output / "history.jsonl").read_text().splitlines() if "stage" in (row := json.loads(line))
+    ]
+    taken = [(row["training"], row["stage"], row["step"]) for row in steps]
+    assert len(taken) == len(set(taken)), "no step stands in the history twice"
+
+
+def test_a_resumed_run_keeps_its_plan_whatever_the_clock_says(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def clock(seconds: float) -> None:
+        monkeypatch.setattr(
+            "weakspot.jobs.plan.seconds_a_step", lambda recipe, *what: {stage.name: seconds for stage in recipe.stages}
+        )
+
+    clock(0.001)
+    first = train(parts, WITHOUT_SIZE, output=tmp_path / "run")
+    clock(100.0)
+    assert train(parts, WITHOUT_SIZE, output=tmp_path / "run", resume=True).size == first.size == (72, 72)
+    assert train(parts, WITHOUT_SIZE, output=tmp_path / "other").size == (64, 64), "or this test could not fail"
 
 
 def test_too_few_pictures_are_told_before_anything_is_trained(tmp_path: Path):
@@ -157,6 +251,17 @@ def test_too_few_pictures_are_told_before_anything_is_trained(tmp_path: Path):
 
 def test_pictures_in_memory_give_a_detector_at_once():
     images = toy_images(bad=6, good=8)
-    detector = fit_arrays([pixels[0] for pixels in images.pixels], images.labels.tolist(), SETTINGS)
-    scores = [detector.inspect(pixels[0]).raw_score for pixels in images.pixels]
+    arrays, groups = [pixels[0] for pixels in images.pixels], np.arange(14)
+    detector = fit_arrays(arrays, images.labels.tolist(), replace(SETTINGS, schedule=0.05), groups)
+    scores = [detector.inspect(array).raw_score for array in arrays]
     assert np.mean(scores[:6]) > np.mean(scores[6:])
+
+
+def test_without_a_temporary_folder_one_line_says_so(parts: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*what: object, **named: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile._get_default_tempdir", refuse)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(OutputError, match="no temporary folder can be made"):
+        train_in_passing(parts, SETTINGS, "auto", None)

@@ -101,7 +101,9 @@ def test_what_a_training_kept_is_handed_back_when_it_is_over():
     script = (
         "import numpy as np\n"
         "from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory\n"
-        "def resident(): return next(int(line.split()[1]) // 1024 for line in open('/proc/self/status') if line.startswith('VmRSS'))\n"
+        "def resident():\n"
+        "    lines = open('/proc/self/status').readlines()\n"
+        "    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith('VmRSS'))\n"
         "assert keep_freed_memory()\n"
         "before = resident()\n"
         "pieces = [np.ones(2**21) for _ in range(16)]\n"

@@ -9,13 +9,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.test_train import IMAGES, same_bits, tiny, weights
 from weakspot.network.detector import PARTS, Detector
-from weakspot.network.large_kernel import large_layers
 from weakspot.settings import NetworkSettings
-from weakspot.training.images import TrainingImages
-from weakspot.training.loop import Step, train_only
-from weakspot.training.pairs import View
+from weakspot.spectral.layer import large_layers
+from weakspot.training.batches import TrainingImages, View
+from weakspot.training.loop import train_only
 from weakspot.training.stages import Recipe
-from weakspot.training.train import Machine, Training, run_training, start_training
+from weakspot.training.state import Machine, Step, Training
+from weakspot.training.train import run_training, start_training
 
 WAITS = {
     "aten::_local_scalar_dense",
@@ -39,15 +39,18 @@ class Waiting(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-def trained(recipe: Recipe, told_every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, list[list[Step]]]:
-    monkeypatch.setattr(Machine, "told_every", told_every)
-    training, told = start_training(recipe, IMAGES, 3, Machine()), []
-    run_training(training, told.append)
-    return training, told
+def trained(recipe: Recipe, every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, list[list[Step]]]:
+    monkeypatch.setattr(Machine, "steps_a_report", every)
+    training, reports = start_training(recipe, IMAGES, 3, Machine()), []
+    training.on_steps = reports.append
+    run_training(training)
+    return training, reports
 
 
 @pytest.mark.parametrize("name", ["sharp", "paper"])
-def test_steps_told_in_blocks_are_the_same_steps_and_end_in_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_steps_reported_in_blocks_are_the_same_steps_and_end_in_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
     recipe = tiny(name, 5)
     recipe = replace(
         recipe, stages=tuple(replace(stage, find_first=min(stage.find_first, 4)) for stage in recipe.stages)
@@ -73,13 +76,13 @@ def test_a_search_that_finds_something_within_a_block_is_told_at_which_step(monk
 
 
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Machine, "told_every", 1000)
+    monkeypatch.setattr(Machine, "steps_a_report", 1000)
     for recipe in (tiny("sharp"), tiny("paper")):
         for stage in recipe.stages:
             training = start_training(replace(recipe, stages=(stage,)), IMAGES, 0, Machine())
             training.cells = torch.zeros(len(IMAGES.labels), 1, 8, 8)
             with Waiting() as waiting:
-                run_training(training, lambda steps: None)
+                run_training(training)
             assert waiting.times == 0, stage.name
     with Waiting() as waiting:
         float(torch.ones(1))
@@ -98,7 +101,7 @@ def test_a_part_that_does_not_learn_keeps_its_spectrum():
 def test_a_view_is_mirrored_and_its_light_changed(depth: type):
     pixels = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (3, 2, 70, 64)).astype(depth)
     images = TrainingImages(pixels, np.array([1, 0, 0]))
-    batch = images.batch([View(2, mirror=3), View(0, contrast=1.5, brightness=0.25)])
+    batch = images.seen((View(2, mirror=3), View(0, contrast=1.5, brightness=0.25)))
     assert batch.dtype == torch.float32 and batch.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(batch[0].numpy(), pixels[2, :, ::-1, ::-1].astype(np.float32))
     expected = (pixels[0].astype(np.float64) - images.mean) * 1.5 + images.mean + 0.25 * images.std

@@ -1,8 +1,8 @@
 """Trainings change what they should, repeat to the bit, and go on after a stop as if nothing had been."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,22 @@ import torch
 from tests.training.toys import toy_images
 from weakspot.errors import TrainingError
 from weakspot.settings import TrainSettings
+from weakspot.training.batches import View, endless_pairs
 from weakspot.training.cells import bad_cells
-from weakspot.training.images import TrainingImages
-from weakspot.training.loop import StageState, Step
-from weakspot.training.pairs import endless_pairs
-from weakspot.training.resume import TrainingStopped, train_resumably
+from weakspot.training.checkpoint import Shelf
+from weakspot.training.looks import look_of
 from weakspot.training.stages import Recipe, learning_rate, recipe
-from weakspot.training.train import Machine, Training, run_training, scores, start_training
+from weakspot.training.state import Machine, StageState, Step, Training
+from weakspot.training.train import run_training, scores, start_training
 
 MACHINE = Machine()
 IMAGES = toy_images()
+SIZE = (64, 64)
 
 
 def tiny(name: str = "sharp", steps: int = 3) -> Recipe:
     """The recipe's stages at a few steps each, on a small third kernel."""
-    whole = recipe(TrainSettings(recipe=name, third_kernel=7, top_fractions=(0.05,)), channels=1)
+    whole = recipe(TrainSettings(recipe=name, third_kernel=7, top_fractions=(0.05,), pairs=1), 1, SIZE)
     stages = tuple(
         replace(stage, iterations=steps, find_first=min(stage.find_first, steps), warm_up=min(stage.warm_up, 1))
         for stage in whole.stages
@@ -36,10 +37,6 @@ def tiny(name: str = "sharp", steps: int = 3) -> Recipe:
 
 def weights(training: Training) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in training.detector.state_dict().items()}
-
-
-def ignore(told: Step | list[Step]) -> None:
-    return None
 
 
 def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -52,7 +49,7 @@ def test_a_stage_changes_only_the_parts_it_trains(name: str):
         training = start_training(replace(tiny(name), stages=(stage,)), IMAGES, 0, MACHINE)
         training.cells = torch.zeros(len(IMAGES.labels), 1, 8, 8)
         before = weights(training)
-        run_training(training, ignore)
+        run_training(training)
         after = weights(training)
         changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
         assert changed == set(stage.trains), "batch norms of frozen parts count too"
@@ -62,7 +59,7 @@ def test_a_stage_changes_only_the_parts_it_trains(name: str):
 def test_two_runs_with_one_seed_have_the_same_bits_and_another_seed_has_others(name: str):
     one, two, other = (start_training(tiny(name), IMAGES, seed, MACHINE) for seed in (1, 1, 2))
     for training in (one, two, other):
-        run_training(training, ignore)
+        run_training(training)
     assert same_bits(weights(one), weights(two))
     assert not same_bits(weights(one), weights(other))
 
@@ -78,28 +75,43 @@ class StopAt:
         return self.seen in self.steps
 
 
-def run_here(
-    folder: Path, stop: Callable[[], bool] = lambda: False, name: str = "sharp", identity: str = "same"
-) -> Training:
-    training = start_training(tiny(name), IMAGES, 1, MACHINE)
-    train_resumably(training, folder, identity, ignore, stop, lambda text: None)
-    return training
+class Stopped(Exception):
+    pass
 
 
-@pytest.mark.parametrize("name", ["sharp", "paper"])
-@pytest.mark.parametrize("at", [1, 3, 4, 7, 8])
+def run_here(folder: Path, stop: Callable[[], bool] = lambda: False, name: str = "sharp", identity: str = "same"):
+    """A training kept in a folder, begun or gone on with, saved and left where `stop` says so → it and its shelf."""
+    training, shelf = start_training(tiny(name), IMAGES, 1, MACHINE), Shelf(folder, identity)
+
+    def look_on(steps: list[Step]) -> None:
+        if stop():
+            shelf.save_checkpoint(training)
+            raise Stopped
+
+    training.on_steps = look_on
+    if not shelf.load_weights(training.detector):
+        shelf.restore(training)
+        run_training(training)
+        shelf.save_weights(training.detector)
+    return training, shelf
+
+
+@pytest.mark.parametrize(("name", "at"), [("sharp", 1), ("sharp", 4), ("sharp", 8), ("paper", 3), ("paper", 7)])
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, at: int, name: str):
-    with pytest.raises(TrainingStopped, match="--resume"):
+    with pytest.raises(Stopped):
         run_here(tmp_path / "stopped", StopAt(at), name)
     torch.rand(3)  # whatever happened between
-    resumed, unbroken = run_here(tmp_path / "stopped", name=name), run_here(tmp_path / "unbroken", name=name)
+    (resumed, _), (unbroken, _) = (run_here(tmp_path / where, name=name) for where in ("stopped", "unbroken"))
     assert same_bits(weights(resumed), weights(unbroken))
 
 
-def test_a_training_that_is_done_is_only_read_again(tmp_path: Path):
-    done = run_here(tmp_path)
-    again = run_here(tmp_path, StopAt(1))
+def test_a_training_that_is_done_is_only_read_again_and_its_checkpoints_are_gone(tmp_path: Path):
+    with pytest.raises(Stopped):
+        run_here(tmp_path, StopAt(2))
+    done, _ = run_here(tmp_path)
+    again, _ = run_here(tmp_path, StopAt(1))
     assert same_bits(weights(done), weights(again))
+    assert [path.name for path in tmp_path.iterdir()] == ["detector.bin"]
 
 
 @pytest.fixture(scope="module")
@@ -110,70 +122,88 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("file", "damage", "said"),
+    ("damage", "identity", "said"),
     [
-        ("detector.safetensors", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "altered"),
-        ("detector.safetensors", lambda data: b"", "cut short"),
-        ("detector.json", lambda data: data[:20], "nothing tells which training it is of"),
-        ("detector.json", lambda data: data.replace(b"same", b"other"), "other pictures or settings"),
-        ("detector.json", None, "nothing tells which training it is of"),
+        (lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "same", "altered"),
+        (lambda data: b"", "same", "cut short"),
+        (lambda data: data[: len(data) // 2], "same", "cut short"),
+        (lambda data: data, "other", "other pictures, groups, settings, or another version"),
     ],
 )
-def test_weights_that_are_damaged_or_of_another_training_are_told_and_trained_again(
-    done: Path, tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None, said: str
+def test_weights_that_are_damaged_or_of_another_training_are_named_and_trained_again(
+    done: Path, tmp_path: Path, damage: Callable[[bytes], bytes], identity: str, said: str
 ):
-    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
-    if damage:
-        (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
-    else:
-        (tmp_path / file).unlink()
-    notes: list[str] = []
-    again = start_training(tiny(), IMAGES, 1, MACHINE)
-    train_resumably(again, tmp_path, "same", ignore, lambda: False, notes.append)
-    assert len(notes) == 1
-    assert "detector.safetensors: " in notes[0] and said in notes[0] and "trained again" in notes[0]
-    assert same_bits(weights(run_here(done)), weights(again))
-    assert same_bits(weights(run_here(tmp_path, StopAt(1))), weights(again)), "what was trained again is kept"
+    weights_file = tmp_path / "detector.bin"
+    weights_file.write_bytes(damage((done / "detector.bin").read_bytes()))
+    again, shelf = run_here(tmp_path, identity=identity)
+    (complaint,) = shelf.complaints
+    assert "detector.bin: " in complaint and said in complaint and "not used" in complaint
+    assert same_bits(weights(run_here(done)[0]), weights(again))
+    kept, shelf = run_here(tmp_path, StopAt(1), identity=identity)
+    assert same_bits(weights(kept), weights(again)) and not shelf.complaints, "what was trained again is kept"
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path):
     for at in (2, 3):  # each run stops later than the one before and leaves a checkpoint more
-        with pytest.raises(TrainingStopped):
+        with pytest.raises(Stopped):
             run_here(tmp_path, StopAt(at))
     newest = max(tmp_path.glob("checkpoint-*"), key=lambda path: path.stat().st_mtime_ns)
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    said: list[str] = []
-    training = start_training(tiny(), IMAGES, 1, MACHINE)
-    train_resumably(training, tmp_path, "same", ignore, lambda: False, said.append)
-    assert len(said) == 1
-    assert newest.name in said[0]
-    assert "altered" in said[0]
-    assert same_bits(weights(training), weights(run_here(tmp_path / "unbroken")))
+    training, shelf = run_here(tmp_path)
+    (complaint,) = shelf.complaints
+    assert newest.name in complaint and "altered" in complaint
+    assert same_bits(weights(training), weights(run_here(tmp_path / "unbroken")[0]))
 
 
-def test_a_checkpoint_of_other_pictures_is_not_used(tmp_path: Path):
-    with pytest.raises(TrainingStopped):
-        run_here(tmp_path, StopAt(2))
-    said: list[str] = []
-    training = start_training(tiny(), IMAGES, 1, MACHINE)
-    train_resumably(training, tmp_path, "other", ignore, lambda: False, said.append)
-    assert "other pictures or settings" in said[0]
+def test_what_a_killed_save_left_is_removed(tmp_path: Path):
+    (tmp_path / ".weakspot-0123456789abcdef.tmp").write_bytes(b"half a checkpoint")
+    Shelf(tmp_path, "same")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0, 0], []])
+def test_nothing_is_drawn_for_ever_from_an_empty_list(labels: list[int]):
+    with pytest.raises(TrainingError, match=f"{sum(labels)} bad and {len(labels) - sum(labels)} good pictures"):
+        endless_pairs(np.array(labels), (0, 0), mirrored=False)
+
+
+def computed_anew(machine: Machine, decide: Recipe, views: tuple[View, ...], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of views that were seen before, how many are computed again where three may be kept."""
+    training = start_training(decide, IMAGES, 0, machine)
+    training.detector.eval()
+    features = training.detector.features
+    monkeypatch.setattr("weakspot.training.looks.MOST_KEPT_SMALL", 3 * features(IMAGES.seen(views[:1])).nbytes)
+    look = look_of(training, decide.stages[0])
+    look(views)
+    asked: list[int] = []
+    monkeypatch.setattr(training.detector, "features", lambda images: asked.append(1) or features(images))
+    look(views)
+    return len(asked)
+
+
+def test_little_memory_keeps_no_more_features_than_it_allows(monkeypatch: pytest.MonkeyPatch):
+    whole = tiny()
+    decide = replace(whole, stages=whole.stages[-1:])
+    views = [view for pair in islice(endless_pairs(IMAGES.labels, (0, 0), mirrored=True), 8) for view in pair]
+    assert computed_anew(Machine(), decide, tuple(views), monkeypatch) == 0
+    first = list(dict.fromkeys(views))[:3]
+    assert computed_anew(Machine(small=True), decide, tuple(views), monkeypatch) == sum(v not in first for v in views)
 
 
 def test_pairs_use_up_each_list_before_they_begin_again_and_can_be_skipped_into():
     labels = np.array([1, 1, 1, 0, 0, 0, 0])
     stream = endless_pairs(labels, (0, 0), mirrored=True)
     first = [next(stream) for _ in range(12)]
-    assert sorted(pair.bad.index for pair in first[:3]) == [0, 1, 2]
-    assert sorted(pair.good.index for pair in first[:4]) == [3, 4, 5, 6]
+    assert sorted(bad.index for bad, _ in first[:3]) == [0, 1, 2]
+    assert sorted(good.index for _, good in first[:4]) == [3, 4, 5, 6]
     skipped = endless_pairs(labels, (0, 0), mirrored=True, start=5)
     assert [next(skipped) for _ in range(7)] == first[5:]
 
 
 def test_the_search_keeps_its_rate_until_it_has_found_something():
-    search = recipe(TrainSettings(), 1).stages[0]
+    search = recipe(TrainSettings(), 1, SIZE).stages[0]
     assert (
         learning_rate(search, 100, None) == learning_rate(search, search.find_first - 1, None) == search.learning_rate
     )
@@ -188,16 +218,16 @@ def test_a_loss_that_is_no_number_is_an_error():
     training = start_training(tiny(), IMAGES, 0, MACHINE)
     training.detector.std.fill_(float("nan"))
     with pytest.raises(TrainingError, match="the loss is nan"):
-        run_training(training, ignore)
+        run_training(training)
 
 
 def test_the_search_tells_toy_defects_apart_and_its_pixels_lie_on_them():
-    stages = recipe(TrainSettings(third_kernel=7), 1, 0.05).stages
+    stages = recipe(TrainSettings(third_kernel=7, schedule=0.05, pairs=1), 1, SIZE).stages
     quick = replace(tiny(), stages=(replace(stages[0], find_first=60, iterations=40),))
     training = start_training(quick, IMAGES, 0, MACHINE)
-    run_training(training, ignore)
-    _, heat_scores, _ = scores(training.detector, IMAGES, MACHINE)
-    assert heat_scores[IMAGES.labels == 1].min() > heat_scores[IMAGES.labels == 0].max()
+    run_training(training)
+    found = scores(training.detector, IMAGES)
+    assert found.heat[IMAGES.labels == 1].min() > found.heat[IMAGES.labels == 0].max()
     cells = bad_cells(training.detector, IMAGES, 0.05, 0, MACHINE.autocast)
     assert cells[IMAGES.labels == 0].sum() == 0
     for index in np.flatnonzero(IMAGES.labels == 1):
@@ -207,14 +237,17 @@ def test_the_search_tells_toy_defects_apart_and_its_pixels_lie_on_them():
 
 def test_pictures_are_normalized_each_by_itself_where_light_differs_and_the_recipe_is_ours():
     def chosen(light_share: float, **settings: object) -> str:
-        return recipe(TrainSettings(**settings), 1, light_share=light_share).network.normalization
+        return recipe(TrainSettings(**settings), 1, SIZE, light_share).network.normalization
 
     assert (chosen(0.1), chosen(0.5), chosen(0.5, recipe="paper")) == ("training", "picture", "training")
     assert (chosen(0.1, normalization="picture"), chosen(0.5, normalization="training")) == ("picture", "training")
 
 
-def test_the_share_of_light_is_what_lies_between_pictures():
-    noise = np.random.default_rng(0).integers(0, 20, (8, 1, 64, 64)).astype(np.uint8)
-    lit = noise + np.arange(0, 160, 20, dtype=np.uint8)[:, None, None, None]
-    assert TrainingImages(noise, np.arange(8) % 2).light_share < 0.01
-    assert TrainingImages(lit, np.arange(8) % 2).light_share > 0.9
+def test_scores_are_fp32_whatever_the_training_computed_in():
+    training = start_training(tiny(), IMAGES, 0, Machine(bf16=True))
+    run_training(training)
+    found = scores(training.detector, IMAGES)
+    with torch.no_grad():
+        alone = [training.detector(IMAGES.seen((View(index),))).raw_score.item() for index in range(len(IMAGES.labels))]
+    assert found.raw.tolist() == alone
+    assert len(set(found.raw.tolist())) == len(alone), "bf16 has too few steps to part them"

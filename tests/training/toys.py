@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from weakspot.training.images import TrainingImages
+from weakspot.training.batches import TrainingImages
 
 SIDE = 64  # pixels
 

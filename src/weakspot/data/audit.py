@@ -1,91 +1,81 @@
-"""What is wrong with these pictures before anyone trains on them: unreadable files, pictures that appear twice, labels
-told by something else.
+"""What is wrong with these pictures before anyone trains on them: unreadable files, copies, labels given away by light.
 
-Every file is read once and strictly; nothing is changed and nothing is printed. `tables` of the result are made in
-`audit_tables`.
+Every file is read once and strictly; nothing is changed and nothing is printed. `audit_tables` makes tables of it.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from weakspot.data import findings as sentences
+from weakspot.data.copies import Duplicate, believed, find_copies, merge_groups, on_both_sides
 from weakspot.data.cues import Cue, Facts, find_cues, measure
-from weakspot.data.findings import Finding, findings
-from weakspot.data.likeness import near_pairs, thumbnail
-from weakspot.data.reading import ImageFile, read_image, read_mask
+from weakspot.data.likeness import thumbnail
+from weakspot.data.reading import ImageFile, has_colour, read_image, read_mask
 from weakspot.data.samples import Sample
-from weakspot.data.splits import merge_groups
 from weakspot.errors import ImageError, shown
 from weakspot.settings import SMALLEST, ReadSettings
 
-MANY = 0.5  # share of the pictures in one family of copies, from which likeness is no longer believed to mean one part
 
-
-@dataclass(frozen=True)
-class Duplicate:
-    """Two pictures of the same.
-
-    kind: "identical" (the same bytes) or "near"; distance: in bits of 1024; turn: how the second is turned against the
-    first.
-    """
-
-    first: Sample
-    second: Sample
-    kind: str
-    distance: int
-    turn: str
-
-    @property
-    def across_groups(self) -> bool:
-        return self.first.group != self.second.group
-
-    @property
-    def across_labels(self) -> bool:
-        return self.first.label != self.second.label
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "first": self.first.id,
-            "second": self.second.id,
-            "kind": self.kind,
-            "distance": self.distance,
-            "turn": self.turn,
-            "across_groups": self.across_groups,
-            "across_labels": self.across_labels,
-        }
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """What was found in a set of samples.
 
-    readable: samples whose pictures could be read and may take part, in their order; hashes: SHA-256 of each one's
-    file; unreadable: samples with the reason; unfit: samples that could be read, but are too small or blank, with the
-    reason; masks: samples with what is wrong with their mask; copies_believed: False where most pictures look alike and
-    only identical files count as copies.
+    readable: samples whose pictures could be read and may take part, in their order; facts: of each of these;
+    unreadable: samples with the reason; unfit: samples that could be read, but are too small or blank, with the reason;
+    masks: samples with what is wrong with their mask; duplicates: every pair of pictures of the same; decoded: pixels
+    that stayed in memory.
     """
 
     samples: list[Sample]
-    readable: list[Sample]
-    hashes: list[str]
-    facts: list[Facts]
-    warnings: list[tuple[Sample, str]]
-    unreadable: list[tuple[Sample, str]]
-    unfit: list[tuple[Sample, str]]
-    masks: list[tuple[Sample, str]]
-    duplicates: list[Duplicate]
-    cues: list[Cue]
-    copies_believed: bool = True
+    readable: list[Sample] = field(default_factory=list)
+    facts: list[Facts] = field(default_factory=list)
+    warnings: list[tuple[Sample, str]] = field(default_factory=list)
+    unreadable: list[tuple[Sample, str]] = field(default_factory=list)
+    unfit: list[tuple[Sample, str]] = field(default_factory=list)
+    masks: list[tuple[Sample, str]] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
+    settings: ReadSettings = field(default_factory=ReadSettings)
+    decoded: dict[Path, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
-    def findings(self) -> list[Finding]:
+    def cues(self) -> list[Cue]:
+        """Single numbers against the label, the most telling first."""
+        return find_cues(self.facts)
+
+    @cached_property
+    def findings(self) -> list[sentences.Finding]:
         """The sentences, gravest first."""
-        return findings(self)
+        return sentences.sorted_by_grade(
+            *sentences.of_files(self.unreadable, self.unfit, self.masks, self.warnings),
+            *sentences.of_copies(self.duplicates, self.copies_believed),
+            *sentences.of_given_split(self.on_both_sides),
+            *sentences.of_cues(self.cues),
+            *sentences.of_pictures(self.facts),
+            *sentences.of_amounts(self.readable),
+        )
+
+    @cached_property
+    def same_part(self) -> list[Duplicate]:
+        """The duplicates that are taken for one part."""
+        return believed(self.duplicates, len(self.readable))
+
+    @property
+    def copies_believed(self) -> bool:
+        """False where most pictures look alike, so that only identical files count as copies."""
+        return len(self.same_part) == len(self.duplicates)
+
+    @property
+    def on_both_sides(self) -> list[tuple[Sample, Sample]]:
+        """Pictures of one part that the data themselves put one on the training and one on the test side."""
+        sides = ({sample.path for sample in self.readable if sample.part == part} for part in ("train", "test"))
+        return on_both_sides(self.readable, self.same_part, *sides)
 
     @property
     def left_out(self) -> list[tuple[Sample, str]]:
@@ -94,33 +84,66 @@ class Audit:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the readable pictures' hashes and labels: the same for the same data, whatever their names and
-        order."""
-        return fingerprint(self.readable, self.hashes)
+        """SHA-256 over the readable pictures' hashes and labels: the same whatever their names and order."""
+        lines = sorted(f"{facts.sha256} {facts.label}\n" for facts in self.facts)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures, labels, groups, masks; what could not be read; what appears twice."""
+        near = sum(duplicate.kind == "near" for duplicate in self.duplicates)
+        bad = [sample for sample in self.samples if sample.label]
+        return {
+            "pictures": len(self.samples), "good": len(self.samples) - len(bad), "bad": len(bad),
+            "groups": len({sample.group for sample in self.samples}),
+            "groups_with_bad": len({sample.group for sample in bad}),
+            "groups_when_merged": len({sample.group for sample in self.merged()}),
+            "masks": sum(sample.mask is not None for sample in self.samples),
+            "unreadable": len(self.unreadable), "unfit": len(self.unfit),
+            "identical_pairs": len(self.duplicates) - near, "near_pairs": near,
+            "pairs_across_groups": sum(duplicate.across_groups for duplicate in self.duplicates),
+            "pairs_across_labels": sum(duplicate.across_labels for duplicate in self.duplicates),
+        }  # fmt: skip
 
     def merged(self) -> list[Sample]:
-        """The readable samples, with groups that share a picture made one, so that no split parts them."""
-        pairs = ((d.first, d.second) for d in self.duplicates if d.kind == "identical" or self.copies_believed)
-        return merge_groups(self.readable, pairs)
+        """The readable samples, with groups that share a picture made one."""
+        return merge_groups(self.readable, self.same_part)
 
-    def families(self) -> list[list[Sample]]:
-        """Pictures of the same, gathered: each family once, the largest first."""
-        return _families(self.duplicates)
+    def facts_of(self, sample: Sample) -> Facts:
+        """What is known of a readable sample's picture."""
+        return self._facts_by_path[sample.path]
+
+    def pixels(self, sample: Sample) -> np.ndarray:
+        """A readable sample's picture, (H, W) or (H, W, 3): the one in memory, or decoded again.
+
+        Raises ImageError where the file is no longer the one that was looked at.
+        """
+        if sample.path in self.decoded:
+            return self.decoded[sample.path]
+        image = read_image(sample.path, self.settings)
+        if image.sha256 != self.facts_of(sample).sha256:
+            raise ImageError(
+                f"{shown(sample.path)}: not the file that was audited; begin anew, and let nobody write it"
+            )
+        return image.pixels
+
+    @cached_property
+    def _facts_by_path(self) -> dict[Path, Facts]:
+        return {sample.path: facts for sample, facts in zip(self.readable, self.facts, strict=True)}
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values for JSON."""
+        reasons = ("unreadable", self.unreadable), ("unfit", self.unfit), ("masks", self.masks)
         return {
             "schema_version": 1,
             "fingerprint": self.fingerprint,
-            "counts": counts(self),
+            "counts": self.counts,
             "sizes": _tally(f"{f.width}x{f.height}" for f in self.facts),
             "formats": _tally(f.format for f in self.facts),
             "bit_depths": _tally(str(f.bit_depth) for f in self.facts),
             "kinds_of_picture": _tally(f.kind for f in self.facts),
             "kinds_of_defect": _tally(s.kind for s in self.samples if s.kind),
-            "unreadable": [{"id": sample.id, "reason": reason} for sample, reason in self.unreadable],
-            "unfit": [{"id": sample.id, "reason": reason} for sample, reason in self.unfit],
-            "masks": [{"id": sample.id, "reason": reason} for sample, reason in self.masks],
+            **{name: [{"id": sample.id, "reason": reason} for sample, reason in given] for name, given in reasons},
             "warnings": [{"id": sample.id, "warning": text} for sample, text in self.warnings],
             "duplicates": [duplicate.as_dict() for duplicate in self.duplicates],
             "copies_believed": self.copies_believed,
@@ -129,36 +152,38 @@ class Audit:
         }
 
 
-def audit(samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[[Sample], None] | None = None) -> Audit:
-    """Read every picture and mask once and compare them all; `on_image` is called after each sample.
+def audit(
+    samples: Iterable[Sample], settings: ReadSettings, on_image: Callable[[Sample], None] | None = None, *,
+    masks: bool = True, keep: int = 0,
+) -> Audit:  # fmt: skip
+    """Read every picture once and compare them all. One that cannot be read or shows nothing is listed, not raised.
 
-    A picture that cannot be read, or that shows nothing, is listed, not raised.
+    on_image: called after each sample; masks: whether masks are opened, to see if they fit; keep: bytes of decoded
+    pictures, at most, that stay in memory.
     """
-    samples = list(samples)
-    readable, hashes, facts, warnings, unreadable, unfit, masks, thumbnails = [], [], [], [], [], [], [], []
-    for sample in samples:
+    result, thumbnails = Audit(samples=list(samples), settings=settings), []
+    for sample in result.samples:
         try:
             image = read_image(sample.path, settings)
             refuse_unfit(image.pixels, shown(sample.path))
         except UnfitImage as error:
-            unfit.append((sample, str(error)))
+            result.unfit.append((sample, str(error)))
         except ImageError as error:
-            unreadable.append((sample, str(error)))
+            result.unreadable.append((sample, str(error)))
         else:
-            readable.append(sample)
-            hashes.append(image.sha256)
-            facts.append(_facts(sample, image))
+            result.readable.append(sample)
+            result.facts.append(_facts(sample, image))
             thumbnails.append(thumbnail(image.pixels))
-            warnings += [(sample, text) for text in image.warnings]
-            masks += [(sample, reason) for reason in _mask_faults(sample, image)]
+            result.warnings.extend((sample, text) for text in image.warnings)
+            if masks and sample.mask is not None:
+                result.masks.extend((sample, reason) for reason in _mask_faults(sample, sample.mask, image))
+            if image.pixels.nbytes <= keep:
+                result.decoded[sample.path] = image.pixels
+                keep -= image.pixels.nbytes
         if on_image:
             on_image(sample)
-    duplicates = _duplicates(readable, hashes, thumbnails)
-    largest = max((len(family) for family in _families([d for d in duplicates if d.kind == "near"])), default=0)
-    believed = largest <= max(8, MANY * len(readable))
-    return Audit(
-        samples, readable, hashes, facts, warnings, unreadable, unfit, masks, duplicates, find_cues(facts), believed
-    )
+    hashes = [facts.sha256 for facts in result.facts]
+    return replace(result, duplicates=find_copies(result.readable, hashes, thumbnails))
 
 
 class UnfitImage(ImageError):
@@ -166,106 +191,39 @@ class UnfitImage(ImageError):
 
 
 def refuse_unfit(pixels: np.ndarray, name: str) -> None:
-    """Raise UnfitImage for a picture that inspection would refuse on any detector: one that trains would make it take
-    such pictures for parts.
+    """Raise UnfitImage for a picture that every detector refuses: one that learned from it would take it for a part.
 
     pixels: (H, W) or (H, W, 3).
     """
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
-        raise UnfitImage(
-            f"{name}: {width} × {height} pixels; needed are at least {SMALLEST} × {SMALLEST}; take a larger picture"
-        )
-    if (pixels[0] == pixels[0, 0]).all() and (
-        pixels == pixels[0, 0]
-    ).all():  # the first row spares most pictures the whole look
-        value = " ".join(str(each) for each in np.atleast_1d(pixels[0, 0]))
+        needed = f"needed are at least {SMALLEST} × {SMALLEST}"
+        raise UnfitImage(f"{name}: {width} × {height} pixels; {needed}; take a larger picture")
+    first = pixels[0, 0]
+    if (pixels[0] == first).all() and (pixels == first).all():  # the first row spares most pictures the whole look
+        value = " ".join(str(each) for each in np.atleast_1d(first))
         raise UnfitImage(f"{name}: no picture: every pixel has the value {value}; check camera, light and shutter")
-
-
-def fingerprint(samples: Iterable[Sample], hashes: Iterable[str]) -> str:
-    """SHA-256 in hex over the sorted lines "file's SHA-256, label"."""
-    lines = sorted(f"{digest} {sample.label}\n" for sample, digest in zip(samples, hashes, strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def counts(found: Audit) -> dict[str, int]:
-    """How many pictures, labels, groups, masks; what could not be read; what appears twice."""
-    near = [duplicate for duplicate in found.duplicates if duplicate.kind == "near"]
-    return {
-        "pictures": len(found.samples),
-        "good": sum(not sample.label for sample in found.samples),
-        "bad": sum(sample.label for sample in found.samples),
-        "groups": len({sample.group for sample in found.samples}),
-        "groups_with_bad": len({sample.group for sample in found.samples if sample.label}),
-        "groups_when_merged": len({sample.group for sample in found.merged()}),
-        "masks": sum(sample.mask is not None for sample in found.samples),
-        "unreadable": len(found.unreadable),
-        "unfit": len(found.unfit),
-        "identical_pairs": len(found.duplicates) - len(near),
-        "near_pairs": len(near),
-        "pairs_across_groups": sum(duplicate.across_groups for duplicate in found.duplicates),
-        "pairs_across_labels": sum(duplicate.across_labels for duplicate in found.duplicates),
-    }
 
 
 def _facts(sample: Sample, image: ImageFile) -> Facts:
     mean, std, border_mean = measure(image.pixels)
     height, width = image.pixels.shape[:2]
     return Facts(
-        label=sample.label,
-        format=image.format,
-        width=width,
-        height=height,
-        bit_depth=image.bit_depth,
-        kind=image.kind,
-        n_bytes=image.n_bytes,
-        mean=mean,
-        std=std,
-        border_mean=border_mean,
-        largest=float(image.pixels.max()) / np.iinfo(image.pixels.dtype).max,
+        label=sample.label, sha256=image.sha256, format=image.format, width=width, height=height,
+        bit_depth=image.bit_depth, kind=image.kind, coloured=has_colour(image.pixels), n_bytes=image.n_bytes, mean=mean,
+        std=std, border_mean=border_mean, largest=float(image.pixels.max()) / np.iinfo(image.pixels.dtype).max,
         has_exif=image.has_exif,
-    )
+    )  # fmt: skip
 
 
-def _mask_faults(sample: Sample, image: ImageFile) -> list[str]:
-    if sample.mask is None:
-        return []
+def _mask_faults(sample: Sample, mask: Path, image: ImageFile) -> list[str]:
     try:
-        marked = bool(read_mask(sample.mask, *image.pixels.shape[:2]).any())
+        marked = bool(read_mask(mask, *image.pixels.shape[:2]).any())
     except ImageError as error:
         return [str(error)]
     if marked == bool(sample.label):
         return []
     return ["the mask of a bad picture marks nothing" if sample.label else "the mask of a good picture marks a defect"]
-
-
-def _duplicates(samples: list[Sample], hashes: list[str], thumbnails: list[np.ndarray]) -> list[Duplicate]:
-    """Identical files as pairs with the first of their kind; then near pairs among the files that differ."""
-    first_of: dict[str, int] = {}
-    firsts, found = [], []
-    for place, digest in enumerate(hashes):
-        if digest in first_of:
-            found.append(Duplicate(samples[first_of[digest]], samples[place], "identical", 0, ""))
-        else:
-            first_of[digest] = place
-            firsts.append(place)
-    near = near_pairs(np.stack([thumbnails[place] for place in firsts])) if firsts else []
-    return found + [
-        Duplicate(samples[firsts[pair.first]], samples[firsts[pair.second]], "near", pair.distance, pair.turn)
-        for pair in near
-    ]
-
-
-def _families(duplicates: Iterable[Duplicate]) -> list[list[Sample]]:
-    family: dict[str, list[Sample]] = {}
-    for duplicate in duplicates:
-        one, other = (family.setdefault(sample.id, [sample]) for sample in (duplicate.first, duplicate.second))
-        if one is not other:
-            one += other
-            family.update((sample.id, one) for sample in other)
-    distinct = {id(members): sorted(members, key=lambda sample: sample.id) for members in family.values()}
-    return sorted(distinct.values(), key=lambda members: (-len(members), members[0].id))
 
 
 def _tally(values: Iterable[str]) -> dict[str, int]:

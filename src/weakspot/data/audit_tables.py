@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weakspot.data.audit import Audit, counts
+from weakspot.data.audit import Audit
 from weakspot.errors import shown
 
 MOST_ROWS = 12
@@ -20,18 +20,15 @@ class Table:
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """What there is, what was found, what tells the label, and what appears twice; a table without rows is left out."""
+    """What there is, what was found, what gives the label away, and what appears twice; no table without rows."""
     tables = [_amounts(audit), _pictures(audit), _findings(audit), _left_out(audit), _copies(audit), _cues(audit)]
     return [table for table in tables if table.rows]
 
 
 def _amounts(audit: Audit) -> Table:
-    amounts = counts(audit)
-    rows = [
-        (name.replace("_", " "), str(amount))
-        for name, amount in amounts.items()
-        if amount or name in ("pictures", "good", "bad", "unreadable")
-    ]
+    always = ("pictures", "good", "bad", "unreadable")
+    counts = [(name, count) for name, count in audit.counts.items() if count or name in always]
+    rows = [(name.replace("_", " "), str(count)) for name, count in counts]
     kinds = Counter(sample.kind for sample in audit.samples if sample.kind)
     rows += [(f"bad: {shown(kind)}", str(count)) for kind, count in kinds.most_common(MOST_ROWS)]
     return Table("Pictures", ("what", "count"), rows)
@@ -43,9 +40,8 @@ def _pictures(audit: Audit) -> Table:
     if len(seen) > MOST_ROWS:
         widths, heights = [f.width for f in audit.facts], [f.height for f in audit.facts]
         others = sum(seen.values()) - sum(count for _, count in seen.most_common(MOST_ROWS))
-        rows.append(
-            ("others", f"{min(widths)} to {max(widths)} × {min(heights)} to {max(heights)}", "", "", str(others))
-        )
+        sizes = f"{min(widths)} to {max(widths)} × {min(heights)} to {max(heights)}"
+        rows.append(("others", sizes, "", "", str(others)))
     return Table("Files", ("format", "width × height", "depth", "kind", "count"), rows)
 
 
@@ -54,11 +50,8 @@ def _findings(audit: Audit) -> Table:
 
 
 def _left_out(audit: Audit) -> Table:
-    return Table(
-        "Take no part",
-        ("label", "why"),
-        [("bad" if sample.label else "good", reason) for sample, reason in audit.left_out[:MOST_ROWS]],
-    )
+    rows = [("bad" if sample.label else "good", reason) for sample, reason in audit.left_out[:MOST_ROWS]]
+    return Table("Take no part", ("label", "why"), rows)
 
 
 def _copies(audit: Audit) -> Table:
@@ -75,29 +68,14 @@ def _copies(audit: Audit) -> Table:
         farthest = f"{max(pairs[number].distance for number in numbers)} of 1024"
         example = f"{shown(first.first.id)} · {shown(first.second.id)} {first.turn}".strip()
         rows.append((shown(one), shown(other), str(len(numbers)), kinds, farthest, example))
-    return Table(
-        "The same part in different groups, or called good and bad",
-        ("group", "group", "pairs", "kind", "bits apart", "such as"),
-        rows,
-    )
+    columns = ("group", "group", "pairs", "kind", "bits apart", "such as")
+    return Table("The same part in different groups, or called good and bad", columns, rows)
 
 
 def _cues(audit: Audit) -> Table:
-    rows = [
-        (
-            cue.name,
-            cue.source,
-            f"{cue.auc:.2f}",
-            f"{cue.p_value:.1g}",
-            f"{cue.good_median:.4g}",
-            f"{cue.bad_median:.4g}",
-            cue.verdict,
-        )
-        for cue in audit.cues
-        if cue.p_value < 1
-    ]
-    return Table(
-        "Single numbers against the label",
-        ("number", "from", "AUC", "p", "good, median", "bad, median", "verdict"),
-        rows,
-    )
+    rows = []
+    for cue in (cue for cue in audit.cues if cue.p_value < 1):
+        numbers = f"{cue.auc:.2f}", f"{cue.p_value:.1g}", f"{cue.good_median:.4g}", f"{cue.bad_median:.4g}"
+        rows.append((cue.name, cue.source, *numbers, cue.verdict))
+    columns = ("number", "from", "AUC", "p", "good, median", "bad, median", "verdict")
+    return Table("Single numbers against the label", columns, rows)

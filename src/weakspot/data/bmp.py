@@ -1,4 +1,4 @@
-"""BMP → pixels, uncompressed. The file must be as long as its header says; then Pillow decodes it."""
+"""BMP → pixels, uncompressed. Pillow decodes it once the file is as long as its header says."""
 
 import io
 import struct
@@ -16,9 +16,7 @@ WAY_OUT = "save it as PNG or as an uncompressed BMP of 8 or 24 bits"
 def decode_bmp(data: bytes, max_megapixels: float) -> Decoded:
     """A whole, uncompressed BMP of 1 to 32 bits."""
     bits, colours = _check_header(data, max_megapixels)
-    image = BmpImagePlugin.BmpImageFile(
-        io.BytesIO(data)
-    )  # the class itself: no other format can answer, and the limit is ours
+    image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))  # the class: no other format can answer; the limit is ours
     pixels = np.asarray(image)
     if image.mode == "1":
         pixels = pixels.astype(np.uint8) * 255
@@ -48,7 +46,6 @@ def _check_header(data: bytes, max_megapixels: float) -> tuple[int, int]:
         raise ImageError(f"a BMP of {bits} bits with compression {compression}; {WAY_OUT}")
     needed = offset + (width * bits + 31) // 32 * 4 * abs(height)
     if needed > len(data):
-        raise ImageError(
-            f"cut short: {needed} bytes are needed for {width} × {abs(height)} pixels, {len(data)} are there; copy it again"
-        )
+        sizes = f"{needed} bytes are needed for {width} × {abs(height)} pixels, {len(data)} are there"
+        raise ImageError(f"cut short: {sizes}; copy it again")
     return bits, min(used or 1 << bits, 1 << bits) if bits <= 8 else 0

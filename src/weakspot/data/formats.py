@@ -1,8 +1,6 @@
-"""What a decoder hands on, and what PNG, JPEG, TIFF and BMP have in common: recognition by content, limits,
-transparency, EXIF orientation.
+"""What decoders of PNG, JPEG, TIFF and BMP share: recognition by content, limits, transparency, EXIF orientation.
 
-Decoders raise ImageError without the picture's name; `reading` adds it. Nothing here looks at pixel values in order to
-scale them.
+They raise ImageError without the picture's name; `reading` adds it. Nothing here scales pixels by what they look like.
 """
 
 import struct
@@ -14,36 +12,26 @@ from weakspot.errors import ImageError
 
 ALLOWED = "weakspot reads PNG, JPEG, BMP and TIFF"
 SUFFIXES = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "BMP": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-}
+    "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "BMP": (".bmp", ".dib"), "TIFF": (".tif", ".tiff"),
+}  # fmt: skip
 SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8", "JPEG"), (b"BM", "BMP"),
     (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"),
 )  # fmt: skip
 OTHERS = (
-    (b"GIF8", "a GIF"),
-    (b"%PDF", "a PDF"),
-    (b"%!PS", "an EPS"),
-    (b"<", "a text (HTML, XML or SVG)"),
-    (b"\0\0\1\0", "an ICO"),
-    (b"PK\3\4", "a zip"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000"),
-    (b"8BPS", "a Photoshop file"),
-    (b"RIFF", "a WebP or other RIFF file"),
-    (b"\x80\x04", "a pickle"),
-)
+    (b"GIF8", "a GIF"), (b"%PDF", "a PDF"), (b"%!PS", "an EPS"), (b"<", "a text (HTML, XML or SVG)"),
+    (b"\0\0\1\0", "an ICO"), (b"PK\3\4", "a zip"), (b"\0\0\0\x0cjP", "a JPEG 2000"), (b"8BPS", "a Photoshop file"),
+    (b"RIFF", "a WebP or other RIFF file"), (b"\x80\x04", "a pickle"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels as the file declares them, at the full range of their dtype, except that `bits` of uint16 may be fewer
-    than 16.
+    """Pixels as the file declares them.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16; bits: declared for each value; kind: "grey", "colour", "palette" or
-    "bilevel"; orientation: EXIF 1 to 8, or None where the file has none that can be read.
+    pixels: (H, W) or (H, W, 3), uint8 over its full range, or uint16 of which only `bits` may be used; bits: declared
+    for each value; kind: "grey", "colour", "palette" or "bilevel"; orientation: EXIF 1 to 8, or None where the file
+    has one that cannot be read.
     """
 
     pixels: np.ndarray
@@ -71,10 +59,9 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"the header says {width} × {height} pixels; at least 1 × 1 is needed: export it again")
     if width * height > max_megapixels * 1e6:
-        raise ImageError(
-            f"the header says {width} × {height} pixels ({width * height / 1e6:.0f} megapixels), allowed are {max_megapixels:g}; "
-            "take a smaller picture, or raise max_megapixels in the settings"
-        )
+        says = f"the header says {width} × {height} pixels ({width * height / 1e6:.0f} megapixels)"
+        way_out = "take a smaller picture, or raise max_megapixels in the settings"
+        raise ImageError(f"{says}, allowed are {max_megapixels:g}; {way_out}")
 
 
 def check_content(stored: int, needed: int, most_shrunk: int) -> None:
@@ -84,8 +71,7 @@ def check_content(stored: int, needed: int, most_shrunk: int) -> None:
 
 
 def without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 2 or 4) → (H, W) or (H, W, 3), refused unless every pixel is opaque: what is hidden, and by what, nobody
-    has said."""
+    """(H, W, 2 or 4) → (H, W) or (H, W, 3); ImageError unless every pixel is opaque: what is behind?"""
     alpha = pixels[..., -1]
     hidden = int(np.count_nonzero(alpha != np.iinfo(pixels.dtype).max))
     if hidden:
@@ -97,25 +83,25 @@ def from_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """(H, W) indices and (n, 3) colours → (H, W) where all colours are grey, else (H, W, 3)."""
     highest = int(indices.max())
     if highest >= len(colours):
-        raise ImageError(
-            f"a pixel has colour number {highest}, but the palette holds {len(colours)}; export it again as grey or RGB"
-        )
+        wrong = f"a pixel has colour number {highest}, but the palette holds {len(colours)}"
+        raise ImageError(f"{wrong}; export it again as grey or RGB")
     grey = (colours == colours[:, :1]).all()
     return np.asarray((colours[:, 0] if grey else colours)[indices])
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """Orientation (1 to 8) from a TIFF-structured EXIF block; 1 where it has none, None where the block cannot be
-    read."""
+    """Orientation (1 to 8) from a TIFF-structured EXIF block; 1 where it has none, None where it cannot be read.
+
+    Ours, since Pillow's reader takes what is broken for upright.
+    """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:
         if order is None or struct.unpack_from(f"{order}H", exif, 2)[0] != 42:
             return None
         start = struct.unpack_from(f"{order}I", exif, 4)[0]
         for entry in range(struct.unpack_from(f"{order}H", exif, start)[0]):
-            tag, kind, count = struct.unpack_from(f"{order}HHI", exif, start + 2 + 12 * entry)
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * entry)
             if tag == 0x0112:
-                value = struct.unpack_from(f"{order}H", exif, start + 2 + 12 * entry + 8)[0]
                 return int(value) if kind == 3 and count == 1 and 1 <= value <= 8 else None
     except struct.error:
         return None

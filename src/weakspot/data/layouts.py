@@ -1,5 +1,7 @@
-"""A folder or table on disk → samples. The functions, one per layout, lie in `folders`, `published` and `tables`; here
-they get names and checks."""
+"""A folder or table on disk → samples.
+
+The functions, one per layout, lie in `folders`, `published` and `tables`; here they get names and checks.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,42 +13,32 @@ from weakspot.data.samples import Sample as Sample
 from weakspot.data.samples import folders_in, pictures_in
 from weakspot.errors import DataError, SettingsError, amount, shown
 
-LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
-    "folder": folders.read_folder,
-    "mvtec": folders.read_mvtec,
-    "kolektorsdd": published.read_kolektorsdd,
-    "kolektorsdd2": published.read_kolektorsdd2,
-    "magnetic_tile": published.read_magnetic_tile,
-    "dagm": published.read_dagm,
-    "elpv": published.read_elpv,
-    "table": tables.read_table,
-}
-# The order matters: particular names come before a table, which somebody wrote on purpose, and a table before good/ and
-# bad/.
-RECOGNISED: dict[str, Callable[[Path], bool]] = {
-    "kolektorsdd": published.is_kolektorsdd,
-    "magnetic_tile": published.is_magnetic_tile,
-    "dagm": published.is_dagm,
-    "kolektorsdd2": published.is_kolektorsdd2,
-    "elpv": published.is_elpv,
-    "table": tables.is_table,
-    "mvtec": folders.is_mvtec,
-    "folder": folders.is_folder,
+# Name → whether a folder or table is such a layout, and how it is read. The order matters: particular names come before
+# a table, which somebody wrote on purpose, and a table before good/ and bad/.
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], list[Sample]]]] = {
+    "kolektorsdd": (published.is_kolektorsdd, published.read_kolektorsdd),
+    "magnetic_tile": (published.is_magnetic_tile, published.read_magnetic_tile),
+    "dagm": (published.is_dagm, published.read_dagm),
+    "kolektorsdd2": (published.is_kolektorsdd2, published.read_kolektorsdd2),
+    "elpv": (published.is_elpv, published.read_elpv),
+    "table": (tables.is_table, tables.read_table),
+    "mvtec": (folders.is_mvtec, folders.read_mvtec),
+    "folder": (folders.is_folder, folders.read_folder),
 }
 EXPECTED = (
     "good/*.png bad/*.png [masks/*.png] (folder) · train/good test/good test/DEFECT ground_truth/DEFECT (mvtec)"
-    " · kos01/Part0.jpg Part0_label.bmp (kolektorsdd) · train/10000.png 10000_GT.png (kolektorsdd2) · MT_Free/Imgs MT_Crack/Imgs (magnetic_tile)"
-    " · Train Train/Label Test (dagm)"
+    " · kos01/Part0.jpg Part0_label.bmp (kolektorsdd) · train/10000.png 10000_GT.png (kolektorsdd2)"
+    " · MT_Free/Imgs MT_Crack/Imgs (magnetic_tile) · Train Train/Label Test (dagm)"
     " · labels.csv images/cell0001.png (elpv) · a CSV with columns path,label (table)"
 )
 
 
-def read_layout(root: Path, layout: str = "auto") -> list[Sample]:
-    """All samples below `root`, sorted by id, with at least one good and one bad; `layout` is a name in LAYOUTS or
-    "auto".
+def read_layout(root: Path, layout: str = "auto", *, both_labels: bool = True) -> list[Sample]:
+    """All samples below `root`, sorted by id.
 
-    `root` is a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset. DataError says what
-    was found and expected.
+    root: a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset; layout: a name in
+    LAYOUTS, or "auto"; both_labels: whether one good and one bad are the least, as to train. Raises DataError, which
+    says what was found and expected, and SettingsError for an unknown layout.
     """
     root = Path(root)
     if layout not in ("auto", *LAYOUTS):
@@ -56,8 +48,8 @@ def read_layout(root: Path, layout: str = "auto") -> list[Sample]:
     layout = detect_layout(root) if layout == "auto" else layout
     if layout != "elpv" and not root.exists():
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
-    samples = sorted(LAYOUTS[layout](root), key=lambda sample: sample.id)
-    _check(samples, root, layout)
+    samples = sorted(LAYOUTS[layout][1](root), key=lambda sample: sample.id)
+    _check(samples, root, layout, both_labels)
     return samples
 
 
@@ -70,7 +62,7 @@ def detect_layout(root: Path) -> str:
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
     if not root.is_dir() and root.suffix.lower() not in tables.SUFFIXES:
         raise DataError(f"{shown(root)}: is a single file; give a folder that holds good/ and bad/, or a CSV table")
-    for layout, recognises in RECOGNISED.items():
+    for layout, (recognises, _) in LAYOUTS.items():
         if recognises(root):
             return layout
     raise DataError(f"{shown(root)}: {_held(root)}, which is no layout known here; needed is one of: {EXPECTED}")
@@ -80,27 +72,22 @@ def _held(root: Path) -> str:
     """What lies directly in a folder, for a person who expected a layout there."""
     if not root.is_dir():
         return "holds no columns path and label"
-    inside = {
-        "folder": [f"{shown(path.name)}/" for path in folders_in(root)],
-        "file": [shown(path.name) for path in pictures_in(root)],
-    }
-    held = [f"{amount(len(names), what)} ({_some(names)})" for what, names in inside.items() if names]
+    inside = ("folder", "/", folders_in(root)), ("file", "", pictures_in(root))
+    held = []
+    for what, end, paths in inside:
+        some = ", ".join(f"{shown(path.name)}{end}" for path in paths[:5]) + ", …" * (len(paths) > 5)
+        held += [f"{amount(len(paths), what)} ({some})"] if paths else []
     return f"holds {' and '.join(held) or 'neither folders nor pictures'}"
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
-def _check(samples: list[Sample], root: Path, layout: str) -> None:
-    """Nothing can be learned or measured without both labels; two samples of one id could not be told apart in a
-    result."""
+def _check(samples: list[Sample], root: Path, layout: str, both_labels: bool) -> None:
+    """Raise DataError unless there are samples, of both labels where asked for, each id once."""
     bad = sum(sample.label for sample in samples)
     if not samples:
         raise DataError(f"{shown(root)}: holds no pictures when read as layout {layout}; needed is one of: {EXPECTED}")
-    if not bad or bad == len(samples):
-        found, missing = ("good", "bad") if not bad else ("bad", "good")
-        held = f"{amount(len(samples), f'{found} picture')} and no {missing} ones, read as layout {layout}"
+    if both_labels and (not bad or bad == len(samples)):
+        there, missing = ("good", "bad") if not bad else ("bad", "good")
+        held = f"{amount(len(samples), f'{there} picture')} and no {missing} ones, read as layout {layout}"
         raise DataError(f"{shown(root)}: holds {held}; both are needed: put {missing} pictures into {missing}/")
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:

@@ -1,11 +1,14 @@
-"""Which pictures show the same: by a perceptual hash in which what most pictures share counts for nothing, mirrored and
-turned copies included.
+"""Which pictures show the same, compressed, darker, mirrored and turned copies included: by a hash of their surface.
 
-Pictures of machined parts are all alike at a glance, so an ordinary hash calls every part a copy of the others. Here
-each picture is reduced to 32 × 32, its broad light is taken away and its contrast evened out; then whatever can be
-composed from a few dozen *other* pictures of the set is taken away as well, and the signs of what remains are the hash
-of 1024 bits. Two views of one part agree in at least 85 % of them (KolektorSDD's kos38 and kos39: 92 to 97 %), two
-parts in about half (there: at most 60 %). A view that is shifted by 1 % of the picture may be missed.
+Pictures of machined parts are all alike at a glance. An ordinary perceptual hash calls every part a copy of the others.
+So what the parts have in common is taken away first:
+
+1. Each picture is reduced to 32 × 32. Broad light is taken away and contrast evened out.
+2. Whatever a few dozen *other* pictures of the set can compose is taken away.
+3. The signs of the rest are the hash, 1024 bits.
+
+Two views of one part agree in at least 85 % of the bits (KolektorSDD's kos38 and kos39: 92 to 97 %), two parts in about
+half of them (there: at most 60 %). A view that is shifted by 1 % of the picture may be missed.
 """
 
 from collections import defaultdict
@@ -23,30 +26,25 @@ from weakspot.data.reading import as_grey
 SIDE = 32  # of the reduced picture; its 1024 values give the hash's bits
 BITS = SIDE * SIDE
 LIMIT = 154  # bits in which two pictures of the same may differ: 15 %
-LIMIT_OF_FEW = (
-    4  # the same pixels in another file; different parts come as near as 8 bits where what they share cannot be told
-)
-FEWEST = 12  # pictures from which on it can be told
+FEWEST = 12  # pictures, below which what parts have in common is not known, and different ones come as near as 8 bits
+LIMIT_OF_FEW = 4  # bits, for so few pictures: the same pixels in another file
 BROAD = 2.0  # σ in reduced pixels: what is wider is light, not surface
 OTHERS = 64  # pictures whose common content is taken away, at most
 ABOVE_BULK = 0.25  # agreement (1: all bits, 0: half of them) by which a pair must exceed nine tenths of all pairs
 BLOCK = 512
-TURNS = (
-    "",
-    "mirrored left–right",
-    "turned by 90°",
-    "mirrored left–right and turned by 90°",
-    "turned by 180°",
-    "mirrored top–bottom",
-    "turned by 270°",
-    "mirrored left–right and turned by 270°",
-)
+TURNS = (  # an odd number mirrors, each two more turn by 90°
+    "", "mirrored left–right", "turned by 90°", "mirrored left–right and turned by 90°",
+    "turned by 180°", "mirrored top–bottom", "turned by 270°", "mirrored left–right and turned by 270°",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Pictures number `first` < `second`, the bits of 1024 in which they differ, and what was done to the first to get
-    the second (clockwise)."""
+    """Two pictures that show the same.
+
+    first < second: their numbers; distance: bits of 1024 in which they differ; turn: what was done to the first to get
+    the second, clockwise.
+    """
 
     first: int
     second: int
@@ -55,26 +53,26 @@ class Likeness:
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3), uint8 or uint16 → (32, 32) float32, block means in units of 8-bit grey.
+    """What is compared of a picture: the mean grey of each block, (32, 32) float32, 255 for white.
 
-    In float, since the means of large blocks of an even surface differ by less than a grey level.
+    pixels: (H, W) or (H, W, 3), uint8 or uint16. In float, since blocks of an even surface differ by less than a grey
+    level.
     """
     grey = as_grey(pixels).astype(np.float32) / np.float32(1 if pixels.dtype == np.uint8 else 257)
     return np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def near_pairs(thumbnails: np.ndarray) -> list[Likeness]:
-    """Pairs that show the same, from thumbnails (N, 32, 32), in order; pictures without any texture are like nothing.
+    """Pairs that show the same, in order. thumbnails: (N, 32, 32). Pictures without texture are like no other.
 
-    Work grows with N²: 3,000 pictures take some seconds.
+    Every pair is compared several times, without what different draws of other pictures can compose. Two of these must
+    find it, and the second best says how near it is. Work grows with N²: 3,000 pictures take some seconds.
     """
     surfaces = _surfaces(thumbnails)
     textured = np.flatnonzero(surfaces.any(axis=(1, 2)))
     backgrounds = _backgrounds(textured)
     seen: dict[tuple[int, int, int], list[float]] = defaultdict(list)
-    with threadpool_limits(
-        1, "blas"
-    ):  # on a busy machine, threads that wait for each other take ten times as long as one
+    with threadpool_limits(1, "blas"):  # on a busy machine, threads that wait for each other take ten times as long
         for background in backgrounds:
             for first, second, turn, agreement in _agreeing(surfaces, np.setdiff1d(textured, background), background):
                 seen[first, second, turn].append(agreement)
@@ -90,7 +88,7 @@ def near_pairs(thumbnails: np.ndarray) -> list[Likeness]:
 
 
 def _surfaces(thumbnails: np.ndarray) -> np.ndarray:
-    """Thumbnails without broad light and with even contrast, each of norm 1 (or 0 where there is nothing)."""
+    """Thumbnails without broad light, contrast evened out, each of norm 1; all 0 where there is no texture."""
     space = (0, BROAD, BROAD)
     fine = thumbnails - gaussian_filter(thumbnails, space, mode="nearest")
     contrast = np.sqrt(gaussian_filter(fine**2, (0, 2 * BROAD, 2 * BROAD), mode="nearest"))
@@ -101,25 +99,29 @@ def _surfaces(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _backgrounds(textured: np.ndarray) -> list[np.ndarray]:
-    """Draws of pictures such that every pair, and most small families of copies, lie outside at least two of them."""
+    """Draws of pictures that stand for what all have in common.
+
+    textured: numbers (n,). Every pair, and most small families of copies, lie outside at least two draws: a picture
+    whose copy is in the draw would be taken away whole.
+    """
     if len(textured) < FEWEST:
         return [textured[:0]]
     draws = 6 if len(textured) <= 1200 else 4
     size = min(OTHERS, len(textured) // draws)
     order = np.random.default_rng(0).permutation(textured)
     single = [order[draw * size : (draw + 1) * size] for draw in range(draws)]
-    return (
-        single if size == OTHERS else [np.concatenate(two) for two in combinations(single, 2)]
-    )  # of few pictures, more are needed
+    if size == OTHERS:
+        return single
+    return [np.concatenate(two) for two in combinations(single, 2)]  # of few pictures, more draws are needed
 
 
 def _agreeing(
     surfaces: np.ndarray, chosen: np.ndarray, background: np.ndarray
 ) -> Iterator[tuple[int, int, int, float]]:
-    """Pairs among `chosen` whose hashes agree enough: first < second, turn of the second, agreement.
+    """Pairs among `chosen` whose hashes agree enough: first < second, turn of the second, agreement from −1 to 1.
 
-    A turn is tried in the first picture's frame and in the second's, and the lower agreement counts: what pictures
-    share is known only of the way up in which most of them lie.
+    What pictures have in common is known only for the way up in which most of them lie. So a turn is tried on the
+    second picture, then turned back on the first, and the lower agreement counts.
     """
     basis = np.linalg.qr(surfaces[background].reshape(len(background), BITS).T)[0]
     hashes = {turn: _hashes(_turned(surfaces[chosen], turn), basis) for turn in range(8)}
@@ -134,6 +136,7 @@ def _agreeing(
 
 
 def _least_agreement(hashes: np.ndarray, background: int) -> float:
+    """From which agreement on two pictures show the same: a fixed one, or more where all pictures agree that much."""
     if not background:
         return 1 - 2 * LIMIT_OF_FEW / BITS
     bulk = float(np.quantile(hashes[:BLOCK] @ hashes.T, 0.9))
@@ -141,12 +144,14 @@ def _least_agreement(hashes: np.ndarray, background: int) -> float:
 
 
 def _hashes(surfaces: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """(n, 1024) signs of what the basis cannot compose, scaled so that a product of two is their agreement: 1 all bits,
-    0 half, −1 none."""
+    """The signs of what the basis cannot compose, (n, 1024).
+
+    Scaled so that the product of two is their agreement: 1 where all bits are the same, 0 for half, −1 for none.
+    """
     flat = surfaces.reshape(len(surfaces), BITS)
     rest = flat - (flat @ basis) @ basis.T
-    told = (rest**2).sum(axis=1, keepdims=True) > 1e-4  # else rounding errors would be compared
-    return np.where(told, np.sign(rest), 0).astype(np.float32) / SIDE
+    is_more_than_rounding = (rest**2).sum(axis=1, keepdims=True) > 1e-4
+    return np.where(is_more_than_rounding, np.sign(rest), 0).astype(np.float32) / SIDE
 
 
 def _turned(surfaces: np.ndarray, turn: int) -> np.ndarray:
@@ -155,5 +160,5 @@ def _turned(surfaces: np.ndarray, turn: int) -> np.ndarray:
 
 
 def _inverse(turn: int) -> int:
-    """Mirrored turns undo themselves; plain ones are undone by turning back."""
+    """The turn that undoes one: a mirrored one undoes itself, a plain one is turned back."""
     return turn if turn % 2 else -turn % 8

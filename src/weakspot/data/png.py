@@ -1,5 +1,4 @@
-"""PNG → pixels. Every chunk's checksum is verified, and only the chunks that make pixels reach a decoder: text,
-profiles and times are dropped.
+"""PNG → pixels. Every checksum is verified, and only what makes pixels reaches a decoder: no text, profile or time.
 
 imagecodecs (libpng) decodes, because it reads 16-bit colour as it is and refuses a stream that is short or damaged,
 whatever another library in this process has set (Pillow's LOAD_TRUNCATED_IMAGES is global, and Pillow cuts 16-bit
@@ -8,13 +7,12 @@ colour to 8).
 
 import struct
 import zlib
-from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
 
 from weakspot.data.formats import Decoded, check_content, check_size, exif_orientation, from_palette, without_alpha
-from weakspot.errors import ImageError
+from weakspot.errors import ImageError, amount, shown
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -43,7 +41,9 @@ def decode_png(data: bytes, max_megapixels: float) -> Decoded:
     exif = bytes(chunks[b"eXIf"][0]) if b"eXIf" in chunks else b""
     orientation = exif_orientation(exif) if exif else 1
     kind = "palette" if colour == PALETTE else "bilevel" if depth == 1 else "grey" if pixels.ndim == 2 else "colour"
-    return Decoded(pixels, depth, kind, orientation, bool(exif), _remarks(len(data) - end))
+    trailing = len(data) - end
+    remarks = [f"{amount(trailing, 'byte')} after the picture's end ignored"] if trailing else []
+    return Decoded(pixels, depth, kind, orientation, bool(exif), remarks)
 
 
 def _chunks(data: bytes) -> tuple[Chunks, int]:
@@ -55,11 +55,12 @@ def _chunks(data: bytes) -> tuple[Chunks, int]:
         length, name = struct.unpack_from(">I4s", data, position)
         body = position + 8
         if body + length + 4 > len(data):
-            raise ImageError(
-                f"cut short: a part of {length} bytes is announced, {max(0, len(data) - body - 4)} are there; copy it again"
-            )
+            there = max(0, len(data) - body - 4)
+            raise ImageError(f"cut short: a part of {length} bytes is announced, {there} are there; copy it again")
         if zlib.crc32(view[position + 4 : body + length]) != struct.unpack_from(">I", data, body + length)[0]:
-            raise ImageError(f"damaged: the checksum of its part {_printable(name)} is wrong; copy it again")
+            raise ImageError(
+                f"damaged: the checksum of its part {shown(name.decode('latin-1'))} is wrong; copy it again"
+            )
         chunks.setdefault(name, []).append(view[body : body + length])
         position = body + length + 4
         if name == b"IEND":
@@ -69,21 +70,18 @@ def _chunks(data: bytes) -> tuple[Chunks, int]:
 
 def _header(chunks: Chunks) -> tuple[int, int, int, int]:
     """Width, height, bits per value and colour type, all checked against what PNG allows."""
-    if (
-        next(iter(chunks)) != b"IHDR"
-        or len(chunks[b"IHDR"]) != 1
-        or len(chunks[b"IHDR"][0]) != 13
-        or b"IDAT" not in chunks
-    ):
+    sizes = [len(body) for body in chunks.get(b"IHDR", [])]
+    if next(iter(chunks)) != b"IHDR" or sizes != [13] or b"IDAT" not in chunks:
         raise ImageError("damaged: its header or its pixels are missing; export it again")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
     if depth not in DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
-        raise ImageError(
-            f"damaged: its header says depth {depth}, colour type {colour}, which PNG does not have; export it again"
-        )
+        says = f"its header says depth {depth}, colour type {colour}, which PNG does not have"
+        raise ImageError(f"damaged: {says}; export it again")
     unknown = [name for name in chunks if not name[0] & 0x20 and name not in (b"IHDR", b"PLTE", b"IDAT", b"IEND")]
     if unknown:
-        raise ImageError(f"needs a part that PNG does not define ({_printable(unknown[0])}); export it again")
+        raise ImageError(
+            f"needs a part that PNG does not define ({shown(unknown[0].decode('latin-1'))}); export it again"
+        )
     return width, height, depth, colour
 
 
@@ -91,41 +89,31 @@ def _refuse_animation(chunks: Chunks) -> None:
     if b"acTL" in chunks and len(chunks[b"acTL"][0]) == 8:
         frames = struct.unpack_from(">I", chunks[b"acTL"][0])[0]
         if frames > 1:
-            raise ImageError(
-                f"an animation of {frames} frames; one picture a file is needed: export the frame that counts"
-            )
+            needed = "one picture a file is needed"
+            raise ImageError(f"an animation of {frames} frames; {needed}: export the frame that counts")
 
 
 def _refuse_bombs(chunks: Chunks) -> None:
-    """Texts and profiles are never used, but one that inflates without end tells what the file is for."""
+    """Raise ImageError where texts and profiles inflate without end: no decoder gets them, but it shows what came."""
     left = MOST_TEXT
-    for compressed in _compressed_texts(chunks):
-        inflater = zlib.decompressobj()
-        try:
-            left -= len(inflater.decompress(compressed, left + 1))
-        except zlib.error:
-            continue
-        if left < 0:
-            raise ImageError(
-                f"its texts or colour profile inflate to more than {MOST_TEXT >> 20} MB; export it again without metadata"
-            )
-
-
-def _compressed_texts(chunks: Chunks) -> Iterator[memoryview]:
-    for name, header in ((b"zTXt", 1), (b"iCCP", 1), (b"iTXt", 2)):
+    for name in (b"zTXt", b"iCCP", b"iTXt"):
         for body in chunks.get(name, []):
-            start = bytes(body[:80]).find(b"\0") + 1 + header
-            if name == b"iTXt":  # two more texts, each ended by a zero, stand before the compressed one
-                if not (len(body) > start and body[start - 2]):
-                    continue
-                start = _after_zeros(bytes(body[: start + 1000]), start, 2)
-            yield body[start:]
+            inflater = zlib.decompressobj()
+            try:
+                left -= len(inflater.decompress(_compressed(name, bytes(body)), left + 1))
+            except zlib.error:
+                continue
+            if left < 0:
+                found = f"its texts or colour profile inflate to more than {MOST_TEXT >> 20} MB"
+                raise ImageError(f"{found}; export it again without metadata")
 
 
-def _after_zeros(body: bytes, start: int, count: int) -> int:
-    for _ in range(count):
-        start = body.find(b"\0", start) + 1
-    return start
+def _compressed(name: bytes, body: bytes) -> bytes:
+    """What follows the keyword and the method's byte; in iTXt a flag comes first, and two more texts stand between."""
+    rest = body.partition(b"\0")[2]
+    if name != b"iTXt":
+        return rest[1:]
+    return rest[2:].split(b"\0", 2)[-1] if rest[:1] == b"\1" else b""
 
 
 def _stream(chunks: Chunks, colour: int) -> bytes:
@@ -144,8 +132,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _palette_pixels(chunks: Chunks, depth: int) -> np.ndarray:
-    """Read as grey, a palette picture's values are its indices (times 255 / (2^depth − 1), as grey of few bits is
-    spread)."""
+    """Indices, read as if they were grey, → colours. Grey of few bits comes times 255 / (2^depth − 1)."""
     indices = np.asarray(imagecodecs.png_decode(_stream(chunks, GREY))) // (255 // ((1 << depth) - 1))
     plte = bytes(chunks[b"PLTE"][0]) if b"PLTE" in chunks else b""
     colours = np.frombuffer(plte[: len(plte) // 3 * 3], np.uint8).reshape(-1, 3)
@@ -156,11 +143,3 @@ def _palette_pixels(chunks: Chunks, depth: int) -> np.ndarray:
         alpha[: len(given)] = given
         without_alpha(np.stack([indices, alpha[indices]], axis=-1))
     return pixels
-
-
-def _remarks(trailing: int) -> list[str]:
-    return [f"{trailing} bytes follow the picture's end; ignored"] if trailing else []
-
-
-def _printable(name: bytes) -> str:
-    return name.decode("ascii", "backslashreplace") if name.isalpha() else repr(name)

@@ -1,11 +1,10 @@
-"""Layouts of published data sets, each as its authors ship it: KolektorSDD and KolektorSDD2, magnetic tiles, DAGM 2007,
-ELPV."""
+"""Layouts of published data sets as their authors ship them: KolektorSDD and its second, magnetic tiles, DAGM, ELPV."""
 
 import importlib.util
 import re
 from pathlib import Path
 
-from weakspot.data.reading import read_mask_of_any_size
+from weakspot.data.reading import read_mask
 from weakspot.data.samples import Sample, child, folders_in, pictures_in, relative_id
 from weakspot.errors import DataError, shown
 
@@ -23,16 +22,13 @@ def is_kolektorsdd(root: Path) -> bool:
 
 
 def read_kolektorsdd(root: Path) -> list[Sample]:
-    """kosNN/PartN.jpg with PartN_label.bmp or .png; group: the item; bad where the mask marks anything, as the
-    published protocol has it."""
-    samples = []
-    for item in folders_in(root):
-        if not KOLEKTOR_ITEM.fullmatch(item.name):
-            continue
-        for path in pictures_in(item):
-            if KOLEKTOR_PART.fullmatch(path.stem):
-                samples.append(_labelled_by_mask(path, "_label", group=item.name, root=root))
-    return samples
+    """kosNN/PartN.jpg with PartN_label.bmp or .png; the group is the item.
+
+    Bad is what has a mask that marks anything, as the published protocol has it.
+    """
+    items = [item for item in folders_in(root) if KOLEKTOR_ITEM.fullmatch(item.name)]
+    pictures = [(path, item) for item in items for path in pictures_in(item) if KOLEKTOR_PART.fullmatch(path.stem)]
+    return [_labelled_by_mask(path, "_label", group=item.name, root=root) for path, item in pictures]
 
 
 def is_kolektorsdd2(root: Path) -> bool:
@@ -42,15 +38,13 @@ def is_kolektorsdd2(root: Path) -> bool:
 
 
 def read_kolektorsdd2(root: Path) -> list[Sample]:
-    """train/ and test/ with NNNNN.png and NNNNN_GT.png; bad where the mask marks anything; no parts are known, each
-    picture is its own group."""
-    samples = []
-    for part in ("train", "test"):
-        folder = child(root, part)
-        for path in pictures_in(folder) if folder else []:
-            if not path.stem.endswith("_GT"):
-                samples.append(_labelled_by_mask(path, "_GT", group=relative_id(path, root), root=root, part=part))
-    return samples
+    """train/ and test/ with NNNNN.png and NNNNN_GT.png; each picture is its own group, for no parts are known.
+
+    Bad is what has a mask that marks anything.
+    """
+    folders = [(part, folder) for part in ("train", "test") if (folder := child(root, part))]
+    pictures = [(path, part) for part, folder in folders for path in pictures_in(folder) if path.stem[-3:] != "_GT"]
+    return [_labelled_by_mask(path, "_GT", relative_id(path, root), root, part) for path, part in pictures]
 
 
 def is_magnetic_tile(root: Path) -> bool:
@@ -62,26 +56,21 @@ def read_magnetic_tile(root: Path) -> list[Sample]:
     """MT_KIND/Imgs/expE_num_T.jpg, masks of the same stem as .png; MT_Free is good.
 
     group: pictures whose capture numbers T follow each other by at most 300, whatever their kind, for these can be one
-    tile in several exposures. The same tile at a later time is told by likeness: the audit's `merged()` joins such
-    groups.
+    tile in several exposures. A tile that was photographed again later is found by the audit, which joins the groups.
     """
-    found: list[tuple[int, Path, Path]] = []
+    captures: list[tuple[int, Path, Path]] = []
     for folder in folders_in(root):
         inside = child(folder, "Imgs") if folder.name.startswith("MT_") else None
         for path in pictures_in(inside) if inside else []:
             match = TILE_NAME.fullmatch(path.stem)
             if match and path.suffix.lower() != ".png":
-                found.append((int(match[2]), path, folder))
+                captures.append((int(match[2]), path, folder))
     samples, group, before = [], "", -TILE_GAP - 1
-    for time, path, folder in sorted(found):
+    for time, path, folder in sorted(captures):
         group = f"from {time}" if time - before > TILE_GAP else group
         before, good = time, folder.name == "MT_Free"
-        mask = None if good else _beside(path, "")
-        samples.append(
-            Sample(
-                path=path, label=int(not good), group=group, mask=mask, kind="" if good else folder.name[3:], root=root
-            )
-        )
+        mask, kind = (None, "") if good else (_beside(path, ""), folder.name[3:])
+        samples.append(Sample(path=path, label=int(not good), group=group, mask=mask, kind=kind, root=root))
     return samples
 
 
@@ -91,24 +80,23 @@ def is_dagm(root: Path) -> bool:
 
 
 def read_dagm(root: Path) -> list[Sample]:
-    """One class: Train/0001.PNG, Train/Label/0001_label.PNG for bad ones, the same under Test/; each picture is its own
-    group."""
+    """One class: Train/0001.PNG, Train/Label/0001_label.PNG for bad ones, the same under Test/.
+
+    Each picture is its own group.
+    """
     classes = [root] if _is_dagm_class(root) else [path for path in folders_in(root) if _is_dagm_class(path)]
     if len(classes) != 1:
         names = ", ".join(shown(path.name) for path in classes[:10])
-        raise DataError(
-            f"{shown(root)}: {len(classes)} classes ({names}); each is a texture of its own: give one class's folder"
-        )
+        several = f"{len(classes)} classes ({names}), each a texture of its own"
+        raise DataError(f"{shown(root)}: {several}; give one class's folder")
     samples = []
     for part in ("train", "test"):
         folder = child(classes[0], part)
         labels = child(folder, "Label") if folder else None
         for path in pictures_in(folder) if folder else []:
-            mask = _beside((labels or path.parent) / path.name, "_label")
-            group = relative_id(path, classes[0])
-            samples.append(
-                Sample(path=path, label=int(mask is not None), group=group, mask=mask, part=part, root=classes[0])
-            )
+            mask, group = _beside((labels or path.parent) / path.name, "_label"), relative_id(path, classes[0])
+            label = int(mask is not None)
+            samples.append(Sample(path=path, label=label, group=group, mask=mask, part=part, root=classes[0]))
     return samples
 
 
@@ -118,40 +106,36 @@ def is_elpv(root: Path) -> bool:
 
 
 def read_elpv(root: Path) -> list[Sample]:
-    """Solar cells of the package elpv-dataset: monocrystalline, probability 0 (good) and 1 (bad); the word "elpv" finds
-    the installed package.
+    """Monocrystalline solar cells of the package elpv-dataset, of probability 0 (good) and 1 (bad).
 
-    The 44 modules that the cells come from are not told; each cell is its own group.
+    The word "elpv" finds the installed package. The 44 modules that the cells come from are not known; each cell is
+    its own group.
     """
-    data = _elpv_data(root) or (_elpv_package() if root.as_posix() == "elpv" else None)
+    asked = root.as_posix() == "elpv"
+    data = _elpv_data(root) or (_elpv_package() if asked else None)
     if data is None:
-        found = (
-            "the package elpv-dataset is not installed" if root.as_posix() == "elpv" else "no labels.csv beside images/"
-        )
-        raise DataError(
-            f"{shown(root)}: {found}; get the pictures by: pip install 'weakspot[demo]', and give the word elpv"
-        )
-    samples = []
-    for number, line in enumerate((data / "labels.csv").read_text(encoding="utf-8").splitlines(), start=1):
+        missing = "the package elpv-dataset is not installed" if asked else "no labels.csv beside images/"
+        way_out = "get the pictures by: pip install 'weakspot[demo]', and give the word elpv"
+        raise DataError(f"{shown(root)}: {missing}; {way_out}")
+    table, samples = data / "labels.csv", []
+    for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
         fields = line.split()
         if len(fields) != 3:
-            raise DataError(
-                f"{shown(data / 'labels.csv')}: line {number} has {len(fields)} fields; needed are path, probability and type"
-            )
-        if fields[2] == "mono" and fields[1] in ("0.0", "1.0"):
-            samples.append(
-                Sample(path=data / fields[0], label=int(fields[1] == "1.0"), group=Path(fields[0]).stem, root=data)
-            )
+            what = f"line {number} has {len(fields)} fields"
+            raise DataError(f"{shown(table)}: {what}; needed are path, probability and type")
+        name, probability, kind = fields
+        if kind == "mono" and probability in ("0.0", "1.0"):
+            label = int(probability == "1.0")
+            samples.append(Sample(path=data / name, label=label, group=Path(name).stem, root=data))
     return samples
 
 
 def _labelled_by_mask(path: Path, ending: str, group: str, root: Path, part: str | None = None) -> Sample:
     mask = _beside(path, ending)
     if mask is None:
-        raise DataError(
-            f"{shown(path)}: its mask {shown(path.stem)}{ending} is missing beside it, and with it the label; complete the data set"
-        )
-    return Sample(path=path, label=int(read_mask_of_any_size(mask).any()), group=group, mask=mask, part=part, root=root)
+        missing = f"its mask {shown(path.stem)}{ending} is missing beside it, and with it the label"
+        raise DataError(f"{shown(path)}: {missing}; complete the data set")
+    return Sample(path=path, label=int(read_mask(mask).any()), group=group, mask=mask, part=part, root=root)
 
 
 def _beside(path: Path, ending: str) -> Path | None:
@@ -160,19 +144,15 @@ def _beside(path: Path, ending: str) -> Path | None:
 
 
 def _is_dagm_class(root: Path) -> bool:
-    return any(
-        folder is not None and child(folder, "Label") is not None
-        for folder in (child(root, "train"), child(root, "test"))
-    )
+    return any(folder and child(folder, "Label") for folder in (child(root, "train"), child(root, "test")))
 
 
 def _elpv_data(root: Path) -> Path | None:
-    return next(
-        (data for data in (root, root / "data") if (data / "labels.csv").is_file() and (data / "images").is_dir()), None
-    )
+    places = [data for data in (root, root / "data") if (data / "labels.csv").is_file()]
+    return next((data for data in places if (data / "images").is_dir()), None)
 
 
 def _elpv_package() -> Path | None:
-    found = importlib.util.find_spec("elpv_dataset")
-    places = found.submodule_search_locations if found else None
+    package = importlib.util.find_spec("elpv_dataset")
+    places = package.submodule_search_locations if package else None
     return _elpv_data(Path(next(iter(places)))) if places else None

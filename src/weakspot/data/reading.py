@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,63 +20,55 @@ from weakspot.data.bmp import decode_bmp
 from weakspot.data.formats import SUFFIXES, Decoded, recognise
 from weakspot.data.jpeg import decode_jpeg
 from weakspot.data.png import decode_png
-from weakspot.errors import ImageError, shown
+from weakspot.errors import ImageError, SettingsError, shown
 from weakspot.settings import ReadSettings, Size
 
 MOST_BYTES = 1 << 30
 MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
+KINDS_OF_FILE = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
 
 
 def _decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
-    from weakspot.data.tiff import (
-        decode_tiff,
-    )  # here, since tifffile takes longer to import than a picture of another kind to read
+    # Here, since tifffile takes longer to import than a picture of another kind to read.
+    from weakspot.data.tiff import decode_tiff
 
     return decode_tiff(data, max_megapixels)
 
 
 DECODERS: dict[str, Callable[[bytes, float], Decoded]] = {
-    "PNG": decode_png,
-    "JPEG": decode_jpeg,
-    "BMP": decode_bmp,
-    "TIFF": _decode_tiff,
-}
+    "PNG": decode_png, "JPEG": decode_jpeg, "BMP": decode_bmp, "TIFF": _decode_tiff
+}  # fmt: skip
+# EXIF orientation → what brings the pixels upright; Pillow's way takes no colour of 16 bits.
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda pixels: pixels,
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: np.rot90(pixels, 1),
-}
+    1: lambda pixels: pixels, 2: lambda pixels: pixels[:, ::-1], 3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1], 5: lambda pixels: pixels.swapaxes(0, 1), 6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1), 8: lambda pixels: np.rot90(pixels, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ImageFile:
     """One picture as read.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16 over the dtype's full range, C-contiguous; bit_depth: bits that the
-    file or the settings declare; exif_orientation: 1 to 8 as the file says, applied to `pixels` only if the settings
-    say so; kind: "grey", "colour", "palette" or "bilevel".
+    pixels: (H, W) or (H, W, 3), uint8 or uint16 over its full range, C-contiguous; bit_depth: what the file or the
+    settings declare; kind: "grey", "colour", "palette" or "bilevel".
     """
 
-    path: Path | None
     pixels: np.ndarray
     sha256: str
     format: str
     bit_depth: int
     n_bytes: int
     warnings: tuple[str, ...]
-    exif_orientation: int
-    has_exif: bool = False
-    kind: str = "grey"
+    has_exif: bool
+    kind: str
 
 
 def read_image(path: Path, settings: ReadSettings) -> ImageFile:
-    """The picture in a regular file of up to 1 GB; any other thing, and any damage, is an ImageError that names the
-    file."""
+    """The picture in a regular file of up to 1 GB. Raises ImageError, which names the file, for anything else."""
     path = Path(path)
     return decode_image(_read_bytes(path), shown(path), settings, path)
 
@@ -89,62 +82,63 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
-        raise ImageError(
-            f"{name}: cannot be decoded ({type(error).__name__}: {shown(error)[:200]}); export or copy it again"
-        ) from None
+        reason = f"{type(error).__name__}: {shown(error)[:200]}"
+        raise ImageError(f"{name}: cannot be decoded ({reason}); export or copy it again") from None
     if settings.orientation == "apply":
         pixels = TURNS[decoded.orientation or 1](pixels)
     bits = settings.bit_depth if settings.bit_depth and pixels.dtype == np.uint16 else decoded.bits
+    remarks = tuple(_remarks(decoded, pixels, form, path, settings))
     return ImageFile(
-        path=path,
-        pixels=np.ascontiguousarray(pixels),
-        sha256=hashlib.sha256(data).hexdigest(),
-        format=form,
-        bit_depth=bits,
-        n_bytes=len(data),
-        warnings=tuple(_remarks(decoded, pixels, form, path, settings)),
-        exif_orientation=decoded.orientation or 1,
-        has_exif=decoded.has_exif,
-        kind=decoded.kind,
-    )
+        np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), form, bits, len(data), remarks,
+        decoded.has_exif, decoded.kind,
+    )  # fmt: skip
 
 
-def read_mask(path: Path, height: int, width: int) -> np.ndarray:
-    """True where the defect is, (height, width); EXIF is ignored. ImageError where the size differs from the picture's.
+def read_mask(path: Path, height: int | None = None, width: int | None = None) -> np.ndarray:
+    """True where the defect is, (height, width); the one way in which a mask is opened. EXIF is ignored.
 
     Up to 8 different values are classes: all but 0 are defect. With more, as soft or compressed edges make them: at
-    least half of the largest.
+    least half of the largest. height, width: of the picture, where known; ImageError where the mask has another size.
     """
-    limit = max(ReadSettings.max_megapixels, height * width / 1e6)
-    found = read_mask_of_any_size(path, limit)
-    if found.shape != (height, width):
-        sizes = f"a mask of {found.shape[1]} × {found.shape[0]} pixels for a picture of {width} × {height}"
+    limit = max(ReadSettings.max_megapixels, (height or 0) * (width or 0) / 1e6)
+    values = read_image(path, ReadSettings(max_megapixels=limit)).pixels
+    if height is not None and values.shape[:2] != (height, width):
+        sizes = f"a mask of {values.shape[1]} × {values.shape[0]} pixels for a picture of {width} × {height}"
         raise ImageError(f"{shown(path)}: {sizes}; both must be of one size: export the mask again")
-    return found
-
-
-def read_mask_of_any_size(path: Path, max_megapixels: float = ReadSettings.max_megapixels) -> np.ndarray:
-    """A mask whose picture's size is not known yet; see `read_mask`."""
-    values = read_image(path, ReadSettings(max_megapixels=max_megapixels)).pixels
     values = values.max(axis=2) if values.ndim == 3 else values
     present = np.flatnonzero(np.bincount(values.ravel()))
     least = 1 if len(present) <= MASK_CLASSES else int(present[-1] + 1) // 2
     return np.asarray(values >= least)
 
 
+def array_pixels(array: np.ndarray, name: str, channels: Literal["rgb", "bgr"] = "rgb") -> np.ndarray:
+    """Somebody's array as pixels of ours: (H, W), or (H, W, 3) in the order red, green, blue.
+
+    array: (H, W), (H, W, 1) or (H, W, 3), unsigned numbers of 8 or 16 bits in any byte order; name: stands in messages;
+    channels: the order in `array`, "bgr" as OpenCV reads files. Returns uint8 or uint16, C-contiguous. Raises
+    ImageError for any other array, SettingsError for any other order.
+    """
+    if channels not in ("rgb", "bgr"):
+        raise SettingsError(f"channels {shown(channels)!r}; needed is rgb, or bgr as OpenCV reads files")
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+    if not shaped or 0 in array.shape or array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        needed = "(H, W) or (H, W, 3) of uint8 or uint16: values are scaled by their type, never by what they look like"
+        raise ImageError(f"{name}: an array of {array.dtype} and shape {array.shape}; needed is {needed}")
+    pixels = array[..., 0] if array.shape[2:] == (1,) else array
+    pixels = pixels[..., ::-1] if channels == "bgr" and pixels.ndim == 3 else pixels
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+
+
 def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int) -> np.ndarray:
     """What the network gets of a picture, by one rule for training and inspection: channels, then depth, then size.
 
-    pixels: (H, W) or (H, W, 3), uint8 or uint16; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16. Returns (channels,
-    h, w), uint8 or uint16. Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536); 8 bits from 16 by
-    dividing by 257, 16 from 8 by multiplying; size by Pillow's BILINEAR, which averages when it reduces; 16 bits
-    through float, rounded.
+    pixels: (H, W) or (H, W, 3), uint8 or uint16 of any byte order; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16.
+    Returns (channels, h, w), uint8 or uint16. Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536);
+    8 bits from 16 by dividing by 257, 16 from 8 by multiplying; size by Pillow's BILINEAR, which averages when it
+    reduces; 16 bits through float, rounded.
     """
-    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), (
-        pixels.dtype,
-        channels,
-        bit_depth,
-    )
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), pixels.dtype
     pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
     planes = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
     if pixels.shape[:2] != size:
@@ -153,11 +147,16 @@ def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int) -> 
 
 
 def as_grey(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) → (H, W) of the same dtype by ITU-R 601, as Pillow does for 8 bits; (H, W) unchanged."""
+    """(H, W, 3) → (H, W) of the same type by ITU-R 601, as Pillow does for 8 bits; (H, W) unchanged."""
     if pixels.ndim == 2:
         return pixels
     red, green, blue = (pixels[..., c].astype(np.uint32) for c in range(3))
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(pixels.dtype)
+
+
+def has_colour(pixels: np.ndarray) -> bool:
+    """Whether the channels of (H, W) or (H, W, 3) pixels differ anywhere."""
+    return pixels.ndim == 3 and not (pixels == pixels[..., :1]).all()
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -185,9 +184,8 @@ def _full_range(decoded: Decoded, camera_bits: int | None) -> np.ndarray:
         return decoded.pixels
     highest, largest = (1 << bits) - 1, int(decoded.pixels.max())
     if largest > highest:
-        raise ImageError(
-            f"a value of {largest}, where {bits} bits hold at most {highest}; correct bit_depth in the settings, or leave it out"
-        )
+        found = f"a value of {largest}, where {bits} bits hold at most {highest}"
+        raise ImageError(f"{found}; correct bit_depth in the settings, or leave it out")
     return ((decoded.pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
 
 
@@ -205,48 +203,33 @@ def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None,
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Content of a regular file; opened without waiting, so that a pipe cannot hold us, and checked once open, so that
-    nothing can be swapped in."""
+    """Content of a regular file.
+
+    Opened without waiting, so that a pipe cannot hold us, and checked once open, so that nothing can be swapped in.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        )
+        descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(
-            f"{shown(path)}: cannot be opened ({reason.lower()}); a regular file that may be read is needed"
-        ) from None
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        way_out = "a regular file that may be read is needed"
+        raise ImageError(f"{shown(path)}: cannot be opened ({reason}); {way_out}") from None
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise ImageError(
-                f"{shown(path)}: not a regular file but {_kind_of_file(about.st_mode)}; take a picture's file"
-            )
+            kind = KINDS_OF_FILE.get(stat.S_IFMT(about.st_mode), "something else")
+            raise ImageError(f"{shown(path)}: not a regular file but {kind}; take a picture's file")
         if about.st_size > MOST_BYTES:
-            raise ImageError(
-                f"{shown(path)}: {about.st_size / 1e9:.1f} GB; pictures of up to {MOST_BYTES >> 30} GB are read: take a smaller one"
-            )
+            most = f"pictures of up to {MOST_BYTES >> 30} GB are read"
+            raise ImageError(f"{shown(path)}: {about.st_size / 1e9:.1f} GB; {most}: take a smaller one")
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(about.st_size + 1)
     except OSError as error:
-        raise ImageError(
-            f"{shown(path)}: cannot be read ({(error.strerror or str(error)).lower()}); copy it again"
-        ) from None
+        reason = (error.strerror or str(error)).lower()
+        raise ImageError(f"{shown(path)}: cannot be read ({reason}); copy it again") from None
     finally:
         os.close(descriptor)
     if len(data) != about.st_size:
-        raise ImageError(
-            f"{shown(path)}: {about.st_size} bytes when opened, {len(data)} read; it is still being written: take it again later"
-        )
+        sizes = f"{about.st_size} bytes when opened, {len(data)} read"
+        raise ImageError(f"{shown(path)}: {sizes}; it is still being written: take it again later")
     return data
-
-
-def _kind_of_file(mode: int) -> str:
-    kinds = {
-        stat.S_ISDIR: "a folder",
-        stat.S_ISFIFO: "a pipe",
-        stat.S_ISSOCK: "a socket",
-        stat.S_ISCHR: "a device",
-        stat.S_ISBLK: "a device",
-    }
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")

@@ -1,20 +1,27 @@
-"""Which pictures train and which test: whole groups only, so that no part is seen on both sides."""
+"""Which pictures train and which test: one function makes or takes every split, and holds the rule.
+
+The rule: a part is never on both sides. The groups say what is one part; the audit joins those that share a picture.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
+from itertools import product
 from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from weakspot.csv_text import csv_line
+from weakspot.data.audit import Audit
+from weakspot.data.copies import on_both_sides
 from weakspot.data.samples import Sample
-from weakspot.errors import DataError, shown
+from weakspot.errors import DataError, amount, shown
 
-TRIES = 100  # shuffles, each by a seed that follows from the one given, before a stratified split is called impossible
+TRIES = 100  # draws, each by a seed that follows from the one given, before a hold-out is called impossible
+SHUFFLES = 10  # the same, before fewer folds are made
+WORDS = {1: "bad", 0: "good"}
 
 
 @dataclass(frozen=True)
@@ -26,127 +33,78 @@ class Split:
     test: tuple[Sample, ...]
 
 
-def grouped_folds(samples: list[Sample], folds: int, seed: int) -> list[Split]:
-    """`folds` splits, each group tested in one of them, labels as evenly spread as groups allow (scikit-learn's
-    StratifiedGroupKFold).
+def make_split(
+    found: Audit, *, given: bool, hold_out: float, split_seed: int, positives: int | None, draw_seed: int
+) -> Split:
+    """What trains and what is kept apart, of the pictures that the audit calls readable, in whole merged groups.
 
-    Raises DataError where a fold would miss a label.
+    given: take the data's own split where it has a test side, and both labels to train on; else about the share
+    `hold_out` of the bad and of the good pictures is drawn by `split_seed`, none for 0. positives: bad pictures to
+    train on, drawn by `draw_seed`; the draws for 5, 10, 20 … contain each other; None: all. Raises DataError where a
+    label has no pictures, a side would miss one, or the data's own split has a part on both sides.
     """
-    _refuse_too_few_groups(samples, folds)
-    labels, groups = [sample.label for sample in samples], [sample.group for sample in samples]
-    for attempt in range(TRIES):
-        cuts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + 1_000_003 * attempt).split(
-            labels, labels, groups
-        )
-        splits = [_split(f"fold {fold} of {folds}, seed {seed}", samples, test) for fold, (_, test) in enumerate(cuts)]
-        if all(_has_both(split.train) and _has_both(split.test) for split in splits):
-            return splits
-    raise DataError(
-        f"{folds} folds with both labels in each cannot be made of these groups; take fewer folds, or give smaller groups"
-    )
+    samples = found.merged()
+    for label, word in WORDS.items():
+        if not any(sample.label == label for sample in samples):
+            reason = next(reason for sample, reason in found.left_out if sample.label == label)
+            raise DataError(f"no {word} picture can take part, such as {reason}")
+    taken = _given(samples) if given else None
+    split = taken or _own(samples, hold_out, split_seed)
+    if given and taken is None and any(sample.part == "test" for sample in samples):
+        split = replace(split, name=f"{split.name}; the split that the data give leaves one label to train on")
+    _refuse_leaks(split, found)
+    return with_positives(split, positives, draw_seed)
 
 
-def hold_out(samples: list[Sample], share: float, seed: int) -> Split:
-    """One split with about `share` of the bad and of the good pictures to test on, in whole groups drawn by the seed.
+def kolektor_folds(found: Audit, which: Literal["official", "clean"]) -> list[Split]:
+    """KolektorSDD's three published folds by item, of kolektor_folds.json.
 
-    Raises DataError where a side would miss a label.
+    which: "official" as printed, where three parts are on both sides; "clean" drops from training the items that show a
+    part of the test once more.
     """
-    if not 0 < share < 1:
-        raise DataError(f"a hold-out of {share:g}; needed is a share between 0 and 1, such as 0.25")
-    _refuse_too_few_groups(samples, 2)
-    for attempt in range(TRIES):
-        rng = np.random.default_rng([seed, attempt])
-        split = _split(f"hold-out {share:g}, seed {seed}", samples, _drawn(samples, share, rng))
-        if _has_both(split.train) and _has_both(split.test):
-            return split
-    raise DataError(
-        f"a hold-out of {share:g} leaves a side without good or bad pictures; add pictures, give smaller groups, or hold out nothing"
-    )
-
-
-def _drawn(samples: list[Sample], share: float, rng: np.random.Generator) -> np.ndarray:
-    """Places of whole groups with about `share` of either label: groups with bad pictures first, then groups of good
-    ones."""
-    members = _by_group(samples)
-    order = [members[name] for name in rng.permutation(sorted(members))]
-    drawn: list[int] = []
-    for label in (1, 0):
-        wanted = max(1, round(share * sum(sample.label == label for sample in samples)))
-        for group in order:
-            held = sum(samples[place].label == label for place in drawn)
-            gain = sum(samples[place].label == label for place in group)
-            mixed = any(samples[place].label for place in group)
-            if gain and mixed == bool(label) and (held == 0 or abs(held + gain - wanted) <= wanted - held):
-                drawn += group
-    return np.array(sorted(drawn), dtype=int)
-
-
-def given_split(samples: list[Sample]) -> Split | None:
-    """The split that the layout itself gives (train/ and test/, a table's column), or None where it gives none."""
-    test = [place for place, sample in enumerate(samples) if sample.part == "test"]
-    if not test or not any(sample.part == "train" for sample in samples):
-        return None
-    return _split("as given by the data", samples, np.array(test))
-
-
-def draw_positives(samples: list[Sample], n: int, seed: int) -> list[Sample]:
-    """All good samples and `n` bad ones drawn by the seed, in the order given; the draws for 5, 10, 20 … contain each
-    other."""
-    bad = [place for place, sample in enumerate(samples) if sample.label]
-    if not 1 <= n <= len(bad):
-        raise DataError(
-            f"{n} bad pictures are wanted, {len(bad)} are there to train on; take 1 to {len(bad)} with --positives"
-        )
-    drawn = {bad[i] for i in np.random.default_rng(seed).permutation(len(bad))[:n]}
-    return [sample for place, sample in enumerate(samples) if not sample.label or place in drawn]
-
-
-def kolektor_folds(
-    samples: list[Sample], which: Literal["official", "clean"], folds_file: Path | None = None
-) -> list[Split]:
-    """KolektorSDD's three published folds by item; `clean` drops from training the items that show a part of the test
-    once more.
-
-    folds_file: JSON with "test" and "clean_drop_from_training", lists of item names for each fold; None: those in the
-    package.
-    """
-    if which not in ("official", "clean"):
-        raise DataError(f"folds {which!r}; needed is official or clean")
-    items = [sample.path.parent.name for sample in samples]  # not the group, which the audit may have merged
-    facts = _fold_facts(folds_file)
+    items = {sample: sample.path.parent.name for sample in found.readable}
+    facts = json.loads(resources.files("weakspot.data").joinpath("kolektor_folds.json").read_text("utf-8"))
     splits = []
     for fold, tested in enumerate(facts["test"]):
-        dropped = set(facts["clean_drop_from_training"][fold]) if which == "clean" else set()
-        train = tuple(
-            sample for sample, item in zip(samples, items, strict=True) if item not in tested and item not in dropped
-        )
-        test = tuple(sample for sample, item in zip(samples, items, strict=True) if item in tested)
+        dropped = facts["clean_drop_from_training"][fold] if which == "clean" else []
+        train = tuple(sample for sample, item in items.items() if item not in (*tested, *dropped))
+        test = tuple(sample for sample, item in items.items() if item in tested)
         splits.append(Split(f"kolektorsdd {which} fold {fold}", train, test))
-    if not all(_has_both(split.train) and _has_both(split.test) for split in splits):
-        raise DataError(
-            f"these are not KolektorSDD's pictures (items found: {shown(', '.join(sorted(set(items))[:5]))} …); read the whole data set"
-        )
+    if not all(_has_both(side) for split in splits for side in (split.train, split.test)):
+        some = shown(", ".join(sorted(set(items.values()))[:5]))
+        raise DataError(f"these are not KolektorSDD's pictures (items found: {some} …); read the whole data set")
+    for split in splits:
+        _refuse_leaks(split, found, published_with_parts_on_both_sides=which == "official")
     return splits
 
 
-def merge_groups(samples: list[Sample], pairs_of_same_pictures: Iterable[tuple[Sample, Sample]]) -> list[Sample]:
-    """The samples in their order, with groups that share a picture made one, named after all of them
-    ("kos01+kos26")."""
-    parent = {sample.group: sample.group for sample in samples}
+def with_positives(split: Split, n: int | None, seed: int) -> Split:
+    """The split with `n` of its bad training pictures, drawn by the seed; None: with all of them."""
+    bad = [sample for sample in split.train if sample.label]
+    if n is None:
+        return split
+    if not 1 <= n <= len(bad):
+        what = f"{n} bad pictures are wanted, {len(bad)} are there to train on"
+        raise DataError(f"{what}; take 1 to {len(bad)} with --positives")
+    drawn = {bad[place].path for place in np.random.default_rng(seed).permutation(len(bad))[:n]}
+    return replace(split, train=tuple(sample for sample in split.train if not sample.label or sample.path in drawn))
 
-    def first(group: str) -> str:
-        while parent[group] != group:
-            group = parent[group]
-        return group
 
-    for one, other in pairs_of_same_pictures:
-        low, high = sorted((first(one.group), first(other.group)))
-        parent[high] = low
-    united: dict[str, list[str]] = {}
-    for group in sorted(parent):
-        united.setdefault(first(group), []).append(group)
-    names = {group: _united_name(members) for members in united.values() for group in members}
-    return [replace(sample, group=names[sample.group]) for sample in samples]
+def fold_numbers(labels: np.ndarray, groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
+    """Which fold each picture is held out in (n,): whole groups, bad pictures spread evenly.
+
+    Every fold holds something out, and leaves both labels to train on: where that needs it, there are fewer folds.
+    Raises DataError where not even two can be made.
+    """
+    parts = {label: {group for group, one in zip(groups, labels, strict=True) if one == label} for label in WORDS}
+    if min(map(len, parts.values())) < 2:
+        counts = f"{amount(len(parts[1]), 'bad part')} and {amount(len(parts[0]), 'good part')} to train on"
+        needed = "folds need two of each, for one trains while the other is held out"
+        raise DataError(f"{counts}; {needed}: add parts, or give folds = 0 and no scores out of fold")
+    for numbers in _possible_folds(labels, groups, max(2, min(folds, len(parts[1]))), seed):
+        if all(len(set(labels[numbers != fold].tolist())) == 2 for fold in set(numbers.tolist())):
+            break
+    return numbers
 
 
 def split_table(split: Split) -> str:
@@ -156,46 +114,84 @@ def split_table(split: Split) -> str:
     return "".join(map(csv_line, [("id", "label", "group", "part"), *rows]))
 
 
-def _split(name: str, samples: list[Sample], test: np.ndarray) -> Split:
-    tested = set(test.tolist())
-    train = tuple(sample for place, sample in enumerate(samples) if place not in tested)
-    return Split(name, train, tuple(samples[place] for place in sorted(tested)))
+def _refuse_leaks(split: Split, found: Audit, *, published_with_parts_on_both_sides: bool = False) -> None:
+    """The rule itself: raise DataError, naming the group or two files, where a part is on both sides."""
+    if published_with_parts_on_both_sides:
+        return
+    sides = ({sample.path for sample in side} for side in (split.train, split.test))
+    for one, other in on_both_sides(found.readable, found.same_part, *sides):
+        group = f"the group {shown(one.group)} is" if one.group == other.group else "pictures of one part are"
+        files = f"{shown(one.id)} trains, {shown(other.id)} tests"
+        way_out = 'correct the split, or let weakspot make one of its own: split = "own" in the settings'
+        raise DataError(f"split {split.name}: {group} on both sides ({files}); {way_out}")
 
 
-def _by_group(samples: list[Sample]) -> dict[str, list[int]]:
+def _given(samples: list[Sample]) -> Split | None:
+    """The split that the layout or table gives, or None where it does not give one to train and test with."""
+    train, test = (tuple(sample for sample in samples if sample.part == part) for part in ("train", "test"))
+    if not test or not _has_both(train):
+        return None
+    nowhere = [sample for sample in samples if sample.part is None]
+    if nowhere:
+        what = f"{amount(len(nowhere), 'picture')} on neither side of the split that the data give"
+        way_out = 'say train or test for each, or split = "own" in the settings'
+        raise DataError(f"{what}, such as {shown(nowhere[0].id)}; {way_out}")
+    return Split("given by the data", train, test)
+
+
+def _own(samples: list[Sample], share: float, seed: int) -> Split:
+    if share == 0:
+        return Split("everything trains", tuple(samples), ())
+    if not 0 < share < 1:
+        raise DataError(f"a hold-out of {share:g}; needed is a share between 0 and 1, such as 0.25")
+    for label, word in WORDS.items():
+        groups = {sample.group for sample in samples if sample.label == label}
+        if len(groups) < 2:
+            what = f"{word} pictures come from {amount(len(groups), 'group')}; 2 are needed to keep some apart"
+            raise DataError(f"{what}: add {word} parts, or hold out nothing (hold_out = 0)")
+    for attempt in range(TRIES):
+        tested = _drawn(samples, share, np.random.default_rng([seed, attempt]))
+        train = tuple(sample for place, sample in enumerate(samples) if place not in tested)
+        test = tuple(samples[place] for place in sorted(tested))
+        if _has_both(train) and _has_both(test):
+            return Split(f"hold-out {share:g}, seed {seed}", train, test)
+    what = f"a hold-out of {share:g} leaves a side without good or bad pictures"
+    raise DataError(f"{what}; add pictures, give smaller groups, or hold out nothing")
+
+
+def _drawn(samples: list[Sample], share: float, rng: np.random.Generator) -> set[int]:
+    """Places of whole groups with about `share` of either label: first groups with bad pictures, then all-good ones."""
     members: dict[str, list[int]] = {}
     for place, sample in enumerate(samples):
         members.setdefault(sample.group, []).append(place)
-    return members
+    order = [members[name] for name in rng.permutation(sorted(members))]
+    drawn: set[int] = set()
+    for label in (1, 0):
+        wanted = max(1, round(share * sum(sample.label == label for sample in samples)))
+        for group in order:
+            held = sum(samples[place].label == label for place in drawn)
+            gain = sum(samples[place].label == label for place in group)
+            mixed = any(samples[place].label for place in group)
+            if gain and mixed == bool(label) and (held == 0 or abs(held + gain - wanted) <= wanted - held):
+                drawn.update(group)
+    return drawn
 
 
-def _has_both(samples: tuple[Sample, ...]) -> bool:
+def _possible_folds(labels: np.ndarray, groups: Sequence[str], most: int, seed: int) -> Iterator[np.ndarray]:
+    """Numbers (n,) to choose from, the best first: even folds of several shuffles, fewer folds, then halves by chance.
+
+    Without end. Where each label has two parts, one in four of those leaves both labels on either side.
+    """
+    for count, attempt in product(range(most, 1, -1), range(SHUFFLES)):
+        numbers = np.zeros(len(labels), int)
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1_000_003 * attempt)
+        for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+            numbers[held_out] = number
+        yield np.unique(numbers, return_inverse=True)[1]
+    rng, part_of = np.random.default_rng(seed), np.unique(groups, return_inverse=True)[1]
+    while True:
+        yield rng.integers(0, 2, part_of.max() + 1)[part_of]
+
+
+def _has_both(samples: Sequence[Sample]) -> bool:
     return len({sample.label for sample in samples}) == 2
-
-
-def _refuse_too_few_groups(samples: list[Sample], needed: int) -> None:
-    for label, word in ((1, "bad"), (0, "good")):
-        groups = {sample.group for sample in samples if sample.label == label}
-        if len(groups) < needed:
-            raise DataError(
-                f"{word} pictures come from {len(groups)} groups; {needed} are needed to split: add {word} parts, or take fewer folds"
-            )
-
-
-def _fold_facts(folds_file: Path | None) -> dict[str, list[list[str]]]:
-    try:
-        text = (
-            folds_file.read_text("utf-8")
-            if folds_file
-            else resources.files("weakspot.data").joinpath("kolektor_folds.json").read_text("utf-8")
-        )
-        facts = json.loads(text)
-        return {name: facts[name] for name in ("test", "clean_drop_from_training")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{shown(folds_file)}: cannot be read as folds ({error}); needed are the lists test and clean_drop_from_training"
-        ) from None
-
-
-def _united_name(groups: list[str]) -> str:
-    return "+".join(groups) if len(groups) <= 3 else f"{groups[0]}+{len(groups) - 1} more"

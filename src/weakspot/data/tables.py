@@ -1,10 +1,13 @@
 """The layout `table`: a CSV with a row for each picture, for those whose pictures lie as they lie."""
 
+import codecs
 import csv
 import io
+import re
 from pathlib import Path
 
-from weakspot.data.folders import PARTS, label_of
+from weakspot.data.folders import PARTS
+from weakspot.data.labels import stated_label
 from weakspot.data.samples import Sample, relative_id
 from weakspot.errors import DataError, shown
 
@@ -30,11 +33,11 @@ def is_table(root: Path) -> bool:
 
 
 def read_table(root: Path) -> list[Sample]:
-    """Columns path and label, and if wanted group, mask, split and kind; anomalib's image_path, label_index and
-    mask_path too.
+    """Columns path and label, and if wanted group, mask, split and kind; or those of anomalib's tables.
 
-    Separated by comma, semicolon or tab; UTF-8; paths are relative to the table. label: 0 or 1, or a word such as good,
-    ok, bad, ng. Without a group each picture is its own. Raises DataError with the row's number.
+    Separated by comma, semicolon or tab; UTF-8, or UTF-16 with its mark; paths are relative to the table. label: 0 or
+    1, or a word such as good, ok, bad, ng, crack. Without a group each picture is its own. Raises DataError with the
+    row's number.
     """
     table = _table_in(root)
     if table is None:
@@ -43,8 +46,8 @@ def read_table(root: Path) -> list[Sample]:
     columns = _columns(header)
     missing = [name for name in ("path", "label") if name not in columns]
     if missing:
-        found = f"no column {' and no column '.join(missing)}; found are {shown(', '.join(header))}"
-        raise DataError(f"{shown(table)}: {found}; needed are path and label")
+        lacks = f"no column {' and no column '.join(missing)}; found are {shown(', '.join(header))}"
+        raise DataError(f"{shown(table)}: {lacks}; needed are path and label")
     samples = [_sample(table, columns, row, number) for number, row in enumerate(rows, start=2) if any(row)]
     if samples and not any(sample.path.exists() for sample in samples):
         missing_all = f"none of its {len(samples)} pictures exists, such as {shown(samples[0].path)}"
@@ -62,9 +65,12 @@ def _table_in(root: Path) -> Path | None:
 def _rows(table: Path) -> list[list[str]]:
     """All rows, the header first and never missing; the separator is the one most frequent in the header."""
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        content = table.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # a spreadsheet's "Unicode text"
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{shown(table)}: cannot be read as UTF-8 ({error}); save the table as CSV UTF-8") from None
+    text = re.sub(r"\Asep=.\r?\n", "", text)  # a line that some spreadsheets write for themselves
     header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
     try:
@@ -76,8 +82,8 @@ def _rows(table: Path) -> list[list[str]]:
 def _columns(header: list[str]) -> dict[str, int]:
     """Our name of a column → its place."""
     places = {name.strip().casefold(): place for place, name in reversed(list(enumerate(header)))}
-    found = {ours: next((places[name] for name in names if name in places), None) for ours, names in COLUMNS.items()}
-    return {ours: place for ours, place in found.items() if place is not None}
+    place_of = {ours: next((places[name] for name in names if name in places), None) for ours, names in COLUMNS.items()}
+    return {ours: place for ours, place in place_of.items() if place is not None}
 
 
 def _sample(table: Path, columns: dict[str, int], row: list[str], number: int) -> Sample:
@@ -91,23 +97,15 @@ def _sample(table: Path, columns: dict[str, int], row: list[str], number: int) -
     mask = table.parent / cell["mask"] if cell.get("mask") else None
     part = _part(cell.get("split", ""), where)
     group = cell.get("group") or relative_id(path, root)
-    return Sample(
-        path=path,
-        label=_label(cell["label"], where),
-        group=group,
-        mask=mask,
-        part=part,
-        kind=cell.get("kind", ""),
-        root=root,
-    )
+    label, kind = _label(cell["label"], where), cell.get("kind", "")
+    return Sample(path=path, label=label, group=group, mask=mask, part=part, kind=kind, root=root)
 
 
 def _label(text: str, where: str) -> int:
-    label = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}.get(text.casefold(), label_of(text))
+    label = stated_label(text)
     if label is None:
-        raise DataError(
-            f"{where}: label {shown(text)!r}; needed is 0 or good (ok, normal, pass), 1 or bad (ng, nok, defect, anomaly, fail)"
-        )
+        needed = "0 or good (ok, normal, pass), 1 or bad (ng, nok, defect, anomaly, fail, crack)"
+        raise DataError(f"{where}: label {shown(text)!r}; needed is {needed}")
     return label
 
 

@@ -16,22 +16,12 @@ import tifffile
 from weakspot.data.formats import Decoded, check_content, check_size, from_palette, without_alpha
 from weakspot.errors import ImageError
 
-COMPRESSIONS = {
-    1: "none",
-    2: "CCITT",
-    3: "CCITT",
-    4: "CCITT",
-    5: "LZW",
-    8: "deflate",
-    32946: "deflate",
-    32773: "PackBits",
-}
-BY_LIBTIFF = (2, 3, 4, 5)
+CCITT, LZW, DEFLATE, PACKBITS = (2, 3, 4), 5, (8, 32946), 32773
+COMPRESSIONS = (1, *CCITT, LZW, *DEFLATE, PACKBITS)  # 1: none
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 MOST_SEGMENTS = 200_000
 MOST_SHRUNK = 1500  # no LZW, deflate or PackBits stream holds more bytes for each of its own
-MOST_FLOATS = 128 << 20  # bytes; beyond, floating-point numbers are refused without looking for NaN
 WAY_OUT = "save it as a TIFF or PNG of 8 or 16 bits, grey or RGB"
 
 
@@ -45,14 +35,12 @@ def decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
         check_size(page.imagewidth, page.imagelength, max_megapixels)
         _check_kind(page)
         _check_segments(page, len(data))
-        values = np.asarray(imagecodecs.tiff_decode(data) if page.compression in BY_LIBTIFF else page.asarray())
-        _refuse_numbers_with_fractions(values)
+        values = np.asarray(imagecodecs.tiff_decode(data) if page.compression in (*CCITT, LZW) else page.asarray())
         pixels, kind = _as_pixels(page, values)
         orientation = page.tags.valueof(274, 1)
     valid = isinstance(orientation, int) and 1 <= orientation <= 8
-    return Decoded(
-        np.ascontiguousarray(pixels), page.bitspersample, kind, int(orientation) if valid else None, 274 in page.tags
-    )
+    orientation = int(orientation) if valid else None
+    return Decoded(np.ascontiguousarray(pixels), page.bitspersample, kind, orientation, 274 in page.tags)
 
 
 def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
@@ -71,16 +59,14 @@ def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.Tiff
 
 def _check_kind(page: tifffile.TiffPage) -> None:
     if page.compression not in COMPRESSIONS:
-        raise ImageError(
-            f"a TIFF compressed with {_name(page.compression)}; save it uncompressed, or with LZW or deflate"
-        )
-    if page.sampleformat == FLOAT and page.nbytes <= MOST_FLOATS:
-        return  # refused below, once it is known whether NaN is the reason
+        compression = getattr(page.compression, "name", page.compression)
+        raise ImageError(f"a TIFF compressed with {compression}; save it uncompressed, or with LZW or deflate")
     if page.sampleformat != UNSIGNED or not 1 <= page.bitspersample <= 16:
-        kind = {SIGNED: "signed", FLOAT: "floating-point"}.get(page.sampleformat, "unsigned")
+        kind = {SIGNED: "signed", FLOAT: "floating-point"}.get(page.sampleformat, "unsigned")  # no range is declared
         raise ImageError(f"a TIFF of {page.bitspersample}-bit {kind} numbers; {WAY_OUT}")
     if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE):
-        raise ImageError(f"a TIFF in the colour space {_name(page.photometric)}; {WAY_OUT}")
+        space = getattr(page.photometric, "name", page.photometric)
+        raise ImageError(f"a TIFF in the colour space {space}; {WAY_OUT}")
     allowed = {RGB: (3, 4), PALETTE: (1,)}.get(page.photometric, (1, 2))
     if page.imagedepth != 1 or page.samplesperpixel not in allowed:
         raise ImageError(f"a TIFF of {page.samplesperpixel} channels and depth {page.imagedepth}; {WAY_OUT}")
@@ -88,26 +74,21 @@ def _check_kind(page: tifffile.TiffPage) -> None:
 
 def _check_segments(page: tifffile.TiffPage, length: int) -> None:
     """Every strip or tile must be listed and lie inside the file."""
-    tile = (
-        (page.tilelength, page.tilewidth)
-        if page.is_tiled
-        else (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
-    )
+    strip = min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else strip
     if min(tile) < 1:
         raise ImageError(f"damaged: strips or tiles of {tile[0]} × {tile[1]} pixels; {WAY_OUT}")
     needed = math.ceil(page.imagelength / tile[0]) * math.ceil(page.imagewidth / tile[1])
     needed *= page.samplesperpixel if page.planarconfig == 2 else 1
     if len(page.dataoffsets) != needed or len(page.databytecounts) != needed or needed > MOST_SEGMENTS:
-        raise ImageError(
-            f"damaged: {needed} strips or tiles are needed, {len(page.dataoffsets)} are listed; export it again"
-        )
+        listed = f"{needed} strips or tiles are needed, {len(page.dataoffsets)} are listed"
+        raise ImageError(f"damaged: {listed}; export it again")
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if offset < 8 or count < 1 or offset + count > length:
             raise ImageError(f"cut short: a strip of {count} bytes at {offset}, in a file of {length}; copy it again")
-    if page.compression not in BY_LIBTIFF[:3]:  # a row of a white fax takes a single bit, however long it is
-        check_content(
-            sum(page.databytecounts), _stored_bytes(page, tile, needed), 1 if page.compression == 1 else MOST_SHRUNK
-        )
+    if page.compression not in CCITT:  # a row of a white fax takes a single bit, however long it is
+        shrunk = 1 if page.compression == 1 else MOST_SHRUNK
+        check_content(sum(page.databytecounts), _stored_bytes(page, tile, needed), shrunk)
 
 
 def _stored_bytes(page: tifffile.TiffPage, tile: tuple[int, int], segments: int) -> int:
@@ -115,13 +96,6 @@ def _stored_bytes(page: tifffile.TiffPage, tile: tuple[int, int], segments: int)
     row = (tile[1] * samples * page.bitspersample + 7) // 8
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     return int(row * tile[0] * segments if page.is_tiled else row * page.imagelength * planes)
-
-
-def _refuse_numbers_with_fractions(values: np.ndarray) -> None:
-    if values.dtype.kind == "f":
-        odd = int(np.count_nonzero(~np.isfinite(values)))
-        what = f"{odd} of {values.size} NaN or infinite" if odd else "whose full range no file declares"
-        raise ImageError(f"a TIFF of floating-point numbers, {what}; {WAY_OUT}")
 
 
 def _as_pixels(page: tifffile.TiffPage, values: np.ndarray) -> tuple[np.ndarray, str]:
@@ -146,7 +120,3 @@ def _spread(values: np.ndarray, bits: int) -> np.ndarray:
     if values.dtype == np.bool_ or bits < 8:
         return (values.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
     return values
-
-
-def _name(value: object) -> str:
-    return str(getattr(value, "name", value))

@@ -1,12 +1,13 @@
-"""Geometry of the report's charts in per cent of their box, so that lines stretch with the page while text keeps its
-size. No markup, no colours."""
+"""Geometry of the report's charts in per cent of their box: lines stretch with the page, text keeps its size. No
+markup, no colours."""
 
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
 import numpy as np
+from sklearn.metrics import precision_recall_curve as points_of_curve
 
-from weakspot.evaluation.metrics import Labels, Scores, precision_recall
+from weakspot.evaluation.metrics import Labels, Scores
 from weakspot.inspection.inspection import Thresholds
 
 BINS = 44  # of the histogram, before the thresholds split some
@@ -35,12 +36,11 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Raw scores of good and of bad pictures in two rows on one axis; the rows have scales of their own. Places in per
-    cent."""
+    """Raw scores of good and of bad pictures in two rows on one axis. Places in per cent."""
 
     good: tuple[Bar, ...]
     bad: tuple[Bar, ...]
-    tallest_good: int
+    tallest_good: int  # pictures: each row has a scale of its own
     tallest_bad: int
     ticks: tuple[Tick, ...]
     low: float  # raw scores at the axis' ends
@@ -55,49 +55,46 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Precision over recall as steps whose area is the average precision: SVG path data in a box of 100 × 100, y
-    downwards."""
+    """Precision over recall as steps whose area is the average precision: SVG paths in a box of 100 × 100, y down."""
 
     path: str
     area: str
 
 
 def histogram(labels: Labels, scores: Scores, thresholds: Thresholds) -> Histogram:
-    """Bins of equal width counted from bad_from, split at good_below, so that no bar holds pictures of two decisions.
-    labels, scores: (N,)."""
+    """Bins of equal width counted from bad_from, split at good_below: no bar holds pictures of two decisions.
+
+    labels, scores: (N,).
+    """
     low, high = _span(scores, thresholds)
-    step = (high - low) / BINS
-    grid = thresholds.bad_from + step * np.arange(
-        floor((low - thresholds.bad_from) / step), ceil((high - thresholds.bad_from) / step) + 1
-    )
+    step, origin = (high - low) / BINS, thresholds.bad_from
+    grid = origin + step * np.arange(floor((low - origin) / step), ceil((high - origin) / step) + 1)
     edges = np.unique(np.append(grid, thresholds.good_below))
-    start, width = edges[0], edges[-1] - edges[0]
-    rows = {}
-    for label in (0, 1):
-        counts = np.diff(np.searchsorted(np.sort(scores[labels == label]), edges))
-        rows[label] = _bars(counts, edges, start, width), int(counts.max(initial=0))
-    ticks = tuple(
-        Tick(at=100 * (value - start) / width, text=number(value)) for value in round_values(start, edges[-1], 6)
-    )
-    at = [100 * float(value - start) / float(width) for value in (thresholds.good_below, thresholds.bad_from)]
+    start, width = float(edges[0]), float(edges[-1] - edges[0])
+
+    def at(value: float) -> float:
+        return 100 * (value - start) / width
+
+    good, bad = (np.diff(np.searchsorted(np.sort(scores[labels == label]), edges)) for label in (0, 1))
     return Histogram(
-        good=rows[0][0],
-        bad=rows[1][0],
-        tallest_good=rows[0][1],
-        tallest_bad=rows[1][1],
-        ticks=ticks,
-        low=float(start),
+        good=_bars(good, edges, start, width),
+        bad=_bars(bad, edges, start, width),
+        tallest_good=int(good.max()),
+        tallest_bad=int(bad.max()),
+        ticks=tuple(Tick(at=at(value), text=number(value)) for value in round_values(start, float(edges[-1]), 6)),
+        low=start,
         high=float(edges[-1]),
-        good_below=at[0],
-        bad_from=at[1],
+        good_below=at(thresholds.good_below),
+        bad_from=at(thresholds.bad_from),
     )
 
 
 def precision_recall_curve(labels: Labels, scores: Scores) -> Curve:
     """The curve of one score; both classes must be there. labels, scores: (N,)."""
-    recall, precision = precision_recall(labels, scores)
+    falling = points_of_curve(labels, scores)[:2]
+    precision, recall = (values[-2::-1].tolist() for values in falling)  # the last point is none of these pictures'
     reached, steps = 0.0, [f"M0 {_down(precision[0])}"]
-    for r, p in zip(recall.tolist(), precision.tolist(), strict=True):
+    for r, p in zip(recall, precision, strict=True):
         if r > reached:  # a good picture alone lowers the precision of the next step, it draws none
             steps.append(f"V{_down(p)}H{100 * r:.2f}")
             reached = r

@@ -18,6 +18,7 @@ from weakspot.evaluation import intervals, localization, metrics
 from weakspot.evaluation.intervals import Interval
 from weakspot.evaluation.localization import Mask, PixelHeat
 from weakspot.evaluation.metrics import Counts
+from weakspot.evaluation.promises import promises
 from weakspot.inspection.inspection import Inspection, Thresholds
 
 Inspect = Callable[[Sample], Inspection]
@@ -28,8 +29,7 @@ FPR_LIMIT = 0.3  # protocol.md: of AUPRO
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One inspected picture beside its truth. `hit` and `cell_iou` are None where there is no usable mask of a bad
-    picture."""
+    """One inspected picture beside its truth; `hit` and `cell_iou` only where a bad picture has a usable mask."""
 
     sample: Sample
     inspection: Inspection
@@ -48,19 +48,17 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """What a report tells beside the figures: the caller knows it, the pictures don't. All of it may be left out, and
-    the report then says so."""
+    """What a report says beside the figures. The caller knows it, the pictures don't; where it is left out, the report
+    says so."""
 
     title: str = "How well the detector tells good parts from bad"
     data: str = ""  # which pictures, in words
     held_out: bool | None = None  # whether the pictures had no part in training, thresholds and recipe; None: not known
-    trained_on: frozenset[str] = (
-        frozenset()
-    )  # SHA-256 of the training pictures' files: looked for among the evaluated ones
+    trained_on: frozenset[str] = frozenset()  # SHA-256 of the training pictures' files: looked for among these pictures
+    doubted: tuple[Sample, ...] = ()  # training pictures whose label the evidence doubts, so that they can be shown
     split: str = ""  # the rule that divided the pictures, in words
-    parts: Mapping[str, Mapping[str, int]] = field(
-        default_factory=dict
-    )  # "training", "test", …: counts such as good, bad, parts
+    # "training", "test", …: counts such as good, bad, parts
+    parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     threshold_evidence: Mapping[str, Any] = field(default_factory=dict)  # of ThresholdChoice
     settings: Mapping[str, Any] = field(default_factory=dict)  # as plain values, nested
     training: Mapping[str, Any] = field(default_factory=dict)  # seed, seconds, machine, versions, commit, …
@@ -73,8 +71,7 @@ class Background:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A detector on labelled pictures. Figures that these pictures don't define are missing, and `not_measured` says
-    why."""
+    """A detector on labelled pictures; figures that these pictures don't define stand in `not_measured` instead."""
 
     rows: tuple[Row, ...]
     refused: tuple[Refused, ...]
@@ -96,17 +93,27 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, float]:
         """All figures as plain numbers by their names in records; those of the heat's score begin with heat_."""
-        decided = {
-            "escapes": self.counts.escapes,
-            "false_alarms": self.counts.false_alarms,
-            "review": self.counts.as_dict()["review"],
-        }
+        c = self.counts
+        by_heat = {f"heat_{name}": value for name, value in self.by_heat.items()}
+        wrong = {name: k for name, (k, n) in self.errors.items() if n}
         return {
             **self.by_decision,
-            **{f"heat_{name}": value for name, value in self.by_heat.items()},
+            **by_heat,
             **self.localization,
-            **decided,
+            **wrong,
+            "review": c.bad_in_review + c.good_in_review,
         }
+
+    @property
+    def errors(self) -> dict[str, tuple[int, int]]:
+        """Escapes of the bad pictures, false alarms of the good ones: k of n."""
+        c = self.counts
+        return {"escapes": (c.escapes, c.bad), "false_alarms": (c.false_alarms, c.good)}
+
+    @property
+    def promises(self) -> dict[str, dict[str, Any]]:
+        """What the choice of thresholds promised beside what was found; empty where nothing is known of the choice."""
+        return promises(self.background.threshold_evidence.get("promised", {}), self.errors)
 
 
 def evaluate(
@@ -120,12 +127,11 @@ def evaluate(
     seed: int = 0,
     draws: int = 1000,
 ) -> Evaluation:
-    """Inspect each sample once and measure: rankings by both scores, counts at the model's thresholds, and where there
-    are masks the localization.
+    """Inspect each sample once and measure rankings, counts at the model's thresholds, and localization by masks.
 
     inspect raises ImageError for a picture that it refuses; thresholds: those the inspections were decided by;
-    on_sample: told how many are done, of how many; seed, draws: of the bootstrap (0: none). Raises MetricError where no
-    picture could be inspected or a score is not finite.
+    on_sample: is given how many are done, of how many; seed, draws: of the bootstrap (0: none). Raises MetricError
+    where no picture could be inspected or a score is not finite.
     """
     pixels, rows, refused = PixelHeat(), [], []
     for done, sample in enumerate(samples, start=1):
@@ -136,9 +142,8 @@ def evaluate(
         if on_sample:
             on_sample(done, len(samples))
     if not rows:
-        raise MetricError(
-            f"none of {len(samples)} pictures could be inspected; the first: {refused[0].reason if refused else 'there is none'}"
-        )
+        first = refused[0].reason if refused else "there is none"
+        raise MetricError(f"none of {len(samples)} pictures could be inspected; the first: {first}")
     return measure(rows, refused, thresholds, pixels, background or Background(), seed, draws)
 
 
@@ -155,32 +160,26 @@ def measure(
     _check_thresholds(rows, thresholds)
     labels = np.array([row.sample.label for row in rows])
     groups = [row.sample.group for row in rows]
-    scores = {
-        "": np.array([row.inspection.raw_score for row in rows]),
-        "heat_": np.array([row.inspection.heat_score for row in rows]),
-    }
-    not_measured = _mask_problems(rows)
-    bounds: dict[str, Interval] = {}
-    rankings = {}
-    for prefix, score in scores.items():
-        rankings[prefix], found = _ranking(labels, score, groups, seed, draws, not_measured)
-        bounds |= {f"{prefix}{name}": bound for name, bound in found.items()}
-    where, found = _localization(rows, pixels, not_measured)
-    trained_on = background.trained_on
+    raw = np.array([row.inspection.raw_score for row in rows])
+    heat = np.array([row.inspection.heat_score for row in rows])
+    not_measured = _missing_kinds(labels, refused) | _mask_problems(rows)
+    by_decision, bounds = _ranking(labels, raw, groups, seed, draws, not_measured)
+    by_heat, heat_bounds = _ranking(labels, heat, groups, seed, draws, not_measured)
+    where, hit_bounds = _localization(rows, pixels, not_measured)
     return Evaluation(
         rows=tuple(rows),
         refused=tuple(refused),
         thresholds=thresholds,
-        counts=metrics.at_thresholds(labels, scores[""], thresholds.bad_from, thresholds.good_below),
+        counts=metrics.at_thresholds(labels, raw, thresholds.bad_from, thresholds.good_below),
         parts=len(set(groups)),
-        part_counts=_part_counts(labels, scores[""], groups, thresholds),
-        by_decision=rankings[""],
-        by_heat=rankings["heat_"],
+        part_counts=_part_counts(labels, raw, groups, thresholds),
+        by_decision=by_decision,
+        by_heat=by_heat,
         localization=where,
-        intervals=bounds | found,
+        intervals=bounds | {f"heat_{name}": bound for name, bound in heat_bounds.items()} | hit_bounds,
         not_measured=not_measured,
         background=background,
-        seen_in_training=sum(row.inspection.image.sha256 in trained_on for row in rows),
+        seen_in_training=sum(row.inspection.image.sha256 in background.trained_on for row in rows),
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
 
@@ -218,26 +217,20 @@ def _ranking(
     """image_metrics with their intervals: over drawn parts for AP and AUROC, exact for counts."""
     metrics.checked(labels, scores, both=False)
     try:
-        found = metrics.image_metrics(labels, scores)
+        figures = metrics.image_metrics(labels, scores)
     except MetricError as error:
         not_measured["ranking"] = str(error)
         return {}, {}
     bad, good = int(labels.sum()), int((labels == 0).sum())
-    bounds = {
-        name: intervals.clopper_pearson(int(found[name]), good)
-        for name in ("false_positives_at_full_recall", "false_positives")
-    }
-    bounds["false_negatives"] = intervals.clopper_pearson(int(found["false_negatives"]), bad)
+    counted = {"false_positives_at_full_recall": good, "false_positives": good, "false_negatives": bad}
+    bounds = {name: intervals.clopper_pearson(int(figures[name]), n) for name, n in counted.items()}
+    drawn = {"average_precision": metrics.quick_average_precision, "auroc": metrics.quick_auroc} if draws else {}
     try:
-        for name, metric in (
-            ()
-            if draws == 0
-            else (("average_precision", metrics.quick_average_precision), ("auroc", metrics.quick_auroc))
-        ):
+        for name, metric in drawn.items():
             bounds[name] = intervals.bootstrap_interval(metric, labels, scores, groups, seed, draws)
     except MetricError as error:
         not_measured["intervals of AP and AUROC"] = str(error)
-    return found, bounds
+    return figures, bounds
 
 
 def _part_counts(
@@ -249,9 +242,8 @@ def _part_counts(
     for label, score, group in zip(labels.tolist(), scores.tolist(), groups, strict=True):
         known = worst.setdefault((label, group), score)
         worst[label, group] = min(known, score) if label else max(known, score)
-    return metrics.at_thresholds(
-        [label for label, _ in worst], list(worst.values()), thresholds.bad_from, thresholds.good_below
-    )
+    of_parts = [label for label, _ in worst]
+    return metrics.at_thresholds(of_parts, list(worst.values()), thresholds.bad_from, thresholds.good_below)
 
 
 def _localization(
@@ -264,18 +256,28 @@ def _localization(
         )
         return {}, {}
     hits = sum(bool(row.hit) for row in marked)
-    found = {
+    figures = {
         "pictures_with_mask": len(marked),
         "hits": hits,
         "hit_rate": hits / len(marked),
         "cell_iou": float(np.mean([row.cell_iou for row in marked])),
     }
-    bounds = {"hit_rate": intervals.clopper_pearson(hits, len(marked))}
     try:
-        found |= localization.as_metrics(pixels, FPR_LIMIT)
+        figures |= localization.as_metrics(pixels, FPR_LIMIT)
     except MetricError as error:
         not_measured["pixel metrics"] = str(error)
-    return found, bounds
+    return figures, {"hit_rate": intervals.clopper_pearson(hits, len(marked))}
+
+
+def _missing_kinds(labels: metrics.Labels, refused: Sequence[Refused]) -> dict[str, str]:
+    """The rates whose pictures are missing, and why."""
+    missing = {}
+    for label, word, rate in ((1, "bad", "escapes"), (0, "good", "false_alarms")):
+        if label not in labels:
+            n = sum(item.sample.label == label for item in refused)
+            none = f"none of {n:,} {word} pictures could be inspected" if n else f"there are no {word} pictures here"
+            missing[rate] = none
+    return missing
 
 
 def _mask_problems(rows: Sequence[Row]) -> dict[str, str]:
@@ -283,10 +285,9 @@ def _mask_problems(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _check_thresholds(rows: Sequence[Row], thresholds: Thresholds) -> None:
+    wanted = thresholds.good_below, thresholds.bad_from
     for row in rows:
         used = row.inspection.good_below, row.inspection.bad_from
-        if used != (thresholds.good_below, thresholds.bad_from):
-            wanted = thresholds.good_below, thresholds.bad_from
-            raise MetricError(
-                f"{shown(row.sample.id)} was decided at (good_below, bad_from) = {used}, not at {wanted}; inspect all pictures alike"
-            )
+        if used != wanted:
+            was = f"{shown(row.sample.id)} was decided at (good_below, bad_from) = {used}, not at {wanted}"
+            raise MetricError(f"{was}; inspect all pictures alike")

@@ -1,5 +1,4 @@
-"""Whether the heat lies on the defect, told by masks that no training has seen: by cells of the heat map, and by pixels
-of the picture.
+"""Whether the heat lies on the defect, by masks that no training has seen: in cells of the heat map, and in pixels.
 
 A heat map has (h, w) cells, a mask (H, W) pixels; cells divide the picture evenly. A cell is bad where it overlaps any
 pixel of the mask.
@@ -16,9 +15,8 @@ from weakspot.errors import MetricError
 
 HeatMap = NDArray[np.float32]  # (h, w) cells in [0, 1]
 Mask = NDArray[np.bool_]  # (H, W) pixels
-MANTISSA_BITS = (
-    12  # of the 23 kept: heat is told apart to 1 part in 4,096 of its distance from 0 or 1, whichever is nearer
-)
+# Of the 23 so many are kept: heat is told apart to 1 part in 4,096 of its distance from 0 or 1, whichever is nearer.
+MANTISSA_BITS = 12
 SMALLEST_EXPONENT = 127 - 40  # heat nearer to 0 or 1 than 2^-40 counts as 0 or 1
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
 
@@ -26,9 +24,8 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
 def checked_heat(heat: HeatMap) -> HeatMap:
     """The heat map as float32; MetricError where it is not (h, w) or holds a value that is not in [0, 1]."""
     if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
-        raise MetricError(
-            f"a heat map of shape {heat.shape} with values outside 0 to 1, or none; needed are finite values from 0 to 1 by cell"
-        )
+        found = f"a heat map of shape {heat.shape} with values outside 0 to 1, or none"
+        raise MetricError(f"{found}; needed are finite values from 0 to 1 by cell")
     return heat.astype(np.float32, copy=False)
 
 
@@ -38,8 +35,7 @@ def cells_of_mask(mask: Mask, height: int, width: int) -> Mask:
 
 
 def is_hit(heat: HeatMap, mask: Mask, tolerance_cells: int = 2) -> bool:
-    """Whether the hottest cell lies within `tolerance_cells` of a bad cell, counted along rows and columns (a square,
-    not a disc).
+    """Whether the hottest cell lies within `tolerance_cells` of a bad cell, along rows and columns.
 
     Where several cells share the maximum, all of them must: a map that is hot everywhere has found nothing.
     """
@@ -54,18 +50,6 @@ def cell_iou_of(heat: HeatMap, mask: Mask, threshold: float) -> float:
     return float((bad & hot).sum() / (bad | hot).sum())
 
 
-def hit_rate(heat_maps: list[HeatMap], masks: list[Mask], tolerance_cells: int = 2) -> float:
-    """The share of bad pictures whose hottest cell lies on the defect (protocol.md); see `is_hit`."""
-    _check_pairs(heat_maps, masks)
-    return float(np.mean([is_hit(heat, mask, tolerance_cells) for heat, mask in zip(heat_maps, masks, strict=True)]))
-
-
-def cell_iou(heat_maps: list[HeatMap], masks: list[Mask], threshold: float) -> float:
-    """The mean over bad pictures of the cell IoU at a threshold that was chosen on the training pictures' heat."""
-    _check_pairs(heat_maps, masks)
-    return float(np.mean([cell_iou_of(heat, mask, threshold) for heat, mask in zip(heat_maps, masks, strict=True)]))
-
-
 def resize_to_picture(heat: HeatMap, height: int, width: int) -> HeatMap:
     """The heat (h, w) on the picture's pixels (height, width), bilinearly, cells' centres kept in place; in [0, 1]."""
     resized = Image.fromarray(checked_heat(heat)).resize((width, height), Image.Resampling.BILINEAR)
@@ -74,19 +58,17 @@ def resize_to_picture(heat: HeatMap, height: int, width: int) -> HeatMap:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelMetric:
-    """A figure over pixels. The exact one lies within `error` of `value`: what counting in steps of heat can have
-    cost."""
+    """A figure over pixels; the exact one lies within `error`, which counting in steps of heat can have cost."""
 
     value: float
     error: float
 
 
 class PixelHeat:
-    """Counts of good and bad pixels by heat over many pictures: 36 million pixels a second, a few megabytes whatever
-    their number.
+    """Counts of good and bad pixels by heat, in a few megabytes however many pictures are added.
 
     Heat is told apart in about 320,000 steps, finest near 0 and 1 where sigmoids crowd. Each metric says how far the
-    exact one can lie away.
+    exact one can lie away. scikit-learn's metrics would sort all pixels: 85 million of them for KolektorSDD's test.
     """
 
     def __init__(self) -> None:
@@ -105,14 +87,13 @@ class PixelHeat:
         if not len(bad):
             return
         self.bad += np.bincount(bad, minlength=len(self.bad))
-        defect, found = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
+        defect, defects = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
         defect = defect.ravel()[flat]
         self.overlap += np.bincount(bad, weights=1 / np.bincount(defect)[defect], minlength=len(self.overlap))
-        self.defects += found
+        self.defects += defects
 
     def auroc(self) -> PixelMetric:
-        """The share of pairs of a bad and a good pixel that are ranked right; pairs in one step count half, and are the
-        error."""
+        """The share of pairs of a bad and a good pixel that are ranked right; pairs in one step count half."""
         good, bad = self._from_hottest()
         ties = float((good * bad).sum())
         below = good.sum() - np.cumsum(good)
@@ -132,10 +113,10 @@ class PixelHeat:
         return PixelMetric(value=float(value.sum() / bad.sum()), error=float(error / bad.sum()))
 
     def aupro(self, fpr_limit: float = 0.3) -> PixelMetric:
-        """Area under the per-defect overlap against the share of good pixels called bad, up to `fpr_limit`, over
-        `fpr_limit` (Bergmann et al. 2021).
+        """Area under the overlap by defect over the share of good pixels called bad (Bergmann et al. 2021).
 
-        A defect is a connected part of a mask (8 neighbours); all weigh the same, whatever their size.
+        The area up to `fpr_limit` is divided by `fpr_limit`. A defect is a connected part of a mask (8 neighbours); all
+        weigh the same, whatever their size.
         """
         if not 0 < fpr_limit <= 1:
             raise MetricError(f"fpr_limit = {fpr_limit}; needed is a share above 0 and up to 1, such as 0.3")
@@ -152,20 +133,9 @@ class PixelHeat:
 
     def _from_hottest(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if not self.good.any() or not self.bad.any():
-            raise MetricError(
-                f"{self.good.sum():,} good and {self.bad.sum():,} bad pixels: pixel metrics need both; add pictures with masks"
-            )
+            found = f"{self.good.sum():,} good and {self.bad.sum():,} bad pixels"
+            raise MetricError(f"{found}: pixel metrics need both; add pictures with masks")
         return self.good[::-1].astype(np.float64), self.bad[::-1].astype(np.float64)
-
-
-def pixel_metrics(heat_maps: list[HeatMap], masks: list[Mask], fpr_limit: float = 0.3) -> dict[str, float]:
-    """pixel AUROC, AP and AUPRO over all given pictures (good ones with an empty mask), each with the error of counting
-    in steps."""
-    _check_pairs(heat_maps, masks)
-    pixels = PixelHeat()
-    for heat, mask in zip(heat_maps, masks, strict=True):
-        pixels.add(heat, mask)
-    return as_metrics(pixels, fpr_limit)
 
 
 def as_metrics(pixels: PixelHeat, fpr_limit: float = 0.3) -> dict[str, float]:
@@ -176,24 +146,11 @@ def as_metrics(pixels: PixelHeat, fpr_limit: float = 0.3) -> dict[str, float]:
     return {k: m.value for k, m in plain.items()} | {f"{k}_error": m.error for k, m in plain.items()} | named
 
 
-def pixel_auroc(heat_maps: list[HeatMap], masks: list[Mask]) -> float:
-    """The share of pairs of a bad and a good pixel that the heat ranks right."""
-    return pixel_metrics(heat_maps, masks)["pixel_auroc"]
-
-
-def pixel_ap(heat_maps: list[HeatMap], masks: list[Mask]) -> float:
-    """Average precision over pixels."""
-    return pixel_metrics(heat_maps, masks)["pixel_ap"]
-
-
-def pixel_aupro(heat_maps: list[HeatMap], masks: list[Mask], fpr_limit: float = 0.3) -> float:
-    """Area under the per-defect overlap curve up to `fpr_limit`."""
-    return pixel_metrics(heat_maps, masks, fpr_limit)["pixel_aupro"]
-
-
 def _steps(heat: HeatMap) -> NDArray[np.int64]:
-    """Heat in [0, 1] as whole numbers that rise with it, (H, W) → (H·W,): the leading bits of the float's distance from
-    the nearer end."""
+    """Heat in [0, 1] as whole numbers that rise with it, (H, W) → (H·W,).
+
+    They are the leading bits of the float's distance from the nearer end.
+    """
     flat = heat.ravel()
     upper = flat >= 0.5
     distance = np.where(upper, np.float32(1) - flat, flat)  # exact: 1 − x has no rounding for x in [0.5, 1]
@@ -218,10 +175,3 @@ def _any_along(mask: Mask, cells: int) -> Mask:
     below = np.zeros((n + 1, mask.shape[1]), dtype=np.int64)
     np.cumsum(mask, axis=0, out=below[1:])
     return below[last] > below[first]
-
-
-def _check_pairs(heat_maps: list[HeatMap], masks: list[Mask]) -> None:
-    if len(heat_maps) != len(masks) or not masks:
-        raise MetricError(
-            f"{len(heat_maps)} heat maps and {len(masks)} masks; needed is a mask for each of at least one heat map"
-        )

@@ -1,12 +1,17 @@
-"""How well scores tell bad pictures from good ones: plain functions of labels and scores. What they don't define is an
-error, never a number."""
+"""How well scores tell bad pictures from good ones: plain functions of labels and scores.
 
+What labels and scores don't define is an error, never a number.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from weakspot.errors import MetricError
@@ -17,17 +22,16 @@ Scores = NDArray[np.float64]  # (N,), higher is worse; raw scores, for sigmoids 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What two thresholds make of labelled pictures. `escapes`: bad ones called good; `false_alarms`: good ones called
-    bad."""
+    """What two thresholds make of labelled pictures."""
 
     bad: int
     good: int
-    escapes: int
+    escapes: int  # bad, called good
     bad_in_review: int
-    caught: int
-    false_alarms: int
+    caught: int  # bad, called bad
+    false_alarms: int  # good, called bad
     good_in_review: int
-    passed: int
+    passed: int  # good, called good
 
     def as_dict(self) -> dict[str, int]:
         """The counts as plain numbers, with those sent to review in one."""
@@ -39,9 +43,8 @@ def checked(labels: ArrayLike, scores: ArrayLike, both: bool = True) -> tuple[La
     and (`both`) a missing class."""
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or y.shape != s.shape or not len(y):
-        raise MetricError(
-            f"labels of shape {y.shape} and scores of shape {s.shape}; needed is one score for each of at least one label"
-        )
+        shapes = f"labels of shape {y.shape} and scores of shape {s.shape}"
+        raise MetricError(f"{shapes}; needed is one score for each of at least one label")
     if not np.isin(y, (0, 1)).all():
         raise MetricError(f"labels hold {sorted(set(y.tolist()) - {0, 1})[:3]}; needed are 1 for bad and 0 for good")
     if not np.isfinite(s).all():
@@ -70,19 +73,33 @@ def auroc(labels: Labels, scores: Scores) -> float:
     return float(roc_auc_score(y, s))
 
 
+def better_than_chance(labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | None = None) -> float:
+    """How likely labels drawn by chance rank at least as well (one-sided p-value of Mann and Whitney 1947).
+
+    Exact for few pictures without ties, by the normal distribution else. Below 0.05 the scores tell bad from good.
+    groups: (N,), the physical part of each picture: pictures of one part count once, by their mean score, since chance
+    moves them together.
+    """
+    y, s = checked(labels, scores)
+    if groups is not None:
+        members: dict[tuple[Hashable, int], list[float]] = defaultdict(list)
+        for group, label, score in zip(groups, y.tolist(), s.tolist(), strict=True):
+            members[group, label].append(score)
+        y, s = np.array([label for _, label in members]), np.array([np.mean(each) for each in members.values()])
+    return float(mannwhitneyu(s[y == 1], s[y == 0], alternative="greater").pvalue)
+
+
 def quick_average_precision(labels: Labels, scores: Scores) -> float:
-    """`average_precision` without its checks, many times faster: for the draws of a bootstrap."""
+    """`average_precision` without scikit-learn's checks, many times faster: for the draws of a bootstrap."""
     true, false = counts_at_cuts(labels, scores, np.unique(scores)[::-1])
     return float((np.diff(true, prepend=0) * true / (true + false)).sum() / true[-1])
 
 
 def quick_auroc(labels: Labels, scores: Scores) -> float:
-    """`auroc` without its checks, many times faster: for the draws of a bootstrap."""
+    """`auroc` without scikit-learn's checks, many times faster: for the draws of a bootstrap."""
     true, false = counts_at_cuts(labels, scores, np.unique(scores)[::-1])
-    wrong = np.diff(false, prepend=0) * (
-        true[-1] - true + np.diff(true, prepend=0) / 2
-    )  # bad ones below each good one, ties half
-    return float(1 - wrong.sum() / (true[-1] * false[-1]))
+    bad_below = true[-1] - true + np.diff(true, prepend=0) / 2  # bad pictures below each good one, ties half
+    return float(1 - (np.diff(false, prepend=0) * bad_below).sum() / (true[-1] * false[-1]))
 
 
 def cuts(scores: Scores) -> Scores:
@@ -100,13 +117,6 @@ def counts_at_cuts(labels: Labels, scores: Scores, at: Scores) -> tuple[Labels, 
     return len(bad) - np.searchsorted(bad, at), len(good) - np.searchsorted(good, at)
 
 
-def precision_recall(labels: ArrayLike, scores: ArrayLike) -> tuple[Scores, Scores]:
-    """The precision–recall curve, one point a distinct score, recall rising: (M,) recall, (M,) precision."""
-    y, s = checked(labels, scores)
-    true, false = counts_at_cuts(y, s, np.unique(s)[::-1])
-    return true / y.sum(), true / (true + false)
-
-
 def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     """Everything a ranking of pictures says, under its name in records, in the field and in the factory.
 
@@ -115,12 +125,12 @@ def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     a score is not finite.
     """
     y, s = checked(labels, scores)
-    found: dict[str, float] = {"average_precision": average_precision(y, s), "auroc": auroc(y, s), **_best_f1(y, s)}
-    found["false_positives_at_full_recall"] = _false_positives_at_recall(y, s, 1.0)
+    figures: dict[str, float] = {"average_precision": average_precision(y, s), "auroc": auroc(y, s), **_best_f1(y, s)}
+    figures["false_positives_at_full_recall"] = _false_positives_at_recall(y, s, 1.0)
     good = int((y == 0).sum())
     for recall in (95, 99):
-        found[f"true_negative_rate_at_recall_{recall}"] = 1 - _false_positives_at_recall(y, s, recall / 100) / good
-    return {**found, **_other_names(found)}
+        figures[f"true_negative_rate_at_recall_{recall}"] = 1 - _false_positives_at_recall(y, s, recall / 100) / good
+    return {**figures, **_other_names(figures)}
 
 
 def at_thresholds(labels: ArrayLike, scores: ArrayLike, bad_from: float, good_below: float) -> Counts:
@@ -170,10 +180,10 @@ def _false_positives_at_recall(y: Labels, s: Scores, recall: float) -> int:
     return int((s[y == 0] >= bad[must_find - 1]).sum())
 
 
-def _other_names(found: dict[str, Any]) -> dict[str, float]:
+def _other_names(figures: dict[str, Any]) -> dict[str, float]:
     return {
-        "image_AP": found["average_precision"],
-        "image_AUROC": found["auroc"],
-        "image_F1Max": found["best_f1"],
-        "false_alarms_at_zero_escapes": found["false_positives_at_full_recall"],
+        "image_AP": figures["average_precision"],
+        "image_AUROC": figures["auroc"],
+        "image_F1Max": figures["best_f1"],
+        "false_alarms_at_zero_escapes": figures["false_positives_at_full_recall"],
     }

@@ -1,4 +1,4 @@
-"""The values of the report's page: tables, charts and picture cards as plain values for the template. No markup."""
+"""The values of the report's page for its template: tables, charts and picture cards. No markup."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from weakspot.errors import shown
 from weakspot.evaluation import intervals, words
 from weakspot.evaluation.charts import Histogram, histogram, number, precision_recall_curve
 from weakspot.evaluation.evaluate import Evaluation, Row
-from weakspot.evaluation.metrics import at_thresholds
-from weakspot.evaluation.pictures import Selection, Shown, heat_layer
+from weakspot.evaluation.pictures import Layers, ReadPixels, Selection, bare_picture, heat_layer
 
 TRUTH = {0: "good", 1: "bad"}
 RANKING = (  # name in records, in words, in the field
@@ -27,43 +26,38 @@ RANKING = (  # name in records, in words, in the field
 )
 LOCALIZATION = (
     ("hit_rate", "Hit rate", "bad pictures whose hottest cell lies within 2 cells of the mask"),
-    (
-        "cell_iou",
-        "Cell IoU",
-        "overlap of the hot cells with the masks' cells, mean over bad pictures; two people who mark one picture agree to 0.85",
-    ),
+    ("cell_iou", "Cell IoU", "overlap of the hot cells with the masks' cells, mean over bad pictures; "
+     "two people who mark one picture agree to 0.85"),
     ("pixel_auroc", "Pixel AUROC", "pairs of a bad and a good pixel that the heat ranks right (pixel_AUROC)"),
     ("pixel_ap", "Pixel AP", "average precision over pixels (pixel_AP)"),
     ("pixel_aupro", "AUPRO", "overlap by defect while up to 30 % of good pixels are lit, 1 is perfect (pixel_AUPRO)"),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One picture as the page shows it. `wrong`: '', 'missed' or 'false alarm'; `at`: place of its score on the axis in
-    per cent."""
+    """One picture as the page shows it."""
 
     number: int
     id: str
     group: str
     truth: str
     decision: str
-    wrong: str
+    wrong: str  # "", "missed" or "false alarm"
     score: str
-    raw: str
-    order: float
-    at: float
-    ratio: float
-    shown: Shown
+    order: float  # the raw score
+    at: float  # its place on the axis, in per cent
+    ratio: float  # width over height
+    layers: Layers
     facts: tuple[tuple[str, str], ...]
 
 
-def page_of(evaluation: Evaluation, selection: Selection) -> dict[str, Any]:
+def page_of(evaluation: Evaluation, selection: Selection, read_pixels: ReadPixels | None) -> dict[str, Any]:
     """Everything the template needs, by name."""
     chart = _histogram(evaluation)
     numbers = {id(row): i for i, row in enumerate(evaluation.rows, start=1)}
 
-    def cards(items: tuple[Shown, ...]) -> list[Card]:
+    def cards(items: tuple[Layers, ...]) -> list[Card]:
         return [_card(item, numbers[id(item.row)], chart) for item in items]
 
     background = evaluation.background
@@ -85,6 +79,8 @@ def page_of(evaluation: Evaluation, selection: Selection) -> dict[str, Any]:
         "thresholds": _thresholds(evaluation),
         "said_there": [*evidence.get("sentences", ()), *evidence.get("warnings", ())],
         "deciding": list(evidence.get("deciding", ())),
+        "doubts": _doubts(evaluation, read_pixels),
+        "promises": _promises(evaluation),
         "table": _decisions(evaluation),
         "ranking": _ranking(evaluation),
         "localization": _localization(evaluation),
@@ -105,18 +101,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested values as rows of (dotted key, text)."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            rows += flat(value, f"{name}.")
+            rows += flat(value, f"{prefix}{key}.")
         else:
-            rows.append(
-                (
-                    shown(name),
-                    "–"
-                    if value is None
-                    else shown(", ".join(map(str, value)) if isinstance(value, list | tuple) else value),
-                )
-            )
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            rows.append((shown(f"{prefix}{key}"), "–" if value is None else shown(text)))
     return rows
 
 
@@ -131,33 +120,23 @@ def _histogram(evaluation: Evaluation) -> Histogram:
 
 
 def _curves(evaluation: Evaluation) -> dict[str, Any]:
-    if not evaluation.by_decision or not evaluation.by_heat:
+    if not evaluation.by_decision:
         return {}
-    return {
-        name: precision_recall_curve(*_labels_and_scores(evaluation, name == "heat")) for name in ("decision", "heat")
-    }
+    by_score = {"decision": _labels_and_scores(evaluation), "heat": _labels_and_scores(evaluation, heat=True)}
+    return {name: precision_recall_curve(*pair) for name, pair in by_score.items()}
 
 
 def _working_points(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Recall and precision at the thresholds: what is called bad, and what is at least not called good; places in per
-    cent."""
-    found = []
-    t = evaluation.thresholds
-    for key, cut, text in (("bad", t.bad_from, "called bad"), ("review", t.good_below, "bad or for review")):
-        c = at_thresholds(*_labels_and_scores(evaluation), cut, cut)
-        if c.caught and (key == "bad" or t.good_below < t.bad_from):
-            recall, precision = c.caught / c.bad, c.caught / (c.caught + c.false_alarms)
-            found.append(
-                {
-                    "key": key,
-                    "x": 100 * recall,
-                    "y": 100 * (1 - precision),
-                    "text": text,
-                    "recall": recall,
-                    "precision": precision,
-                }
-            )
-    return found
+    """Recall and precision of what is called bad, and of what is not called good; places in per cent."""
+    c, points = evaluation.counts, []
+    not_good = c.caught + c.bad_in_review, c.false_alarms + c.good_in_review
+    counted = {"bad": ("called bad", c.caught, c.false_alarms), "review": ("bad or for review", *not_good)}
+    for key, (text, true, false) in counted.items():
+        if true and (key == "bad" or evaluation.thresholds.good_below < evaluation.thresholds.bad_from):
+            recall, precision = true / c.bad, true / (true + false)
+            place = {"x": 100 * recall, "y": 100 * (1 - precision)}
+            points.append({"key": key, "text": text, "recall": recall, "precision": precision, **place})
+    return points
 
 
 def _thresholds(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -171,73 +150,78 @@ def _thresholds(evaluation: Evaluation) -> list[tuple[str, str]]:
     ]
 
 
-def _decisions(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Truth by decision: a row for bad and one for good pictures, refused ones in a column of their own."""
-    c = evaluation.counts
-    refused = [sum(item.sample.label == label for item in evaluation.refused) for label in (0, 1)]
-    return [
-        {
-            "truth": "bad",
-            "good": c.escapes,
-            "review": c.bad_in_review,
-            "bad": c.caught,
-            "refused": refused[1],
-            "n": c.bad,
-            "wrong": "good",
-        },
-        {
-            "truth": "good",
-            "good": c.passed,
-            "review": c.good_in_review,
-            "bad": c.false_alarms,
-            "refused": refused[0],
-            "n": c.good,
-            "wrong": "bad",
-        },
+def _doubts(evaluation: Evaluation, read_pixels: ReadPixels | None) -> dict[str, Any]:
+    """Training pictures whose label looks wrong: sentences, and for each its name, label, score and picture."""
+    evidence = evaluation.background.threshold_evidence.get("label_doubts", {})
+    at_hand = {sample.id: sample for sample in evaluation.background.doubted}
+    pictures = [
+        one | {"uri": bare_picture(at_hand[one["picture"]], read_pixels) if one["picture"] in at_hand else ""}
+        for one in evidence.get("pictures", ())
     ]
+    return {"sentences": evidence.get("sentences", ()), "pictures": pictures}
+
+
+def _promises(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Each rate as the choice of thresholds promised it, and as it was found."""
+    names = {"escapes": "escapes", "false_alarms": "false alarms"}
+    return [{"name": names[key], **promise} for key, promise in evaluation.promises.items()]
+
+
+def _decisions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Truth by decision: a row for each kind of pictures, refused ones in a column of their own."""
+    c = evaluation.counts
+    rows = (
+        ("bad", "good", c.escapes, c.bad_in_review, c.caught),
+        ("good", "bad", c.passed, c.good_in_review, c.false_alarms),
+    )
+    table = []
+    for truth, wrong, good, review, bad in rows:
+        refused = sum(TRUTH[item.sample.label] == truth for item in evaluation.refused)
+        counts = {"good": good, "review": review, "bad": bad, "refused": refused, "n": good + review + bad}
+        if counts["n"] or refused:
+            table.append({"truth": truth, "wrong": wrong, **counts})
+    return table
 
 
 def _ranking(evaluation: Evaluation) -> list[dict[str, Any]]:
     rows = []
     for key, name, field in RANKING if evaluation.by_decision else ():
         values = [
-            _value(key, found, evaluation, prefix)
-            for found, prefix in ((evaluation.by_decision, ""), (evaluation.by_heat, "heat_"))
+            _value(key, figures, evaluation, prefix)
+            for figures, prefix in ((evaluation.by_decision, ""), (evaluation.by_heat, "heat_"))
         ]
         rows.append({"name": name, "field": field, "decision": values[0], "heat": values[1]})
     return rows
 
 
-def _value(key: str, found: Mapping[str, float], evaluation: Evaluation, prefix: str) -> tuple[str, str]:
+def _value(key: str, figures: Mapping[str, float], evaluation: Evaluation, prefix: str) -> tuple[str, str]:
     """A figure and its interval as text."""
-    value, bound = found[key], evaluation.intervals.get(prefix + key)
+    value, bound = figures[key], evaluation.intervals.get(prefix + key)
     if isinstance(value, int):
         n = evaluation.counts.bad if key == "false_negatives" else evaluation.counts.good
         return f"{value:,} of {n:,}", intervals.between(bound) if bound else ""
     if bound and bound[0] == bound[1]:
-        return (
-            f"{value:.3f}",
-            "in every draw",
-        )  # an interval without width, such as that of a perfect ranking, must not look like certainty
+        # an interval without width, such as that of a perfect ranking, must not look like certainty
+        return f"{value:.3f}", "in every draw"
     return f"{value:.3f}", f"{bound[0]:.3f} to {bound[1]:.3f}" if bound else ""
 
 
 def _localization(evaluation: Evaluation) -> list[dict[str, Any]]:
-    found, rows = evaluation.localization, []
+    figures, rows = evaluation.localization, []
     for key, name, explained in LOCALIZATION:
-        if key not in found:
+        if key not in figures:
             continue
-        value = f"{found[key]:.3f}", ""
+        value = f"{figures[key]:.3f}", ""
         if key == "hit_rate":
             value = (
-                f"{int(found['hits'])} of {int(found['pictures_with_mask'])}",
+                f"{int(figures['hits'])} of {int(figures['pictures_with_mask'])}",
                 intervals.between(evaluation.intervals["hit_rate"]),
             )
         rows.append({"name": name, "value": value, "explained": explained})
     return rows
 
 
-def _card(item: Shown, number_: int, chart: Histogram) -> Card:
+def _card(item: Layers, number_: int, chart: Histogram) -> Card:
     row, inspection = item.row, item.row.inspection
     truth = TRUTH[row.sample.label]
     wrong = {("bad", "good"): "missed", ("good", "bad"): "false alarm"}.get((truth, inspection.decision), "")
@@ -250,11 +234,10 @@ def _card(item: Shown, number_: int, chart: Histogram) -> Card:
         decision=inspection.decision,
         wrong=wrong,
         score=f"{inspection.defect_score:.2f}",
-        raw=number(inspection.raw_score, 2),
         order=inspection.raw_score,
         at=chart.at(inspection.raw_score),
         ratio=round(width / height, 4),
-        shown=item,
+        layers=item,
         facts=_facts(row),
     )
 

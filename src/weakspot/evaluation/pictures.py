@@ -1,5 +1,7 @@
-"""A report's pictures as data URIs: the picture made small, the heat as a see-through layer, the mask's outline; and
-the rule that chooses them."""
+"""A report's pictures as data URIs: the picture made small, the heat as a see-through layer, the mask's outline.
+
+Here is also the rule that chooses which pictures a report shows.
+"""
 
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -23,22 +25,17 @@ ReadPixels = Callable[[Sample], NDArray[np.uint8] | NDArray[np.uint16]]
 MOST_SHOWN = 400  # pictures of the gallery
 MOST_WORST = 8  # of the misses and of the false alarms shown large
 CLOSEST = 4  # of the right decisions nearest to wrong, shown where there are no wrong ones
-SMALL, MIDDLE, LARGE = (
-    256 * 256,
-    400 * 400,
-    680 * 680,
-)  # pixels of a picture in a gallery of many, of at most FEW, and of one shown large
+# Pixels of a picture in a gallery of many, in one of at most FEW, and of one shown large.
+SMALL, MIDDLE, LARGE = 256 * 256, 400 * 400, 680 * 680
 FEW = 200
 OUTLINE = 260  # the outline is as thick as this part of the picture's mean side
 MOST_BYTES = 10_000_000  # of all data URIs; the gallery ends where they are used up
-# heat from which a cell is coloured in full, as overlays have it; below it fades, so that a dark map leaves the picture
-# bare
-SEEN_FROM = 0.4
+SEEN_FROM = 0.4  # heat from which a cell is coloured in full, as overlays have it; a dark map leaves the picture bare
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One row and its layers, all of the same shape on the page. `problem` says why there is no picture."""
+class Layers:
+    """One row's picture, heat and outline, all of the same shape on the page. `problem` says why there is none."""
 
     row: Row
     picture: str = ""
@@ -56,60 +53,65 @@ class Shown:
 class Selection:
     """What a report shows of all rows, and what it left out."""
 
-    misses: tuple[Shown, ...]
-    false_alarms: tuple[Shown, ...]
-    closest_bad: tuple[Shown, ...]
-    closest_good: tuple[Shown, ...]
-    gallery: tuple[Shown, ...]
+    misses: tuple[Layers, ...]
+    false_alarms: tuple[Layers, ...]
+    closest_bad: tuple[Layers, ...]
+    closest_good: tuple[Layers, ...]
+    gallery: tuple[Layers, ...]
     left_out: int
 
 
 def select(rows: Sequence[Row], read_pixels: ReadPixels | None, read_mask: ReadMask | None) -> Selection:
-    """The worst misses and false alarms large (or the closest calls, where there are none), and a gallery of at most
-    MOST_SHOWN and MOST_BYTES.
+    """The worst misses and false alarms large, the closest calls where there are none, and a gallery of the others.
 
-    Of more pictures the gallery takes the wrong ones first, then those for review, then bad ones, then good ones by
-    falling score.
+    The gallery ends at MOST_SHOWN or MOST_BYTES. It takes wrong decisions first, then those for review, then bad
+    pictures, then good ones by falling score.
     """
     falling = sorted(rows, key=lambda row: -row.inspection.raw_score)
     bad, good = [row for row in falling if row.sample.label], [row for row in falling if not row.sample.label]
     missed = [row for row in reversed(bad) if row.inspection.decision == "good"]
     alarms = [row for row in good if row.inspection.decision == "bad"]
 
-    def large(chosen: list[Row]) -> tuple[Shown, ...]:
-        return tuple(show(row, read_pixels, read_mask, LARGE) for row in chosen)
+    def large(chosen: list[Row]) -> tuple[Layers, ...]:
+        return tuple(layers_of(row, read_pixels, read_mask, LARGE) for row in chosen)
 
-    worst = large(missed[:MOST_WORST]), large(alarms[:MOST_WORST])
-    closest = large([] if missed else bad[::-1][:CLOSEST]), large([] if alarms else good[:CLOSEST])
-    left = MOST_BYTES - sum(item.bytes for items in (*worst, *closest) for item in items)
+    misses, false_alarms = large(missed[:MOST_WORST]), large(alarms[:MOST_WORST])
+    closest_bad, closest_good = large([] if missed else bad[::-1][:CLOSEST]), large([] if alarms else good[:CLOSEST])
+    left = MOST_BYTES - sum(item.bytes for item in (*misses, *false_alarms, *closest_bad, *closest_good))
     gallery = _gallery(sorted(falling, key=_interest), read_pixels, read_mask, left)
     return Selection(
-        misses=worst[0],
-        false_alarms=worst[1],
-        closest_bad=closest[0],
-        closest_good=closest[1],
+        misses=misses,
+        false_alarms=false_alarms,
+        closest_bad=closest_bad,
+        closest_good=closest_good,
         gallery=gallery,
         left_out=len(rows) - len(gallery),
     )
 
 
-def show(row: Row, read_pixels: ReadPixels | None, read_mask: ReadMask | None, area: int) -> Shown:
+def layers_of(row: Row, read_pixels: ReadPixels | None, read_mask: ReadMask | None, area: int) -> Layers:
     """One row's picture, at most `area` pixels, and its layers. A picture that can no longer be read leaves a note."""
     if read_pixels is None:
-        return Shown(row=row, problem="no picture: the report was made without access to the files")
+        return Layers(row=row, problem="no picture: the report was made without access to the files")
     try:
         pixels = read_pixels(row.sample)
     except ImageError as error:
-        return Shown(row=row, problem=str(error))
-    height, width = _fitted(pixels.shape[0], pixels.shape[1], area)
-    small = Image.fromarray(as_8_bit(pixels)).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    outline = _outline(row, read_mask, pixels.shape[0], pixels.shape[1], height, width)
-    return Shown(row=row, picture=_jpeg(small), heat=heat_layer(row.inspection.heat_map), outline=outline)
+        return Layers(row=row, problem=str(error))
+    small = _small(pixels, area)
+    outline = _outline(row, read_mask, pixels.shape[0], pixels.shape[1], small.height, small.width)
+    return Layers(row=row, picture=_jpeg(small), heat=heat_layer(row.inspection.heat_map), outline=outline)
+
+
+def bare_picture(sample: Sample, read_pixels: ReadPixels | None) -> str:
+    """A picture without layers, such as one of the training; empty where it cannot be read."""
+    try:
+        return _jpeg(_small(read_pixels(sample), SMALL)) if read_pixels else ""
+    except ImageError:
+        return ""
 
 
 def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Pixels for the eye, not for judging: 16 bit are stretched to the picture's own range, since a 12-bit camera's
-    would be near black."""
+    """Pixels for the eye, not for judging: 16 bit are stretched, since a 12-bit camera's would be near black."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     low, high = np.quantile(pixels, (0.001, 0.999))
@@ -117,8 +119,7 @@ def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8
 
 
 def heat_layer(heat: HeatMap) -> str:
-    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours on the fixed scale 0 to 1, fading out
-    below SEEN_FROM."""
+    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours, fading out below SEEN_FROM."""
     steps = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     layer = Image.fromarray(steps)
     layer.putpalette(TURBO.tobytes())
@@ -127,8 +128,7 @@ def heat_layer(heat: HeatMap) -> str:
 
 
 def outline_layer(mask: Mask) -> str:
-    """The mask's outline as a PNG of its size: a white line a little around it, a dark one around that; the defect
-    itself stays bare."""
+    """The mask's outline as a PNG of its size: a white line around it, a dark one around that, the defect bare."""
     thick = max(1, round(sqrt(mask.size) / OUTLINE))
     grown = [ndimage.binary_dilation(mask, iterations=steps * thick) for steps in (1, 2, 3)]
     layer = Image.fromarray((grown[1] & ~grown[0]) + 2 * (grown[2] & ~grown[1]).astype(np.uint8))
@@ -138,11 +138,11 @@ def outline_layer(mask: Mask) -> str:
 
 def _gallery(
     rows: list[Row], read_pixels: ReadPixels | None, read_mask: ReadMask | None, most_bytes: int
-) -> tuple[Shown, ...]:
-    chosen: list[Shown] = []
+) -> tuple[Layers, ...]:
+    chosen: list[Layers] = []
     area = MIDDLE if len(rows) <= FEW else SMALL
     for row in rows[:MOST_SHOWN]:
-        item = show(row, read_pixels, read_mask, area)
+        item = layers_of(row, read_pixels, read_mask, area)
         most_bytes -= item.bytes
         if most_bytes < 0:
             break
@@ -152,10 +152,8 @@ def _gallery(
 
 def _interest(row: Row) -> int:
     """0 wrong, 1 for review, 2 bad, 3 good: the order in which a gallery fills."""
-    wrong = {(1, "good"): 0, (0, "bad"): 0}
-    return wrong.get(
-        (row.sample.label, row.inspection.decision), 1 if row.inspection.decision == "review" else 3 - row.sample.label
-    )
+    decision, label = row.inspection.decision, row.sample.label
+    return 1 if decision == "review" else 0 if (decision == "bad") != bool(label) else 3 - label
 
 
 def _outline(row: Row, read_mask: ReadMask | None, height: int, width: int, to_height: int, to_width: int) -> str:
@@ -164,9 +162,10 @@ def _outline(row: Row, read_mask: ReadMask | None, height: int, width: int, to_h
     return outline_layer(cells_of_mask(read_mask(row.sample.mask, height, width), to_height, to_width))
 
 
-def _fitted(height: int, width: int, area: int) -> tuple[int, int]:
-    scale = min(1.0, sqrt(area / (height * width)))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def _small(pixels: NDArray[np.uint8] | NDArray[np.uint16], area: int) -> Image.Image:
+    scale = min(1.0, sqrt(area / (pixels.shape[0] * pixels.shape[1])))
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    return Image.fromarray(as_8_bit(pixels)).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _jpeg(picture: Image.Image) -> str:

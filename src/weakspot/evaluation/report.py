@@ -1,50 +1,35 @@
-"""An evaluation as files: metrics.json for machines, scores.csv for spreadsheets, report.html for people: one file that
-needs no network."""
+"""An evaluation as files: metrics.json for machines, scores.csv for spreadsheets, report.html for people."""
 
-import csv
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from hashlib import sha256
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from weakspot.csv_text import csv_line
+from weakspot.data.samples import Sample
 from weakspot.durable import make_folder, write_together
 from weakspot.errors import OutputError, shown
 from weakspot.evaluation import intervals
 from weakspot.evaluation.charts import number
-from weakspot.evaluation.evaluate import Evaluation, ReadMask
+from weakspot.evaluation.evaluate import Evaluation, ReadMask, Row
 from weakspot.evaluation.page import page_of
 from weakspot.evaluation.pictures import ReadPixels, select
 from weakspot.evaluation.words import does_not_show, headline, rates, shows, standing
 
 SCHEMA_VERSION = 1
 MADE_BY = "weakspot evaluation"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for one
 NAMES = ("metrics.json", "scores.csv", "report.html")
 COLUMNS = (
-    *(
-        "id",
-        "label",
-        "group",
-        "kind",
-        "decision",
-        "defect_score",
-        "raw_score",
-        "heat_score",
-        "bad_from",
-        "good_below",
-        "hit",
-        "cell_iou",
-    ),
-    *("regions", "reason", "sha256", "width", "height", "warnings"),
-)
+    *("id", "label", "group", "kind", "decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below"),
+    *("hit", "cell_iou", "regions", "reason", "sha256", "width", "height", "warnings"),
+)  # fmt: skip
 
 
 def write_report(
@@ -72,8 +57,7 @@ def write_report(
 
 
 def check_output(output: Path, overwrite: bool = False) -> None:
-    """Raise OutputError where a report could not be written into `output`: for use before a long evaluation. Other
-    files may lie in the folder."""
+    """Raise OutputError where a report could not be written into `output`; other files may lie there."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{shown(output)}: is a file; an evaluation needs a folder; choose another name")
     for target in (output / name for name in NAMES):
@@ -82,15 +66,14 @@ def check_output(output: Path, overwrite: bool = False) -> None:
         if not _is_ours(target):
             raise OutputError(f"{shown(target)}: is there and was not made by an evaluation; choose another folder")
         if not overwrite:
-            raise OutputError(
-                f"{shown(target)}: is of an earlier evaluation; replace it with --overwrite, or choose another folder"
-            )
+            replace = "replace it with --overwrite, or choose another folder"
+            raise OutputError(f"{shown(target)}: is of an earlier evaluation; {replace}")
 
 
 def metrics_json(evaluation: Evaluation) -> str:
-    """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers by
-    their names in records."""
-    background = {key: value for key, value in asdict(evaluation.background).items() if key != "trained_on"}
+    """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers."""
+    background = {each.name: getattr(evaluation.background, each.name) for each in fields(evaluation.background)}
+    background = {key: value for key, value in background.items() if key not in ("trained_on", "doubted")}
     model = evaluation.rows[0].inspection.model
     content = {
         "made_by": MADE_BY,
@@ -107,7 +90,8 @@ def metrics_json(evaluation: Evaluation) -> str:
         "not_inspected": [
             {"id": item.sample.id, "label": item.sample.label, "reason": item.reason} for item in evaluation.refused
         ],
-        "rates": [_rate(rate) for rate in rates(evaluation)],
+        "rates": [asdict(rate) for rate in rates(evaluation)],
+        "promises": evaluation.promises,
         "shows": shows(evaluation),
         "does_not_show": does_not_show(evaluation),
         "not_measured": evaluation.not_measured,
@@ -118,28 +102,10 @@ def metrics_json(evaluation: Evaluation) -> str:
 
 
 def scores_csv(evaluation: Evaluation) -> str:
-    """A row a picture, the refused ones last with their reason: UTF-8, RFC 4180; text that a spreadsheet would run gets
-    an apostrophe in front."""
-    file = StringIO()
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
-    table.writeheader()
-    for row in evaluation.rows:
-        i = row.inspection
-        scores = {
-            name: getattr(i, name)
-            for name in ("decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below")
-        }
-        where = {"hit": None if row.hit is None else int(row.hit), "cell_iou": row.cell_iou, "regions": len(i.regions)}
-        file_ = {
-            "sha256": i.image.sha256,
-            "width": i.image.width,
-            "height": i.image.height,
-            "warnings": "; ".join(i.warnings),
-        }
-        table.writerow(_cells(_sample(row.sample) | scores | where | file_))
-    for item in evaluation.refused:
-        table.writerow(_cells(_sample(item.sample) | {"decision": "not inspected", "reason": item.reason}))
-    return file.getvalue()
+    """A row a picture, the refused ones last with their reason: UTF-8, RFC 4180."""
+    rows = [_cells(row) for row in evaluation.rows]
+    rows += [_about(item.sample) | {"decision": "not inspected", "reason": item.reason} for item in evaluation.refused]
+    return csv_line(COLUMNS, "\r\n") + "".join(csv_line(map(row.get, COLUMNS), "\r\n") for row in rows)
 
 
 def report_html(
@@ -159,7 +125,7 @@ def report_html(
         finalize=_unbroken,
     )
     environment.filters |= {"share": intervals.share, "between": intervals.between, "number": number, "shown": shown}
-    page = page_of(evaluation, select(evaluation.rows, read_pixels, read_mask))
+    page = page_of(evaluation, select(evaluation.rows, read_pixels, read_mask), read_pixels)
     allowed = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
     inlined = {"style": Markup(report_css + pictures_css), "script": Markup(script), "allowed_script": Markup(allowed)}
     return environment.get_template("report.html.j2").render(**page, **inlined)
@@ -171,7 +137,7 @@ def _unbroken(value: Any) -> Any:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is what an earlier evaluation wrote, told by its first lines."""
+    """Whether a file is what an earlier evaluation wrote, by its first lines."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -184,18 +150,21 @@ def _is_ours(path: Path) -> bool:
     return mark[path.name] in start
 
 
-def _rate(rate: Any) -> Mapping[str, Any]:
-    return {key: value for key, value in asdict(rate).items() if key not in ("explained",)}
-
-
-def _sample(sample: Any) -> dict[str, Any]:
+def _about(sample: Sample) -> dict[str, Any]:
     return {"id": sample.id, "label": sample.label, "group": sample.group, "kind": sample.kind}
 
 
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-        for key, value in row.items()
+def _cells(row: Row) -> dict[str, Any]:
+    i = row.inspection
+    return _about(row.sample) | {
+        **{name: getattr(i, name) for name in COLUMNS[COLUMNS.index("decision") : COLUMNS.index("hit")]},
+        "hit": None if row.hit is None else int(row.hit),
+        "cell_iou": row.cell_iou,
+        "regions": len(i.regions),
+        "sha256": i.image.sha256,
+        "width": i.image.width,
+        "height": i.image.height,
+        "warnings": "; ".join(i.warnings),
     }
 
 

@@ -1,12 +1,12 @@
 """Rules that choose the decision good / review / bad from scores of pictures that the scoring detector had not seen.
 
-A rule chooses one cut. A review band may then grow from it: downwards past bad pictures that would escape, upwards past
-good ones that would be false alarms, while at most REVIEW_SHARE of either class (but always one picture) falls inside;
-what lies between the last picture called good and the first one called bad is unseen territory, and goes to a person
-too.
+A rule chooses one cut. A review band may then grow from it, in both directions. Downwards it takes in bad pictures that
+would escape, upwards good ones that would be false alarms. At most REVIEW_SHARE of either class may fall inside, but
+always one picture. The gap between the last picture called good and the first one called bad belongs to the band too,
+since nobody has seen what scores there.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from weakspot.errors import MetricError
 from weakspot.evaluation import intervals
+from weakspot.evaluation.label_doubts import label_doubts
 from weakspot.evaluation.metrics import Counts, Labels, Scores, at_thresholds, checked, counts_at_cuts, cuts
 from weakspot.inspection.inspection import Thresholds
 from weakspot.settings import ThresholdSettings
@@ -27,11 +28,10 @@ EDGE = 0.1  # of the gap between two neighbouring scores that stays with each of
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdChoice:
-    """The thresholds, and what the pictures that chose them say: counts, exact intervals, sentences. `evidence` holds
-    plain values only."""
+    """The thresholds, and what the pictures that chose them say."""
 
     thresholds: Thresholds
-    evidence: dict[str, Any]
+    evidence: dict[str, Any]  # counts, exact intervals, promises, sentences, doubted labels; plain values only
 
 
 def choose_thresholds(
@@ -58,53 +58,46 @@ def choose_thresholds(
     thresholds = Thresholds(
         bad_from=bad_from, good_below=good_below, rule=settings.rule, chosen_on=chosen_on, region_from=region_from
     )
-    return ThresholdChoice(thresholds=thresholds, evidence=_evidence(y, s, groups, ids, thresholds, cut, settings))
+    names = [f"picture {i}" for i in range(len(y))] if ids is None else [str(each) for each in ids]
+    return ThresholdChoice(thresholds=thresholds, evidence=_evidence(y, s, groups, names, thresholds, cut, settings))
 
 
 def choose_cut(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
-    """The one threshold of a rule; pictures at or above it are not good. It lies between observed scores, but for
-    no_escapes with a margin."""
-    rules: dict[str, Callable[[Labels, Scores, ThresholdSettings], float]] = {
-        "best_f1": _best_f1,
-        "no_escapes": _no_escapes,
-        "false_alarms": _false_alarms,
-        "cost": _cost,
-    }
+    """The one threshold of a rule: pictures at or above it are not good.
+
+    It lies between observed scores, but for no_escapes with a margin.
+    """
+    rules = {"best_f1": _best_f1, "no_escapes": _no_escapes, "false_alarms": _false_alarms, "cost": _cost}
     return rules[settings.rule](y, s, settings)
 
 
 def review_band(y: Labels, s: Scores, cut: float, settings: ThresholdSettings) -> tuple[float, float]:
-    """(good_below, bad_from) around a cut: the band that leaves the least cost of errors outside, and of those the one
-    with the fewest pictures.
+    """(good_below, bad_from) around a cut: of all bands that REVIEW_SHARE allows the one with the least cost outside.
 
-    Where the classes' scores lie apart the band is the gap between them and holds no picture. Where they overlap it
-    covers the overlap as far as REVIEW_SHARE allows. An escape weighs `cost_escape`, a false alarm `cost_false_alarm`.
+    An escape weighs `cost_escape`, a false alarm `cost_false_alarm`; of equal bands that with the fewest pictures.
+    Where the classes' scores lie apart it is the gap between them and holds no picture.
     """
     seen = np.unique(s)
     bad, good = _counts_below(s[y == 1], seen), _counts_below(s[y == 0], seen)
     middle = int(np.searchsorted(seen, cut))
-    lows = np.array(
-        [middle, *np.searchsorted(seen, np.unique(s[(y == 1) & (s < cut)]))[::-1]]
-    )  # a band may start with such a bad picture
-    highs = np.array(
-        [middle, *(np.searchsorted(seen, np.unique(s[(y == 0) & (s >= cut)])) + 1)]
-    )  # and end with such a good one
+    escaping, alarming = np.unique(s[(y == 1) & (s < cut)]), np.unique(s[(y == 0) & (s >= cut)])
+    lows = np.array([middle, *np.searchsorted(seen, escaping)[::-1]])  # a band starts with such a bad picture
+    highs = np.array([middle, *(np.searchsorted(seen, alarming) + 1)])  # and ends with such a good one
     bad_inside, good_inside = bad[highs] - bad[lows][:, None], good[highs] - good[lows][:, None]
     fits = (bad_inside <= _allowed(bad[-1])) & (good_inside <= _allowed(good[-1]))
     cost = settings.cost_escape * bad[lows][:, None] + settings.cost_false_alarm * (good[-1] - good[highs])
-    best = min(
-        zip(cost[fits], (bad_inside + good_inside)[fits], *(index for index in np.nonzero(fits)), strict=True)
-    )  # cost, then pictures inside
-    return _edges(seen, cut, int(lows[best[2]]), int(highs[best[3]]))
+    _, _, low, high = min(zip(cost[fits], (bad_inside + good_inside)[fits], *np.nonzero(fits), strict=True))
+    return _edges(seen, cut, int(lows[low]), int(highs[high]))
 
 
 def in_words(settings: ThresholdSettings) -> str:
     """The rule as a sentence for reports."""
+    costs = f"an escape counting {settings.cost_escape:g} and a false alarm {settings.cost_false_alarm:g}"
     rules = {
         "best_f1": "the best F1",
         "no_escapes": f"no missed defect, with a margin of {settings.margin:g} below the lowest bad score",
         "false_alarms": f"false alarms at most {intervals.share(settings.max_false_alarm_rate)} of the good pictures",
-        "cost": f"least cost, an escape counting {settings.cost_escape:g} and a false alarm {settings.cost_false_alarm:g}",
+        "cost": f"least cost, {costs}",
     }
     return rules[settings.rule]
 
@@ -124,8 +117,8 @@ def _no_escapes(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
 
 
 def _false_alarms(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
-    """Of the cuts that keep the limit, those that find most bad pictures; of these the one with the fewest false
-    alarms: a limit is no budget."""
+    """Of the cuts that keep the limit one that finds most bad pictures, with the fewest false alarms: a limit is no
+    budget."""
     allowed = floor(settings.max_false_alarm_rate * (y == 0).sum() + 1e-9)
     at = cuts(s)
     true, false = counts_at_cuts(y, s, at)
@@ -150,15 +143,13 @@ def _allowed(pictures: int) -> int:
 
 
 def _edges(seen: Scores, cut: float, low: int, high: int) -> tuple[float, float]:
-    """The ends of the band that holds seen[low:high]: in the gaps outside of it, where the neighbour outside keeps EDGE
-    of the gap."""
+    """The ends of the band that holds seen[low:high]. They lie in the gaps outside of it, EDGE of a gap away from the
+    neighbour outside."""
     around = np.concatenate([[seen[0] - 0.5], seen, [seen[-1] + 0.5]])  # half a logit where no score was seen
-    good_below = around[low] + EDGE * (around[low + 1] - around[low])
-    bad_from = around[high + 1] - EDGE * (around[high + 1] - around[high])
-    good_below = (
-        good_below if good_below > around[low] else around[low + 1]
-    )  # neighbouring floats have no number between them
-    bad_from = bad_from if bad_from > around[high] else around[high + 1]
+    below, first, last, above = around[[low, low + 1, high, high + 1]]
+    good_below, bad_from = below + EDGE * (first - below), above - EDGE * (above - last)
+    good_below = good_below if good_below > below else first  # neighbouring floats have no number between them
+    bad_from = bad_from if bad_from > last else above
     return float(min(good_below, cut)), float(max(bad_from, cut))
 
 
@@ -166,49 +157,49 @@ def _evidence(
     y: Labels,
     s: Scores,
     groups: Sequence[Hashable] | None,
-    ids: Sequence[str] | None,
-    found: Thresholds,
+    ids: Sequence[str],
+    thresholds: Thresholds,
     cut: float,
     settings: ThresholdSettings,
 ) -> dict[str, Any]:
-    counts = at_thresholds(y, s, found.bad_from, found.good_below)
+    counts = at_thresholds(y, s, thresholds.bad_from, thresholds.good_below)
+    bad_groups = None if groups is None else {group for group, label in zip(groups, y, strict=True) if label}
     return {
         "rule": settings.rule,
         "rule_in_words": in_words(settings),
         "review": settings.review,
-        "chosen_on": found.chosen_on,
+        "chosen_on": thresholds.chosen_on,
         "cut": cut,
-        "bad_from": found.bad_from,
-        "good_below": found.good_below,
+        "bad_from": thresholds.bad_from,
+        "good_below": thresholds.good_below,
         "score_range_good": [float(s[y == 0].min()), float(s[y == 0].max())],
         "score_range_bad": [float(s[y == 1].min()), float(s[y == 1].max())],
         "counts": counts.as_dict(),
+        "promised": {"escapes": [counts.escapes, counts.bad], "false_alarms": [counts.false_alarms, counts.good]},
         "escapes_interval": list(intervals.clopper_pearson(counts.escapes, counts.bad)),
         "escapes_at_most": intervals.one_sided_upper(counts.escapes, counts.bad),
         "false_alarms_interval": list(intervals.clopper_pearson(counts.false_alarms, counts.good)),
         "false_alarms_at_most": intervals.one_sided_upper(counts.false_alarms, counts.good),
         "parts": None if groups is None else len(set(groups)),
-        "bad_parts": None if groups is None else len({group for group, label in zip(groups, y, strict=True) if label}),
-        "sentences": _sentences(counts, y, groups),
+        "bad_parts": None if bad_groups is None else len(bad_groups),
+        "sentences": _sentences(counts, counts.bad if bad_groups is None else len(bad_groups)),
         "warnings": _warnings(counts),
-        "deciding": _deciding(y, s, ids, found, cut),
+        "deciding": _deciding(y, s, ids, thresholds, cut),
+        "label_doubts": label_doubts(y, s, ids),
     }
 
 
-def _sentences(counts: Counts, y: Labels, groups: Sequence[Hashable] | None) -> list[str]:
+def _sentences(counts: Counts, bad_parts: int) -> list[str]:
     said = [
         intervals.proves(counts.escapes, counts.bad),
         intervals.proves(counts.false_alarms, counts.good, missed="called bad", rate="false alarms"),
-        "counted on the pictures that chose the thresholds, which flatters: only pictures that had no part in the choice can test it",
+        "counted on the pictures that chose the thresholds, which flatters: "
+        "only pictures that had no part in the choice can test it",
     ]
-    bad_parts = (
-        len({group for group, label in zip(groups, y, strict=True) if label}) if groups is not None else counts.bad
-    )
     if bad_parts < counts.bad:
         best_case = intervals.at_most(intervals.one_sided_upper(0, bad_parts))
-        said.append(
-            f"the {counts.bad} bad pictures show {bad_parts} parts; by part, even no miss would show no more than escapes below {best_case}"
-        )
+        by_part = f"by part, even no miss would show no more than escapes below {best_case}"
+        said.append(f"the {counts.bad} bad pictures show {bad_parts} parts; {by_part}")
     return said
 
 
@@ -218,19 +209,19 @@ def _warnings(counts: Counts) -> list[str]:
         said.append(f"none of {counts.bad} bad pictures reaches bad_from: nothing would be called bad")
     if counts.passed < counts.good / 2:
         said.append(f"only {counts.passed} of {counts.good} good pictures would be called good")
-    if counts.bad - counts.escapes < counts.bad / 2:
+    if counts.escapes > counts.bad / 2:
         said.append(f"{counts.escapes} of {counts.bad} bad pictures would be called good")
     return said
 
 
-def _deciding(y: Labels, s: Scores, ids: Sequence[str] | None, found: Thresholds, cut: float) -> list[dict[str, Any]]:
-    """The pictures on which the choice hangs: those in the review band and their neighbours; of many the bad ones, then
-    the nearest to the cut."""
-    lowest = s[s < found.good_below].max(initial=-np.inf)
-    highest = s[s >= found.bad_from].min(initial=np.inf)
+def _deciding(y: Labels, s: Scores, ids: Sequence[str], thresholds: Thresholds, cut: float) -> list[dict[str, Any]]:
+    """The pictures on which the choice hangs, by falling score: those in the review band and their neighbours.
+
+    Of more than MOST_DECIDING the bad ones come first, then the nearest to the cut.
+    """
+    lowest = s[s < thresholds.good_below].max(initial=-np.inf)
+    highest = s[s >= thresholds.bad_from].min(initial=np.inf)
     near = np.flatnonzero((s >= lowest) & (s <= highest))
     chosen = near[np.lexsort((np.abs(s[near] - cut), -y[near]))][:MOST_DECIDING]
     falling = sorted(chosen.tolist(), key=lambda i: -s[i])
-    return [
-        {"picture": ids[i] if ids else f"picture {i}", "label": int(y[i]), "raw_score": float(s[i])} for i in falling
-    ]
+    return [{"picture": ids[i], "label": int(y[i]), "raw_score": float(s[i])} for i in falling]

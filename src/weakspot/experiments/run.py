@@ -1,59 +1,47 @@
-"""One TOML file → runs on named splits → a record each under results/. Figures in tables come from these records and
-from nowhere else."""
+"""One TOML file → runs on named splits → a record each under results/. Figures in tables come from these alone."""
 
 import json
 import shutil
-import time
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Annotated, Any, Literal
 
 from weakspot.data.audit import Audit, audit
 from weakspot.data.layouts import read_layout
-from weakspot.data.splits import Split, kolektor_folds
+from weakspot.data.splits import Split, kolektor_folds, with_positives
 from weakspot.durable import make_folder, write_durably
 from weakspot.errors import SettingsError, shown
 from weakspot.experiments.tables import write_tables
-from weakspot.jobs.model import commit, machine, versions
-from weakspot.jobs.observe import Progress, observing
-from weakspot.jobs.train import TrainResult, split_for, train_split
-from weakspot.runs import open_run
-from weakspot.settings import TrainSettings, as_plain, read_settings, refuse_unknown_keys
+from weakspot.inspection.model_file import read_model_file
+from weakspot.jobs.train import TrainResult, train
+from weakspot.progress import Shows
+from weakspot.runs import Run
+from weakspot.settings import Range, Seed, Settings, TrainSettings, read_settings
+
+# A run's seed is all three of these: other parts are tested, other bad ones train, other weights.
+DRAWN = ("split_seed", "draw_seed", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(Settings):
     """What one file asks for: every combination of recipe, fold and seed is a run."""
 
     data: str  # folder, relative to the file, or the word elpv
     layout: str = "auto"
     splits: Literal["official", "clean", "hold_out"] = "hold_out"
-    folds: tuple[int, ...] = (0,)
-    seeds: tuple[int, ...] = (0,)
+    folds: tuple[Annotated[int, Range(0, 2, 0)], ...] = (0,)  # of the published ones
+    seeds: tuple[Seed, ...] = (0,)  # a spread over them is one over all that is drawn
     recipes: tuple[Literal["sharp", "paper"], ...] = ("sharp",)
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of an experiment."""
-
-    name: str
-    settings: TrainSettings
-    split: Split
-
-
 def run_experiment(
-    table: Path, results: Path, *, progress: Progress | None = None, runs: Path | None = None
+    table: Path, results: Path, *, threads: int | None = None, progress: Shows | None = None, runs: Path | None = None
 ) -> list[Path]:
     """Run what has no record yet, in order; a run that was stopped is gone on with. Returns the records' paths.
 
-    results: where records lie, in a folder named after the file; runs: where trainings lie while they run, default
-    results/../runs.
+    results: where records lie, in a folder named after the file; runs: where trainings lie (results/../runs).
     """
     experiment = read_experiment(table)
     folder, trainings = results / table.stem, (runs or results.parent / "runs") / table.stem
@@ -66,27 +54,32 @@ def run_experiment(
         records.append(record)
         if record.exists():
             continue
-        settings = replace(read_settings(TrainSettings, **experiment.settings), recipe=recipe, seed=seed)
+        settings, place = settings_of(experiment, recipe, seed, threads), trainings / record.stem
         found = found or audit(read_layout(Path(data), experiment.layout), settings.read)
-        planned = PlannedRun(record.stem, settings, _split(experiment, found, settings, fold))
-        _run(planned, found, experiment, trainings / planned.name, record, progress)
+        result = train(
+            data, settings, layout=experiment.layout, output=place, resume=place.exists(), progress=progress,
+            found=found, split=split_of(experiment, found, settings, fold), title=record.stem,
+        )  # fmt: skip
+        write_durably(record, json.dumps(_record(experiment, settings, result), indent=1, allow_nan=False).encode())
+        shutil.copyfile(place / "scores.csv", record.with_suffix(".scores.csv"))
         write_tables(results)
     return records
 
 
 def read_experiment(table: Path) -> Experiment:
     """The file as an Experiment. Raises SettingsError naming the key."""
-    try:
-        values = tomllib.loads(table.read_text(encoding="utf-8"))
-        refuse_unknown_keys(Experiment, values, where=shown(table))
-        return TypeAdapter(Experiment).validate_python(values)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(
-            f"{shown(table)}: {error}; needed is an experiment's TOML, such as experiments/elpv.toml"
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(f"{shown(table)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    experiment = read_settings(Experiment, table)
+    for key in ("recipe", *DRAWN):
+        if key in experiment.settings:
+            by = "recipes" if key == "recipe" else "seeds"
+            raise SettingsError(f"{shown(table)}: settings.{key} would be overruled by {by}; say it there alone")
+    return experiment
+
+
+def settings_of(experiment: Experiment, recipe: str, seed: int, threads: int | None = None) -> TrainSettings:
+    """The settings of one run. Its seed draws who is tested, which bad pictures train, and the weights together."""
+    given = {**experiment.settings, "recipe": recipe, **dict.fromkeys(DRAWN, seed)}
+    return read_settings(TrainSettings, **given | ({} if threads is None else {"threads": threads}))
 
 
 def _combinations(experiment: Experiment) -> Iterator[tuple[Any, int, int]]:
@@ -101,57 +94,33 @@ def _run_name(experiment: Experiment, recipe: str, fold: int, seed: int) -> str:
     return f"{recipe}-{part}-seed{seed}"
 
 
-def _split(experiment: Experiment, found: Audit, settings: TrainSettings, fold: int) -> Split:
+def split_of(experiment: Experiment, found: Audit, settings: TrainSettings, fold: int) -> Split | None:
+    """The published list, of which `clean` drops the twins by name; None where the settings say who trains."""
     if experiment.splits == "hold_out":
-        return split_for(found, settings)
-    return kolektor_folds(found.readable, experiment.splits)[
-        fold
-    ]  # the published lists, twins and all: `clean` drops them by name
+        return None
+    return with_positives(kolektor_folds(found, experiment.splits)[fold], settings.positives, settings.draw_seed)
 
 
-def _run(
-    planned: PlannedRun, found: Audit, experiment: Experiment, folder: Path, record: Path, progress: Progress | None
-) -> None:
-    identity = {"run": planned.name, "settings": as_plain(planned.settings)}
-    run = open_run(folder, folder.exists(), identity)
-    began = time.monotonic()
-    commit()  # what runs now, whatever is committed meanwhile
-    with observing(run, progress) as observer:
-        result = train_split(
-            planned.split, found, planned.settings, run, observer, title=planned.name, identity=identity
-        )
-    seconds = time.monotonic() - began
-    write_durably(
-        record, json.dumps(_record(planned, found, experiment, result, seconds), indent=1, allow_nan=False).encode()
-    )
-    shutil.copyfile(run.folder / "scores.csv", record.with_suffix(".scores.csv"))
-
-
-def _record(
-    planned: PlannedRun, found: Audit, experiment: Experiment, result: TrainResult, seconds: float
-) -> dict[str, Any]:
+def _record(experiment: Experiment, settings: TrainSettings, result: TrainResult) -> dict[str, Any]:
     assert result.evaluation is not None
-    learned = json.loads((result.run / "run.json").read_text())["learned"]
+    manifest, state = read_model_file(result.model).manifest, Run(result.run).state()
+    split = {"train": len(result.split.train), "test": len(result.split.test)}
     return {
         "experiment": experiment.data.rstrip("/").rsplit("/", 1)[-1],
-        "run": planned.name,
-        "recipe": planned.settings.recipe,
-        "split": {
-            "name": experiment.splits,
-            "run": planned.split.name,
-            "train": len(planned.split.train),
-            "test": len(planned.split.test),
-        },
-        "positives": sum(sample.label for sample in planned.split.train),
-        "seed": planned.settings.seed,
+        "run": manifest.name,
+        "recipe": settings.recipe,
+        "split": {"name": experiment.splits, "run": result.split.name, **split},
+        "positives": sum(sample.label for sample in result.split.train),
+        "seed": settings.seed,
         "size": list(result.size),
-        "settings": as_plain(planned.settings),
-        "data_fingerprint": found.fingerprint,
-        "versions": versions(),
-        "machine": machine(),
-        "seconds": round(seconds, 1),
-        "commit": commit(),
-        "learned": learned,
+        "settings": manifest.settings,
+        "data_fingerprint": manifest.data_fingerprint,
+        "versions": manifest.versions,
+        "machine": manifest.machine,
+        "seconds": round(state["seconds"], 1),
+        "commit": manifest.commit,
+        "learned": state["learned"],
+        "promises": result.evaluation.promises,
         "metrics": result.evaluation.metrics,
         "intervals": {name: list(bounds) for name, bounds in result.evaluation.intervals.items()},
     }

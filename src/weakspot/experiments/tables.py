@@ -1,5 +1,4 @@
-"""Records under results/ → the tables that people read. Nothing is typed by hand: results/README.md is written anew
-each time."""
+"""Records under results/ → the tables that people read. results/README.md is written anew each time, never typed."""
 
 import csv
 import json
@@ -29,13 +28,15 @@ COLUMNS = {
     "pixel_ap": "pixel AP",
     "pixel_aupro": "AUPRO",
 }
-COUNTS = {"false_negatives", "false_positives", "false_positives_at_full_recall", "escapes", "review", "false_alarms"}
+SUMMED = ("escapes", "review", "false_alarms")  # of folds
+COUNTS = {"false_negatives", "false_positives", "false_positives_at_full_recall", *SUMMED}
 NOTE = """# Results
 
 Made from the records beside this page by `weakspot experiment`; nothing here is typed. Scores of test pictures only.
-\\* at the best F1 on the test pictures themselves, as the literature prints it. Escapes, review and false alarms: at thresholds chosen without them.
-*pooled*: one ranking over the folds' test pictures; *mean*: of the folds' own figures. One seed: a difference of a point of AP between two rows
-means little (one of 52 bad pictures ranked last costs 1.7 points).
+\\* at the best F1 on the test pictures themselves, as the literature prints it. Escapes, review and false alarms are
+counted at thresholds chosen without them. *pooled*: one ranking over the folds' test pictures; *mean*: of the folds'
+own figures. A seed draws who is tested, which bad pictures train, and the weights together. With one seed a difference
+of a point of AP between two rows means little: one of 52 bad pictures ranked last costs 1.7 points.
 """
 
 
@@ -105,15 +106,12 @@ def _pooled(folder: Path, folds: list[dict[str, Any]]) -> dict[str, float]:
             for row in csv.DictReader(file):
                 for name in ("label", "raw_score", "heat_score"):
                     scores[name].append(float(row[name]))
-    counts = ("escapes", "review", "false_alarms")
+    labels = np.array(scores["label"], int)
+    counted = [name for name in SUMMED if all(name in record["metrics"] for record in folds)]
     return {
-        "average_precision": average_precision(np.array(scores["label"], int), np.array(scores["raw_score"])),
-        "heat_average_precision": average_precision(np.array(scores["label"], int), np.array(scores["heat_score"])),
-        **{
-            name: sum(record["metrics"][name] for record in folds)
-            for name in counts
-            if all(name in record["metrics"] for record in folds)
-        },
+        "average_precision": average_precision(labels, np.array(scores["raw_score"])),
+        "heat_average_precision": average_precision(labels, np.array(scores["heat_score"])),
+        **{name: sum(record["metrics"][name] for record in folds) for name in counted},
     }
 
 

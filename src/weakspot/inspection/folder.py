@@ -1,37 +1,66 @@
-"""Many pictures in one go: each is read while the one before it is judged; one that cannot be read is told of, and the
-others go on."""
+"""Many pictures in one go: each is read while the one before it is judged. One that cannot be read stops no other."""
 
 import logging
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from weakspot.errors import ImageError
+from weakspot.errors import ImageError, shown
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector, Prepared
 from weakspot.inspection.output import Writer, check_output, staged
-from weakspot.inspection.sources import find_images
+from weakspot.inspection.sources import find_images, refuse_output_below
 
 log = logging.getLogger(__name__)
 OnImage = Callable[[int, int, Inspection | NotInspected], None]  # how many are done, of how many, and the newest
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """What came of many pictures. read + refused = total; a refused picture is in no decision's count."""
+    """What came of many pictures. A refused picture is in no decision's count."""
 
-    total: int
-    read: int
-    refused: int
-    decisions: dict[str, int]  # good, review, bad
-    refusals: tuple[NotInspected, ...]
     output: Path
-    seconds: float
-    exit_status: int  # 3 when a bad part was found and that was asked for, else 1 when a picture was refused, else 0
+    fail_on_bad: bool = False
+    decisions: Counter[str] = field(default_factory=lambda: Counter(good=0, review=0, bad=0))
+    refusals: list[NotInspected] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)  # how many pictures each is of, by its beginning
     passed_over: str = ""  # what lay beside the pictures and was not looked at, in words
+    seconds: float = 0.0
+
+    def add(self, entry: Inspection | NotInspected) -> None:
+        """Count one more picture."""
+        if isinstance(entry, NotInspected):
+            self.refusals.append(entry)
+        else:
+            self.decisions[entry.decision] += 1
+            self.warnings.update(warning.partition(":")[0] for warning in entry.warnings)
+
+    @property
+    def read(self) -> int:
+        """How many were judged."""
+        return self.decisions.total()
+
+    @property
+    def refused(self) -> int:
+        """How many were not."""
+        return len(self.refusals)
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return self.read + self.refused
+
+    @property
+    def exit_status(self) -> int:
+        """3 when a bad part was found and that was asked for, else 1 when a picture was refused, else 0."""
+        return 3 if self.fail_on_bad and self.decisions["bad"] else 1 if self.refusals else 0
 
 
 def inspect_folder(
@@ -45,38 +74,54 @@ def inspect_folder(
     fail_on_bad: bool = False,
     on_image: OnImage | None = None,
 ) -> Summary:
-    """Inspect files, folders and patterns; write inspections.jsonl and inspections.csv to `output`, with overlays/ and
-    heat_maps/ on request.
+    """Inspect files, folders and patterns; write inspections.jsonl and inspections.csv to `output`.
 
-    They appear whole, at the end. Raises DataError when there are no pictures, OutputError when `output` holds
-    something else, or an earlier inspection without `overwrite`, or cannot be written; what was there is then still
-    there.
+    overlays, heat_maps: write these, too, into folders of that name. All appears whole, at the end. Ctrl-C ends it
+    early: what was judged until then is written, and KeyboardInterrupt raised. Raises DataError when there are no
+    pictures, and OutputError when `output` lies among them, holds something else, or an earlier inspection without
+    `overwrite`, or cannot be written; what was there is then still there.
     """
     start = perf_counter()
+    refuse_output_below(output, paths)
     check_output(output, overwrite)
-    sources = find_images(paths, leave_out=output)
-    images = sources.images
+    sources = find_images(paths)
     if sources.passed_over:
         log.warning("passed over: %s", sources.passed_over)
-    decisions: Counter[str] = Counter(good=0, review=0, bad=0)
-    refusals: list[NotInspected] = []
-    with staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
-        for number, (path, prepared) in enumerate(_read_ahead(detector, images), start=1):
+    summary = Summary(output, fail_on_bad, passed_over=sources.passed_over)
+    with _ctrl_c() as stop, staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
+        for number, (path, prepared) in enumerate(_read_ahead(detector, sources.images), start=1):
             entry = _judged(detector, path, prepared)
-            if isinstance(entry, Inspection) and isinstance(prepared, Prepared):
-                decisions[entry.decision] += 1
-                writer.inspected(number, entry, prepared.pixels)
-            elif isinstance(entry, NotInspected):
-                refusals.append(entry)
-                writer.refused(entry)
+            summary.add(entry)
+            writer.write(number, entry, prepared.pixels if isinstance(prepared, Prepared) else None)
             if on_image:
-                on_image(number, len(images), entry)
-    status = 3 if fail_on_bad and decisions["bad"] else 1 if refusals else 0
-    read = len(images) - len(refusals)
-    seconds = perf_counter() - start
-    return Summary(
-        len(images), read, len(refusals), dict(decisions), tuple(refusals), output, seconds, status, sources.passed_over
-    )
+                on_image(number, len(sources.images), entry)
+            if stop.is_set():
+                break
+    if stop.is_set():
+        log.warning("stopped after %s of %s images, which are in %s", number, len(sources.images), shown(output))
+        raise KeyboardInterrupt
+    summary.seconds = perf_counter() - start
+    return summary
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets instead of ending everything in the middle of a line; a second one does end it."""
+    asked = threading.Event()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        yield asked
+        return
+
+    def note(*_: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | ImageError]]:

@@ -1,8 +1,7 @@
-"""What is said of one picture: the decision, the scores behind it, and where. One type for the network, its rivals,
-reports, tables and services.
+"""What is said of one picture: the decision, the scores behind it, and where the defects lie.
 
-Holds no pixels of the picture and reads no files. docs/results.md explains the fields, docs/inspection.schema.json
-fixes their names.
+One type for the network, its rivals, reports, tables and services. Holds no pixels of the picture and reads no files.
+docs/results.md explains the fields, docs/inspection.schema.json fixes their names.
 """
 
 import math
@@ -35,7 +34,8 @@ class Thresholds:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.bad_from) and math.isfinite(self.good_below) and self.good_below <= self.bad_from):
             raise SettingsError(
-                f"good_below = {self.good_below}, bad_from = {self.bad_from}; needed are finite raw scores, good_below <= bad_from"
+                f"good_below = {self.good_below}, bad_from = {self.bad_from}; "
+                "needed are finite raw scores, good_below <= bad_from"
             )
         if not 0 < self.region_from <= 1:
             raise SettingsError(f"region_from = {self.region_from}; needed is a heat above 0 and up to 1, such as 0.5")
@@ -43,8 +43,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Region:
-    """Touching hot cells: their bounding box in pixels of the original picture, how many they are, and the hottest
-    one's heat."""
+    """Touching hot cells: their bounding box in the original picture's pixels, their number, and the hottest's heat."""
 
     x: int
     y: int
@@ -56,8 +55,7 @@ class Region:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Which picture. sha256: of the file's bytes, or of the pixels where an array was given; sizes in pixels, as
-    read."""
+    """Which picture. sha256: of the file's bytes, or of an array's pixels; sizes in pixels, as read."""
 
     path: str | None
     sha256: str | None = None
@@ -103,8 +101,7 @@ class Inspection:
     time: str = field(default_factory=now)
 
     def as_dict(self, heat_map_path: str | None = None, overlay_path: str | None = None) -> dict[str, Any]:
-        """The published form (docs/inspection.schema.json): plain values, no NaN. The paths say where maps were
-        written, if they were."""
+        """The published form (docs/inspection.schema.json): plain values, no NaN. The paths are where maps were put."""
         return {
             "schema_version": SCHEMA_VERSION,
             "id": self.id,
@@ -122,15 +119,10 @@ class Inspection:
             "time": self.time,
         }
 
-    def as_row(self, heat_map_path: str | None = None, overlay_path: str | None = None) -> dict[str, Any]:
-        """The flat subset for tables: the columns ROW, the hottest region alone."""
-        return flat_row(self.as_dict(heat_map_path, overlay_path))
-
 
 @dataclass(frozen=True)
 class NotInspected:
-    """A picture that could not be read or must not be judged, and why. Its decision is none of the three: never
-    good."""
+    """A picture that could not be read or must not be judged, and why. Its decision is none of the three."""
 
     image: ImageInfo
     model: ModelInfo
@@ -152,17 +144,13 @@ class NotInspected:
             "time": self.time,
         }
 
-    def as_row(self) -> dict[str, Any]:
-        """The columns ROW, scores left empty."""
-        return flat_row(self.as_dict())
-
 
 def decide(raw_score: float, thresholds: Thresholds) -> Decision:
-    """At or above bad_from bad, below good_below good, between them review. A score that is no number raises
-    ImageError: it decides nothing."""
+    """At or above bad_from bad, below good_below good, between them review. Raises ImageError for what is no number."""
     if not math.isfinite(raw_score):
         raise ImageError(
-            f"the raw score is {raw_score}, no number to decide by: not judged; check the model file with `weakspot verify`"
+            f"the raw score is {raw_score}, no number to decide by: not judged; "
+            "check the model file with `weakspot verify`"
         )
     if raw_score >= thresholds.bad_from:
         return "bad"
@@ -185,10 +173,8 @@ def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_
     hot = heat_map >= region_from
     if not hot.any():
         return ()
-    from scipy.ndimage import (
-        find_objects,
-        label,
-    )  # here, since it takes longer to import than most pictures without a hot cell to inspect
+    # here, since it takes longer to import than a picture without a hot cell to inspect
+    from scipy.ndimage import find_objects, label
 
     labels, _ = label(hot, structure=np.ones((3, 3), dtype=int))
     across = _cell_edges(image_width, heat_map.shape[1])
@@ -215,38 +201,19 @@ def _unicode(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-ROW = (
-    *(
-        "id",
-        "time",
-        "image_path",
-        "decision",
-        "reason",
-        "defect_score",
-        "raw_score",
-        "bad_from",
-        "good_below",
-        "regions",
-    ),
-    *(
-        "region_x",
-        "region_y",
-        "region_width",
-        "region_height",
-        "region_cells",
-        "region_score",
-        "heat_map_path",
-        "heat_map_overlay",
-        "warnings",
-    ),
-    *("image_sha256", "image_width", "image_height", "model_name", "model_sha256"),
-    *("milliseconds_read", "milliseconds_infer", "milliseconds_total", "schema_version"),
+ROW = tuple(
+    "id time image_path decision reason defect_score raw_score bad_from good_below regions "
+    "region_x region_y region_width region_height region_cells region_score heat_map_path heat_map_overlay warnings "
+    "image_sha256 image_width image_height model_name model_sha256 "
+    "milliseconds_read milliseconds_infer milliseconds_total schema_version".split()
 )
 
 
 def flat_row(published: dict[str, Any]) -> dict[str, Any]:
-    """A published dictionary as one row of a table: nested keys joined by _, regions counted and the hottest spelled
-    out, None where nothing is."""
+    """A published dictionary as one row of a table, in the order of ROW; None where it says nothing.
+
+    Nested keys are joined by _; regions are counted, and the hottest is spelled out.
+    """
     flat: dict[str, Any] = dict.fromkeys(ROW)
     for key, value in published.items():
         if isinstance(value, dict):

@@ -1,18 +1,17 @@
 """A detector ready to inspect: a model file opened by a runtime; one call from a picture to its Inspection."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.data.reading import decode_image, fit_image, read_image
-from weakspot.errors import ImageError, WeakspotError, shown
+from weakspot.data.reading import array_pixels, decode_image, fit_image, read_image
+from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.inspection import (
     Decision,
@@ -26,10 +25,11 @@ from weakspot.inspection.inspection import (
 )
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
-from weakspot.inspection.refusals import check_channels, check_contrast, check_size
+from weakspot.inspection.refusals import check_channels, check_contrast, check_size, level_warnings
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
 
-Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W) or (H, W, 3) uint8 or uint16
+Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
+Channels = Literal["rgb", "bgr"]  # the order in an array of colour; files say theirs themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Verified:
-    """What one runtime answered to the self-test. difference: the larger of both scores', relative where a score
-    exceeds 1."""
+    """What one runtime answered to the self-test.
+
+    difference: the larger of both scores', relative where a score exceeds 1.
+    """
 
     runtime: str
     raw_score: float | None
@@ -77,18 +79,17 @@ class LoadedDetector:
         precision: AskedPrecision = "auto",
         memory: Memory = "fast",
     ) -> Self:
-        """Read, check and open a model file; what is left to `auto` is what was measured to be fastest here, with the
-        decisions of fp32.
+        """Read, check and open a model file, on what was measured to be fastest here where that is left to `auto`.
 
-        Raises ModelFileError, or SettingsError where the runtime is not to be had.
+        Decisions are those of fp32. threads: None for as many as this process may use. Raises ModelFileError, or
+        SettingsError where the runtime is not to be had.
         """
         model = read_model_file(Path(path))
         return cls(model, open_fastest(model, runtime, threads, precision, memory))
 
     @classmethod
     def load_exact(cls, path: Path | str, threads: int | None = None) -> Self:
-        """The same in fp32 on the first runtime present, for figures: they must not depend on what was measured
-        here."""
+        """The same in fp32 on the first runtime present: figures must not depend on what was measured here."""
         model = read_model_file(Path(path))
         return cls(model, open_runtime(model, threads=threads))
 
@@ -102,16 +103,21 @@ class LoadedDetector:
         """What decides between good, review and bad."""
         return self.model.thresholds
 
-    def inspect(self, picture: Picture) -> Inspection:
-        """Read and judge one picture. Raises ImageError when it cannot be read or must not be judged; it is then never
-        good."""
-        return self.judge(self.prepare(picture))
+    def inspect(self, picture: Picture, channels: Channels = "rgb") -> Inspection:
+        """Read and judge one picture.
 
-    def prepare(self, picture: Picture) -> Prepared:
-        """Read a picture, refuse what must not be judged, bring it to the detector's size. May run in another thread
-        than `judge`."""
+        channels: the order in an array of colour; OpenCV reads "bgr". Raises ImageError when the picture cannot be read
+        or must not be judged: it is then never good.
+        """
+        return self.judge(self.prepare(picture, channels))
+
+    def prepare(self, picture: Picture, channels: Channels = "rgb") -> Prepared:
+        """Read a picture, refuse what must not be judged, bring it to the detector's size.
+
+        May run in another thread than `judge`.
+        """
         start = perf_counter()
-        info, pixels, warnings = self._read(picture)
+        info, pixels, warnings = self._read(picture, channels)
         name = "picture" if info.path is None else shown(info.path)
         check_size(name, pixels, self.manifest)
         check_channels(name, pixels, self.manifest)
@@ -119,13 +125,16 @@ class LoadedDetector:
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
             warnings += ("a grey picture for a detector that was trained in colour",)
+        warnings += level_warnings(image, self.manifest)
         return Prepared(info, pixels, image, warnings, _milliseconds_since(start))
 
     def judge(self, prepared: Prepared) -> Inspection:
-        """What the detector says of a prepared picture. Raises ImageError when the runtime fails or answers with
-        something that is no number."""
+        """What the detector says of a prepared picture.
+
+        Raises ImageError when the runtime fails, or answers with something that is no number.
+        """
         start = perf_counter()
-        answer = self._answer(prepared)
+        answer = _answer(self.runtime, prepared.image, prepared.name)
         infer = _milliseconds_since(start)
         raw_score, heat_map = float(answer.raw_score[0]), answer.heat_map[0]
         decision = _decide(prepared.name, answer, self.thresholds)
@@ -147,42 +156,39 @@ class LoadedDetector:
             warnings=prepared.warnings,
         )
 
-    def verify(self, runtimes: tuple[str, ...] | None = None) -> list[Verified]:
-        """Run the self-test picture in fp32 on every runtime that is installed here, or on those named. A runtime that
-        fails is told, not raised."""
+    def verify(self, runtimes: tuple[str, ...] | None = None, threads: int | None = None) -> list[Verified]:
+        """Run the self-test picture in fp32 on every runtime present here, or on those named.
+
+        A runtime that fails is in the list with its problem; nothing is raised for it.
+        """
         image = selftest_image(self.model)
-        return [self._verified(name, image) for name in (present_runtimes() if runtimes is None else runtimes)]
+        return [self._verified(name, image, threads) for name in runtimes or present_runtimes()]
 
     def save(self, path: Path | str) -> None:
-        """Write the model file, whole or not at all; the file it was loaded from may be the target. Raises
-        OutputError."""
+        """Write the model file, whole or not at all, over the one it was loaded from too. Raises OutputError."""
         write_model_file(Path(path), self.model)
 
-    def _read(self, picture: Picture) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
+    def _read(self, picture: Picture, channels: Channels) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
         if isinstance(picture, np.ndarray):
-            pixels = _checked_pixels(picture)
+            pixels = array_pixels(picture, "picture", channels)
             return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
+        if channels != "rgb":
+            raise SettingsError(f"channels {shown(channels)!r}: for arrays alone; a file says itself which is which")
         if isinstance(picture, bytes):
             file, path = decode_image(picture, "picture", self.manifest.read), None
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:
             raise ImageError(f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array")
-        return (
-            ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0]),
-            file.pixels,
-            tuple(file.warnings),
-        )
+        info = ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0])
+        return info, file.pixels, tuple(file.warnings)
 
-    def _answer(self, prepared: Prepared) -> Answer:
-        return _told(lambda: self.runtime.run(prepared.image[None]), prepared.name, self.runtime.name)
-
-    def _verified(self, name: str, image: NDArray[Any]) -> Verified:
+    def _verified(self, name: str, image: NDArray[Any], threads: int | None) -> Verified:
         expected = self.manifest.selftest
         try:
             mine = (name, "fp32") == (self.runtime.name, self.runtime.precision)
-            runtime = self.runtime if mine else open_runtime(self.model, name)
-            answer = _told(lambda: runtime.run(image[None]), "the self-test picture", name)
+            runtime = self.runtime if mine else open_runtime(self.model, name, threads)
+            answer = _answer(runtime, image, "the self-test picture")
         except WeakspotError as error:
             return Verified(name, None, None, False, str(error))
         raw_score = float(answer.raw_score[0])
@@ -196,7 +202,8 @@ class LoadedDetector:
 def _decide(name: str, answer: Answer, thresholds: Thresholds) -> Decision:
     if not (np.isfinite(answer.heat_map).all() and np.isfinite(answer.heat_score).all()):
         raise ImageError(
-            f"{name}: the detector's heat is not a number; the picture is not judged; check the model file with `weakspot verify`"
+            f"{name}: the detector's heat is not a number; the picture is not judged; "
+            "check the model file with `weakspot verify`"
         )
     try:
         return decide(float(answer.raw_score[0]), thresholds)
@@ -204,25 +211,15 @@ def _decide(name: str, answer: Answer, thresholds: Thresholds) -> Decision:
         raise ImageError(f"{name}: {error}") from None
 
 
-def _told(run: Callable[[], Answer], name: str, runtime: str) -> Answer:
-    """Runtimes raise errors of many kinds; to the user each means that this picture was not judged."""
+def _answer(runtime: Runtime, image: NDArray[Any], name: str) -> Answer:
+    """The answer for one picture (C, h, w). Runtimes raise errors of many kinds: each means it was not judged."""
     try:
-        return run()
+        return runtime.run(image[None])
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ImageError(
-            f"{name}: {runtime} failed ({shown(lines[-1])}); the picture is not judged; try another --runtime"
+            f"{name}: {runtime.name} failed ({shown(lines[-1])}); the picture is not judged; try another --runtime"
         ) from error
-
-
-def _checked_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
-    if pixels.dtype not in (np.uint8, np.uint16) or not (
-        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    ):
-        raise ImageError(
-            f"an array of {pixels.dtype} {pixels.shape}; needed is (H, W) or (H, W, 3) of uint8 or uint16, raw pixel values"
-        )
-    return np.ascontiguousarray(pixels)
 
 
 def _milliseconds_since(start: float) -> float:

@@ -1,6 +1,6 @@
-"""What a model file says of itself: how to read pictures, when to decide what, where it comes from, and the hashes that
-hold it together."""
+"""What a model file says of itself: how to read pictures, when to decide what, where it comes from, and its hashes."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +11,15 @@ from weakspot.settings import SMALLEST, ReadSettings, Size
 
 FORMAT_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+MOST_LETTERS = 100  # of a name
+
+
+def safe_name(text: str) -> str:
+    """A valid name for a model file as near to any text as may be: 'a/b' → 'a_b', '..' → 'detector'."""
+    plain = "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in text)
+    return re.sub(r"^[. ]+", "", plain)[:MOST_LETTERS].strip() or "detector"
 
 
 def _plain_name(name: str) -> str:
@@ -26,7 +35,7 @@ def _utc_time(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain_name)]
+Name = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS), AfterValidator(_plain_name)]
 Time = Annotated[str, AfterValidator(_utc_time)]
 
 
@@ -89,8 +98,10 @@ class ImageSizes(_Record):
 
 
 class SelfTest(_Record):
-    """What the detector answered to selftest.png when the file was made. tolerance: allowed difference, relative where
-    a score exceeds 1."""
+    """What the detector answered to selftest.png when the file was made.
+
+    tolerance: allowed difference, relative where a score exceeds 1.
+    """
 
     raw_score: float
     heat_score: float
@@ -109,13 +120,15 @@ class Manifest(_Record):
     channels: int  # 1 grey, 3 colour
     bit_depth: int  # 8 or 16
     image_sizes: ImageSizes
-    image_std_min: float = Field(
-        ge=0
-    )  # smallest standard deviation of a training picture at `size`, in raw values of `bit_depth`
+    # smallest standard deviation of a training picture at `size`, in raw values of `bit_depth`
+    image_std_min: float = Field(ge=0)
+    # lowest and highest mean of a training picture, by channel, likewise; refusals.channel_levels makes them
+    channel_levels: list[tuple[float, float]] | None = None
     read: ReadSettings = ReadSettings()
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}
     data_fingerprint: str = ""
+    training_files: list[Sha256] = []  # SHA-256 of the training pictures' files
     seed: int = 0
     versions: dict[str, str] = {}
     machine: dict[str, Any] = {}
@@ -123,6 +136,8 @@ class Manifest(_Record):
     created: Time = Field(default_factory=now)
     selftest: SelfTest
     parity: dict[str, Any] = {}
+    # raw score from a threshold within which bf16 is not trusted; None: never measured, so bf16 is not taken by itself
+    bf16_margin: float | None = Field(gt=0, default=None)
     warnings: list[str] = []
     tensors: dict[str, tuple[int, ...]] = {}
     members: dict[str, Sha256] = {}
@@ -137,6 +152,9 @@ class Manifest(_Record):
             )
         if self.channels not in (1, 3) or self.bit_depth not in (8, 16):
             raise ValueError("channels are 1 or 3, bit_depth is 8 or 16")
+        levels = self.channel_levels
+        if levels is not None and (len(levels) != self.channels or any(low > high for low, high in levels)):
+            raise ValueError("channel_levels are the lowest and the highest mean of each channel")
         if self.labels != {0: "good", 1: "bad"} or not self.score_statistics.keys() <= set(self.labels.values()):
             raise ValueError("labels are 0 good and 1 bad")
         return self

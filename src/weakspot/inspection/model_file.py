@@ -1,5 +1,4 @@
-"""`*.weakspot`: a trained detector in one file. Written whole or not at all, and refused by name when it is not as it
-was written.
+"""`*.weakspot`: a trained detector in one file, written whole or not at all, and refused when it was altered since.
 
 Members, in this order: manifest.json, manifest.sha256, weights.safetensors, graph.onnx, selftest.png, card.md;
 docs/model_file.md has the details. A checksum shows accidents, not forgeries: whoever can write the file can also write
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from weakspot.durable import replacing
 from weakspot.errors import ModelFileError, WeakspotError, shown
-from weakspot.inspection.container import COPY_AGAIN, Container, pack
+from weakspot.inspection.container import COPY_AGAIN, altered, file_sha256, pack, unpack
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.manifest import FORMAT_VERSION, Manifest
 from weakspot.inspection.selftest import check_selftest
@@ -25,7 +24,7 @@ from weakspot.inspection.weights import Weights, pack_weights, strict_json, unpa
 
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
 WEIGHTS, GRAPH, SELFTEST, CARD = "weights.safetensors", "graph.onnx", "selftest.png", "card.md"
-_MAX_MANIFEST = 2**22  # bytes
+MEMBERS = [MANIFEST, CHECKSUM, WEIGHTS, GRAPH, SELFTEST, CARD]  # in this order
 T = TypeVar("T")
 
 
@@ -47,40 +46,32 @@ class ModelFile:
 
 
 def write_model_file(path: Path, model: ModelFile) -> ModelFile:
-    """Write `model` under `path` → the model as its reader will get it, with hashes, tensors' shapes and SHA-256 filled
-    in.
+    """Write `model` under `path` → the model as its reader will get it: hashes, shapes and SHA-256 filled in.
 
     Raises ModelFileError when it would be refused on reading (NaN in the weights, say) and OutputError when the place
     cannot be written; an earlier file stays as it was in both cases.
     """
     members = _members(model)
-    checked = _unpacked(path, _manifest(members[MANIFEST], path), members, sha256="")
-    digest = hashlib.sha256()
+    checked = _checked_model(path, _manifest(members[MANIFEST], path), members, sha256="")
     with replacing(path) as file:
-        for piece in pack(members):
-            digest.update(piece)
-            file.write(piece)
-    return replace(checked, sha256=digest.hexdigest())
+        pack(members, file)
+        return replace(checked, sha256=file_sha256(file))
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read and check a model file: form, version, every hash, exact tensors, finiteness. Raises ModelFileError;
-    executes nothing of it.
+    """Read and check a model file: form, version, every hash, exact tensors, finiteness. Executes nothing of it.
 
-    Memory is the file's size, time that of hashing it twice. Links are followed; pipes and devices are refused.
+    Takes less than twice the file's size in memory. Links are followed; pipes and devices are refused. Raises
+    ModelFileError.
     """
-    with Container(path) as container:
-        members = {MANIFEST: container.member(MANIFEST, _MAX_MANIFEST), CHECKSUM: container.member(CHECKSUM, 64)}
-        if members[CHECKSUM].decode("latin-1") != _sha256(members[MANIFEST]):
-            raise container.altered(MANIFEST)
-        manifest = _manifest(members[MANIFEST], path)
-        members |= {name: container.member(name) for name in (WEIGHTS, GRAPH, SELFTEST, CARD)}
-        return _unpacked(path, manifest, members, container.finish())
+    members, sha256 = unpack(path, MANIFEST)
+    if members.get(CHECKSUM, b"").decode("latin-1") != _sha256(members[MANIFEST]):
+        raise altered(path, f"{MANIFEST} does not fit its checksum")
+    return _checked_model(path, _manifest(members[MANIFEST], path), members, sha256)
 
 
 def set_thresholds(path: Path, thresholds: Thresholds, reason: str) -> ModelFile:
-    """Change the thresholds in a model file; weights and graph stay as they are, and the earlier values are kept among
-    the changes."""
+    """Change the thresholds in a model file; the earlier ones stay among the changes, weights and graph as they are."""
     model = read_model_file(path)
     record = model.manifest.thresholds.changed_to(thresholds, reason)
     return write_model_file(path, replace(model, manifest=model.manifest.model_copy(update={"thresholds": record})))
@@ -108,16 +99,17 @@ def _manifest(data: bytes, path: Path) -> Manifest:
     version = plain.get("format_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelFileError(
-            f"{shown(path)}: was written by a newer weakspot (format version {version}; this one reads {FORMAT_VERSION}); update weakspot to use it"
+            f"{shown(path)}: was written by a newer weakspot "
+            f"(format version {version}; this one reads {FORMAT_VERSION}); update weakspot to use it"
         )
     return _checked(path, MANIFEST, lambda: Manifest.model_validate_json(data, strict=True))
 
 
-def _unpacked(path: Path, manifest: Manifest, members: dict[str, bytes], sha256: str) -> ModelFile:
+def _checked_model(path: Path, manifest: Manifest, members: dict[str, bytes], sha256: str) -> ModelFile:
     """The members against the manifest: hashes first, then what they hold."""
-    content = {name: members[name] for name in (WEIGHTS, GRAPH, SELFTEST, CARD)}
-    if manifest.members.keys() != content.keys():
-        raise _unfit(path, MANIFEST, "it does not list the members of this format")
+    content = {name: data for name, data in members.items() if name not in (MANIFEST, CHECKSUM)}
+    if list(members) != MEMBERS or manifest.members.keys() != content.keys():
+        raise _unfit(path, MANIFEST, f"the members of this format are {', '.join(MEMBERS)}")
     for name, data in content.items():
         if _sha256(data) != manifest.members[name]:
             raise _unfit(path, name, "its SHA-256 is not the manifest's")
@@ -139,8 +131,8 @@ def _checked(path: Path, member: str, read: Callable[[], T]) -> T:
         raise _unfit(path, member, str(error)) from None
 
 
-def _unfit(path: Path, member: str, found: str) -> ModelFileError:
-    return ModelFileError(f"{shown(path)}: {member} is not as this format asks ({shown(found)}); {COPY_AGAIN}")
+def _unfit(path: Path, member: str, finding: str) -> ModelFileError:
+    return ModelFileError(f"{shown(path)}: {member} is not as this format asks ({shown(finding)}); {COPY_AGAIN}")
 
 
 def _sha256(data: Any) -> str:

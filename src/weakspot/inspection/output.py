@@ -1,10 +1,10 @@
 """The folder that an inspection of many pictures leaves: two tables, and maps on request. Knows nothing of detectors.
 
 All is made in a folder of its own inside the output folder and moved into place at the end, so that a full disk, a kill
-or a mistake leaves an earlier inspection as it was. Two inspections into one folder at the same time are not provided
-for: the first one fails.
+or a mistake leaves an earlier inspection as it was. Of two inspections into one folder at a time the first one fails.
 """
 
+import json
 import os
 import re
 import secrets
@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from weakspot.durable import make_folder, sync_folder, told
+from weakspot import csv_text
+from weakspot.durable import make_folder, output_errors, sync_folder
 from weakspot.errors import OutputError, shown
-from weakspot.inspection.inspection import Inspection, NotInspected
+from weakspot.inspection.inspection import ROW, Inspection, NotInspected, flat_row
 from weakspot.inspection.overlay import heat_map_png, overlay_png
-from weakspot.inspection.tables import csv_header, csv_line, json_line
 
 JSONL, CSV, OVERLAYS, HEAT_MAPS = "inspections.jsonl", "inspections.csv", "overlays", "heat_maps"
 _STAGING = ".weakspot-inspection-"
@@ -27,8 +27,8 @@ _ASIDE = "earlier"  # inside the staging folder: the earlier inspection, as long
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Raise OutputError unless `output` is missing, empty, or holds an earlier inspection that may be overwritten."""
-    with told(output):
+    """Raise OutputError unless `output` is missing, empty, or an earlier inspection's that may be overwritten."""
+    with output_errors(output):
         if not os.path.lexists(output):
             return
         _tidy(output)
@@ -37,7 +37,8 @@ def check_output(output: Path, overwrite: bool) -> None:
         return
     if not names & {JSONL, CSV}:
         raise OutputError(
-            f"{shown(output)}: holds other files ({shown(min(names))}, …) and no earlier inspection; give an empty or a new folder"
+            f"{shown(output)}: holds other files ({shown(min(names))}, …) and no earlier inspection; "
+            "give an empty or a new folder"
         )
     if not overwrite:
         raise OutputError(
@@ -47,15 +48,14 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """A new folder inside `output`, whose content takes its place there when the block ends well and vanishes when it
-    does not."""
+    """A new folder inside `output`: its content moves there when the block ends well, and vanishes otherwise."""
     make_folder(output)
-    with told(output):
+    with output_errors(output):
         staging = output / f"{_STAGING}{secrets.token_hex(8)}"
         staging.mkdir()
     try:
         yield staging
-        with told(output):
+        with output_errors(output):
             _publish(staging, output)
             sync_folder(output)
     finally:
@@ -66,12 +66,9 @@ def _publish(staging: Path, output: Path) -> None:
     """Swap the four names of an inspection: earlier ones out, new ones in; back again when a step fails."""
     aside = staging / _ASIDE
     aside.mkdir()
-    moves = [
-        (output / name, aside / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if os.path.lexists(output / name)
-    ]
-    moves += [
-        (staging / name, output / name) for name in (OVERLAYS, HEAT_MAPS, JSONL, CSV) if (staging / name).exists()
-    ]
+    names = (OVERLAYS, HEAT_MAPS, JSONL, CSV)
+    moves = [(output / name, aside / name) for name in names if os.path.lexists(output / name)]
+    moves += [(staging / name, output / name) for name in names if (staging / name).exists()]
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:
@@ -85,8 +82,7 @@ def _publish(staging: Path, output: Path) -> None:
 
 
 def _tidy(output: Path) -> None:
-    """Remove what a killed run has left; where it was killed while it swapped, take the earlier inspection back
-    first."""
+    """Remove what a killed run has left; where it was killed while it swapped, first put the earlier one back."""
     for leftover in output.glob(f"{_STAGING}*"):
         for earlier in sorted(leftover.glob(f"{_ASIDE}/*")):
             if (output / earlier.name).exists():
@@ -96,16 +92,18 @@ def _tidy(output: Path) -> None:
 
 
 class Writer:
-    """The tables and maps of an inspection, growing in the staging folder. Raises OutputError, naming the output
-    folder, when that fails."""
+    """The tables and maps of an inspection, growing in the staging folder.
+
+    Raises OutputError, naming the output folder, where one cannot be written.
+    """
 
     def __init__(self, staging: Path, output: Path, overlays: bool, heat_maps: bool) -> None:
         self._staging, self._output, self._overlays, self._heat_maps = staging, output, overlays, heat_maps
-        with told(output):
+        with output_errors(output):
             for folder in [OVERLAYS] * overlays + [HEAT_MAPS] * heat_maps:
                 (staging / folder).mkdir()
             self._files = [open(staging / name, "xb") for name in (JSONL, CSV)]  # noqa: SIM115  # closed on exit
-        self._write(b"", csv_header())
+        self._write(b"", csv_text.csv_line(ROW, end="\r\n").encode("utf-8"))
 
     def __enter__(self) -> Self:
         return self
@@ -114,34 +112,41 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            with told(self._output):
+            with output_errors(self._output):
                 for file in self._files:
                     os.fsync(file.fileno())
         for file in self._files:
             with suppress(OSError):  # nothing is left to write, or it has failed already
                 file.close()
 
-    def refused(self, entry: NotInspected) -> None:
-        """A line for a picture that was not judged."""
-        self._write(json_line(entry.as_dict()), csv_line(entry.as_row()))
+    def write(self, number: int, entry: Inspection | NotInspected, pixels: Any) -> None:
+        """A line, and of a picture that was judged the maps that were asked for.
 
-    def inspected(self, number: int, entry: Inspection, pixels: Any) -> None:
-        """A line, and the maps that were asked for. number: the line's; it keeps the maps' names apart. pixels: as
-        read, (H, W) or (H, W, 3)."""
-        name = f"{number:06}_{_safe(Path(entry.image.path or ''))}.png"
-        heat_map = self._map(HEAT_MAPS, name, heat_map_png(entry.heat_map)) if self._heat_maps else None
-        overlay = self._map(OVERLAYS, name, overlay_png(pixels, entry)) if self._overlays else None
-        self._write(json_line(entry.as_dict(heat_map, overlay)), csv_line(entry.as_row(heat_map, overlay)))
+        number: the line's; it keeps the maps' names apart. pixels: as read, (H, W) or (H, W, 3); None where refused.
+        """
+        paths: dict[str, str | None] = {}
+        if isinstance(entry, Inspection):
+            name = f"{number:06}_{_safe(Path(entry.image.path or ''))}.png"
+            if self._heat_maps:
+                paths["heat_map_path"] = self._map(HEAT_MAPS, name, heat_map_png(entry.heat_map))
+            if self._overlays:
+                paths["overlay_path"] = self._map(OVERLAYS, name, overlay_png(pixels, entry))
+        published = entry.as_dict(**paths)
+        row = flat_row(published)
+        self._write(
+            json.dumps(published, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n",  # NaN raises
+            csv_text.csv_line(row.values(), end="\r\n").encode("utf-8"),
+        )
 
     def _map(self, folder: str, name: str, png: bytes) -> str:
-        with told(self._output), open(self._staging / folder / name, "xb") as file:
+        with output_errors(self._output), open(self._staging / folder / name, "xb") as file:
             file.write(png)
             file.flush()
             os.fsync(file.fileno())
         return f"{folder}/{name}"
 
     def _write(self, *lines: bytes) -> None:
-        with told(self._output):
+        with output_errors(self._output):
             for file, line in zip(self._files, lines):
                 file.write(line)
                 file.flush()  # so that a full disk shows at the picture that does not fit

@@ -1,5 +1,7 @@
-"""Heat over its picture, for people to look at: one fixed scale from 0 to 1 with its legend, never stretched by
-picture; and the raw map as PNG."""
+"""Heat over its picture, for people to look at, and the raw map as PNG.
+
+The colours run from 0 to 1 on every picture alike, as the legend below it says, and are never stretched.
+"""
 
 import io
 from typing import Any
@@ -19,9 +21,10 @@ _TURBO = (
     "1ee8b0 31f299 4cf97e 6bfe64 8aff4c a2fc3c b8f735 cced34 dee037 edd03a f7c03a "
     "fdad35 fe982c fb8022 f56818 ec520f e14109 d23105 c12302 ac1701 950d01 7a0403"
 )
-_WHITE, _BLACK = 255, 0  # the contour's line and its rim: neither is in turbo
 # heat from which a place is coloured in full; below it fades, so that cold parts of the picture stay as they are
 _SEEN_FROM = 0.4
+OPACITY = 0.5  # of hot places
+LONGEST = 2048  # pixels of an overlay's longer side: what a person looks at, whatever the camera gives
 
 
 def colour(heat: NDArray[np.floating[Any]]) -> Rgb:
@@ -36,30 +39,25 @@ def colour(heat: NDArray[np.floating[Any]]) -> Rgb:
 TURBO = colour(np.linspace(0, 1, 256))  # (256, 3), for palettes
 
 
-def render(
-    pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5
-) -> Rgb:
-    """The picture with its heat, and below it a strip with decision, score and legend → (H + strip, W, 3).
+def render(pixels: NDArray[Any], inspection: Inspection) -> Rgb:
+    """The picture with its heat, and below it a strip with decision, score and legend → (h + strip, w, 3).
 
-    pixels: as read, (H, W) or (H, W, 3); mask: the true defect (H, W), outlined; opacity: of hot places, in [0, 1].
+    pixels: as read, (H, W) or (H, W, 3). A picture whose longer side exceeds LONGEST pixels is reduced to it.
     """
-    height, width = pixels.shape[:2]
+    scale = min(1.0, LONGEST / max(pixels.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    if scale < 1 and pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)  # before it is reduced, which would take 16 bits through float
     picture = fit_image(pixels, (height, width), 3, 8).transpose(1, 2, 0).astype(np.float32)
     heat = heat_on_picture(inspection.heat_map, height, width)
-    share = opacity * np.clip(heat / _SEEN_FROM, 0, 1)[..., None]
+    share = OPACITY * np.clip(heat / _SEEN_FROM, 0, 1)[..., None]
     blended = (picture + share * (colour(heat) - picture)).round().astype(np.uint8)
-    if mask is not None:
-        line = 1 + min(height, width) // 400
-        blended[_around(mask, 2 * line)] = _BLACK
-        blended[_around(mask, line)] = _WHITE
     return np.concatenate([blended, _strip(width, height, f"{inspection.decision} {inspection.defect_score:.3f}")])
 
 
-def overlay_png(
-    pixels: NDArray[Any], inspection: Inspection, mask: NDArray[np.bool_] | None = None, opacity: float = 0.5
-) -> bytes:
+def overlay_png(pixels: NDArray[Any], inspection: Inspection) -> bytes:
     """`render` as a PNG file."""
-    return _png(Image.fromarray(render(pixels, inspection, mask, opacity)))
+    return _png(Image.fromarray(render(pixels, inspection)))
 
 
 def heat_map_png(heat_map: HeatMap) -> bytes:
@@ -73,16 +71,6 @@ def heat_on_picture(heat_map: HeatMap, height: int, width: int) -> HeatMap:
         (width, height), Image.Resampling.BILINEAR
     )
     return np.clip(np.asarray(resized, np.float32), 0, 1)
-
-
-def _around(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    """The pixels outside the mask that are at most `thickness` from it: a line on the mask itself would hide a thin
-    crack."""
-    grown = mask
-    for _ in range(thickness):
-        padded = np.pad(grown, 1)
-        grown = grown | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-    return grown & ~mask
 
 
 def _strip(width: int, height: int, text: str) -> Rgb:

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from weakspot.settings import Size
 
-_PNG_START = struct.Struct(
-    ">8sI4sIIBBBBB"
-)  # signature, then the header chunk: width, height, bits, colour type, and three methods
+# signature, then the header chunk: width, height, bits, colour type, and three methods
+_PNG_START = struct.Struct(">8sI4sIIBBBBB")
 _COLOUR_TYPES = {1: 0, 3: 2}  # by channels: grey, RGB
 
 
@@ -25,8 +24,7 @@ def encode_selftest(image: NDArray[Any]) -> bytes:
 
 
 def decode_selftest(png: bytes, size: Size, channels: int, bit_depth: int) -> NDArray[Any]:
-    """PNG → (C, h, w) uint8 or uint16. Raises ValueError when it is not a picture of that size and depth; looks before
-    it decodes."""
+    """PNG → (C, h, w) uint8 or uint16. Raises ValueError unless its header tells of that size and depth."""
     from imagecodecs import png_decode
 
     check_selftest(png, size, channels, bit_depth)

@@ -1,5 +1,4 @@
-"""From what a user names (files, folders, patterns) to the pictures meant, in an order that does not change. Opens none
-of them."""
+"""From what a user names (files, folders, patterns) to the pictures meant, in a fixed order. Opens none of them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,69 +7,76 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from weakspot.data.formats import SUFFIXES
-from weakspot.data.samples import SIDE_SUFFIXES
+from weakspot.data.samples import SIDE_SUFFIXES, written_by_weakspot
+from weakspot.durable import refuse_below
 from weakspot.errors import DataError, amount, shown
 
 ENDINGS = frozenset(ending for endings in SUFFIXES.values() for ending in endings)
 # Pictures that are not read. They are taken like the others, so that each is refused by name: one that is passed over
 # would pass for good.
 FOREIGN = frozenset(
-    ".gif .webp .ico .cur .heic .heif .avif .jp2 .j2k .jpx .jxl .psd .svg .eps .tga .pcx .ppm .pgm .pbm .pnm .exr .hdr .apng .mpo .dcm .fits "
-    ".dng .raw .cr2 .cr3 .nef .arw .orf .rw2".split()
+    ".gif .webp .ico .cur .heic .heif .avif .jp2 .j2k .jpx .jxl .psd .svg .eps .tga .pcx .ppm .pgm .pbm .pnm .exr .hdr "
+    ".apng .mpo .dcm .fits .dng .raw .cr2 .cr3 .nef .arw .orf .rw2".split()
 )
-FEW = (
-    8  # at the printed size the spectral form takes 0.7 s more to open and saves 0.1 to 0.3 s an image (results/speed)
-)
-TAKEN, OTHER, LINK = "taken", "other", "link"
+# At the printed size the spectral form takes 0.7 s more to open and saves 0.1 to 0.3 s a picture (results/speed).
+FEW = 8
+TAKEN, OTHER, LINK, WRITTEN = "taken", "other", "link", "written"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The pictures meant, each once, and what lies beside them and was passed over: files that may be pictures, and
-    linked folders."""
+    """The pictures meant, each once, and what was passed over beside them."""
 
     images: list[Path]
-    others: list[Path]
-    links: list[Path]
+    others: list[Path]  # files that may be pictures
+    links: list[Path]  # folders
+    written: list[Path]  # folders that weakspot wrote
 
     @property
     def passed_over(self) -> str:
         """What was passed over, how many and why, in one line; "" where nothing was."""
-        told = []
-        if self.others:
-            told.append(
-                f"{amount(len(self.others), 'file')} without a picture's ending, such as {shown(self.others[0])}"
-            )
-        if self.links:
-            told.append(f"{amount(len(self.links), 'linked folder')}, such as {shown(self.links[0])}")
-        return f"{' and '.join(told)}; name them themselves if they shall be inspected" if told else ""
+        kinds = (
+            (self.others, "file", " without a picture's ending"),
+            (self.links, "linked folder", ""),
+            (self.written, "folder", " with results of weakspot"),
+        )
+        counts = [
+            f"{amount(len(paths), noun)}{more}, such as {shown(paths[0])}" for paths, noun, more in kinds if paths
+        ]
+        way_out = "; name them themselves if they shall be inspected" if self.others or self.links else ""
+        return " and ".join(counts) + way_out
 
 
 def are_few(paths: Sequence[Path | str]) -> bool:
-    """Whether a handful of files is named one by one: fewer than would make up for the time that a faster form of the
-    graph takes to open."""
+    """Whether so few files are named one by one that a faster form of the graph would not make up for its opening."""
     return len(paths) <= FEW and all(os.path.isfile(path) for path in paths)
 
 
-def find_images(paths: Sequence[Path | str], leave_out: Path | None = None) -> Sources:
+def refuse_output_below(output: Path, paths: Sequence[Path | str]) -> None:
+    """Raise OutputError where the output folder lies in a folder that is read: its overlays would become pictures."""
+    for given in map(Path, paths):
+        folders = [given] if os.path.lexists(given) else map(Path, glob(str(given), recursive=True))
+        for folder in folders:
+            refuse_below(output, folder)
+
+
+def find_images(paths: Sequence[Path | str]) -> Sources:
     """Every picture named, each once. Raises DataError when nothing is found.
 
-    A file that is named is taken whatever it is called, and so is one that is not there: it shall be told of. In
+    A file that is named is taken whatever it is called, even where it is missing: it is then refused by name. In
     folders (and those inside them, links not followed) and by patterns only names with a picture's ending are taken.
-    What lies in `leave_out`, the output folder, is left out.
     """
     found: dict[str, tuple[Path, str]] = {}
     for given in paths:
-        for path, kind in _expanded(Path(given), leave_out):
+        for path, kind in _expanded(Path(given)):
             place = os.path.abspath(path)
             if kind == TAKEN and found.get(place, (path, kind))[1] != TAKEN:
                 del found[place]  # passed over in a folder, then named itself
             found.setdefault(place, (path, kind))
-    images, others, links = (
-        [path for path, kind in found.values() if kind == wanted] for wanted in (TAKEN, OTHER, LINK)
+    sources = Sources(
+        *([path for path, kind in found.values() if kind == wanted] for wanted in (TAKEN, OTHER, LINK, WRITTEN))
     )
-    sources = Sources(images, others, links)
-    if not any(os.path.lexists(path) for path in images):
+    if not any(os.path.lexists(path) for path in sources.images):
         named = ", ".join(shown(path) for path in paths) or "nothing"
         beside = f" (passed over: {sources.passed_over})" if sources.passed_over else ""
         raise DataError(
@@ -79,24 +85,26 @@ def find_images(paths: Sequence[Path | str], leave_out: Path | None = None) -> S
     return sources
 
 
-def _expanded(path: Path, leave_out: Path | None) -> Iterator[tuple[Path, str]]:
+def _expanded(path: Path) -> Iterator[tuple[Path, str]]:
     """A name that exists is that file or folder, even where it looks like a pattern."""
     if path.is_dir():
-        yield from _in_folder(path, leave_out)
+        yield from _in_folder(path)
     elif os.path.lexists(path) or not has_magic(str(path)):
         yield path, TAKEN
     else:
         for match in map(Path, _ordered(glob(str(path), recursive=True))):
-            yield from _in_folder(match, leave_out) if match.is_dir() else _sorted_out(match)
+            yield from _in_folder(match) if match.is_dir() else _sorted_out(match)
 
 
-def _in_folder(top: Path, leave_out: Path | None) -> Iterator[tuple[Path, str]]:
-    closed: list[
-        Path
-    ] = []  # folders that cannot be listed: taken for pictures, so that they are refused by name, not passed over
-    left_out = None if leave_out is None else os.path.realpath(leave_out)
+def _in_folder(top: Path) -> Iterator[tuple[Path, str]]:
+    # folders that cannot be listed are taken for pictures, so that they are refused by name, not passed over
+    closed: list[Path] = []
     for folder, folders, files in os.walk(top, onerror=lambda error: closed.append(Path(error.filename))):
-        folders[:] = [name for name in _ordered(folders) if os.path.realpath(os.path.join(folder, name)) != left_out]
+        if written_by_weakspot(Path(folder)):
+            folders.clear()
+            yield Path(folder), WRITTEN
+            continue
+        folders[:] = _ordered(folders)
         yield from ((Path(folder, name), LINK) for name in folders if os.path.islink(os.path.join(folder, name)))
         for name in _ordered(files):
             yield from _sorted_out(Path(folder, name))
@@ -104,8 +112,7 @@ def _in_folder(top: Path, leave_out: Path | None) -> Iterator[tuple[Path, str]]:
 
 
 def _sorted_out(path: Path) -> Iterator[tuple[Path, str]]:
-    """A file that was found, not named: taken, passed over with a word, or, where it never is a picture, without
-    one."""
+    """A file that was found, not named: taken, passed over with a word, or, where it never is a picture, without."""
     ending = path.suffix.lower()
     if ending in ENDINGS or ending in FOREIGN:
         yield path, TAKEN

@@ -1,7 +1,7 @@
-"""How long each runtime took on this machine, kept in one small file in the user's cache folder.
+"""How long each runtime took on this machine, in one small file in the user's cache folder.
 
-The file may be missing, damaged or impossible to write at any time: what it holds can be measured again, so that never
-stops anything.
+The file may be missing, damaged or impossible to write at any time. That never stops anything: what it holds can be
+measured again.
 """
 
 import os
@@ -17,7 +17,7 @@ from weakspot.errors import OutputError
 from weakspot.inspection.processor import Processor
 from weakspot.settings import Size
 
-MOST_KEPT = 100  # shapes of detectors; the oldest makes room
+MOST_SETTINGS = 100  # in the file; the oldest makes room
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -27,16 +27,16 @@ class Setting:
 
     size: Size  # height, width in pixels
     channels: int
-    third_kernel: int | None  # cells; None where the model file does not tell
+    third_kernel: int | None  # cells; None where the model file does not say
     threads: int
-    versions: dict[str, str]  # of weakspot and the runtimes present
+    bf16: bool  # whether the model file says how far bf16 may be off, so that it was measured too
+    versions: dict[str, str]  # of weakspot and the runtimes installed
     machine: Processor
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured in one setting: median milliseconds of one picture, by runtime and precision, such as "openvino
-    bf16"."""
+    """Median milliseconds of one picture in one setting, by runtime and precision, such as "openvino bf16"."""
 
     setting: Setting
     milliseconds: dict[str, Milliseconds]
@@ -46,24 +46,23 @@ _FILE = TypeAdapter(tuple[Timing, ...])
 
 
 def cache_file() -> Path:
-    """Where timings are kept. Raises RuntimeError where this user has no home folder."""
+    """Where timings are stored. Raises RuntimeError where this user has no home folder."""
     folder = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "")
     return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "weakspot" / "runtimes.json"
 
 
-def kept() -> tuple[Timing, ...]:
-    """Every timing that is kept, the newest last; none where the file cannot be read or is not as it was written."""
+def stored_timings() -> tuple[Timing, ...]:
+    """Every timing in the file, the newest last; none where it cannot be read or is not as it was written."""
     try:
         return _FILE.validate_json(cache_file().read_bytes())
     except (OSError, RuntimeError, ValueError):
         return ()
 
 
-def keep(timing: Timing) -> None:
-    """Keep a timing in the place of the earlier one of its setting. Where the file cannot be written, nothing is
-    kept."""
-    others = [other for other in kept() if other.setting != timing.setting]
+def store_timing(timing: Timing) -> None:
+    """Put a timing in the place of the earlier one of its setting. Nothing happens where the file cannot be written."""
+    others = [other for other in stored_timings() if other.setting != timing.setting]
     with suppress(OutputError, RuntimeError):
         path = cache_file()
         make_folder(path.parent)
-        write_durably(path, _FILE.dump_json((*others[1 - MOST_KEPT :], timing), indent=1))
+        write_durably(path, _FILE.dump_json((*others[1 - MOST_SETTINGS :], timing), indent=1))

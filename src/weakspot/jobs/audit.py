@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weakspot.data.audit import Audit, audit
 from weakspot.data.layouts import read_layout
-from weakspot.durable import refuse_unwritable, write_durably
+from weakspot.durable import refuse_below, refuse_unwritable, write_durably
 from weakspot.settings import ReadSettings
 
 
@@ -18,11 +18,13 @@ def audit_folder(
     output: Path | None = None,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Audit a folder or table. output: a folder for audit.json, which replaces an earlier one; on_image: told how many
-    images are read, of how many.
+    """Audit a folder or table.
 
-    Raises DataError, OutputError.
+    output: a folder for audit.json, which replaces an earlier one; on_image: called with how many images are read, of
+    how many. Raises DataError, OutputError.
     """
+    if output is not None:
+        refuse_below(output, Path(data))
     samples, done = read_layout(Path(data), layout), count(1)
     if output is not None:
         refuse_unwritable(output)  # before the long part

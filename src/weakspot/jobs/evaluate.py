@@ -1,12 +1,12 @@
-"""A model file and labelled pictures → metrics.json, scores.csv and the report. Masks are read here, for evaluation
-alone."""
+"""A model file and labelled pictures → metrics.json, scores.csv and the report. Masks are read here, and only here."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from weakspot.data.layouts import Sample, read_layout
 from weakspot.data.reading import read_image, read_mask
-from weakspot.durable import refuse_unwritable
+from weakspot.durable import refuse_below, refuse_unwritable
+from weakspot.errors import amount
 from weakspot.evaluation.evaluate import Background, Evaluation, evaluate
 from weakspot.evaluation.report import check_output, write_report
 from weakspot.inspection.inspection import Inspection
@@ -19,40 +19,42 @@ def evaluate_model(
     output: Path,
     *,
     layout: str = "auto",
+    threads: int | None = None,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge every labelled picture of `data` by a model file and write the report into `output`, a new folder or an
-    earlier evaluation's."""
+    """Judge every labelled picture of `data` by a model file; the report goes into `output`, new or an earlier one's.
+
+    One label is enough: what needs both is then not measured.
+    """
     check_output(output, overwrite=True)
-    detector = LoadedDetector.load_exact(model)
-    samples = read_layout(Path(data), layout)
+    refuse_below(output, Path(data))
+    detector = LoadedDetector.load_exact(model, threads)
+    samples = read_layout(Path(data), layout, both_labels=False)
     refuse_unwritable(output)  # before the long part
+    about = detector.manifest
     background = Background(
-        title=f"{detector.manifest.name} on {len(samples)} pictures",
-        settings=detector.manifest.settings,
-        training={
-            "seed": detector.manifest.seed,
-            "machine": detector.manifest.machine,
-            "versions": detector.manifest.versions,
-            "commit": detector.manifest.commit,
-        },
+        title=f"{about.name} on {amount(len(samples), 'picture')}",
+        trained_on=frozenset(about.training_files),
+        settings=about.settings,
+        training={name: getattr(about, name) for name in ("seed", "machine", "versions", "commit")},
     )
     return evaluate_samples(detector, samples, output, background, on_image, overwrite=True)
 
 
 def evaluate_samples(
-    detector: LoadedDetector, samples: Sequence[Sample], output: Path | None, background: Background,
+    detector: LoadedDetector, samples: Sequence[Sample], output: Path, background: Background,
     on_image: Callable[[int, int], None] | None = None, *, overwrite: bool = False,
 ) -> Evaluation:  # fmt: skip
-    """Judge these samples; with `output`, write metrics.json, scores.csv and report.html there."""
+    """Judge these samples and write metrics.json, scores.csv and report.html into `output`."""
 
     def inspect(sample: Sample) -> Inspection:
         return detector.inspect(sample.path)
 
-    found = evaluate(
+    evaluation = evaluate(
         inspect, samples, detector.thresholds, read_mask=read_mask, background=background, on_sample=on_image
     )
-    if output is not None:
-        read = detector.manifest.read
-        write_report(output, found, lambda sample: read_image(sample.path, read).pixels, read_mask, overwrite=overwrite)
-    return found
+    read = detector.manifest.read
+    write_report(
+        output, evaluation, lambda sample: read_image(sample.path, read).pixels, read_mask, overwrite=overwrite
+    )
+    return evaluation

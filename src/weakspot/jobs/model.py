@@ -1,38 +1,40 @@
-"""From what was learned to a model file: weights, graph, self-test, and all that tells what it is. None where a runtime
-disagrees."""
+"""From what was learned to a model file: weights, graph, self-test, and all that tells what it is.
 
-import platform
-import subprocess
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+What the file says is checked before the training begins; none is made where a runtime answers differently.
+"""
+
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 
 from weakspot.inspection.loaded import LoadedDetector
-from weakspot.inspection.manifest import ImageSizes, Manifest, ScoreStatistics, SelfTest, ThresholdRecord
+from weakspot.inspection.manifest import ImageSizes, Manifest, ScoreStatistics, SelfTest, ThresholdRecord, safe_name
 from weakspot.inspection.model_file import ModelFile
+from weakspot.inspection.rechecked import measure_bf16_margin
+from weakspot.inspection.refusals import channel_levels
 from weakspot.inspection.runtimes import open_runtime, present_runtimes
 from weakspot.inspection.selftest import encode_selftest
+from weakspot.jobs.judge import Verdict
 from weakspot.jobs.learn import Learned
+from weakspot.jobs.pictures import Pictures
 from weakspot.network.memory import hand_back_freed_memory
-from weakspot.settings import Size, TrainSettings, as_plain
-from weakspot.training.export import FREE_SIZES_FROM, Parity, compare, export_graph, refuse_differences
-from weakspot.training.images import TrainingImages
+from weakspot.provenance import commit, machine, time_of_making, versions
+from weakspot.settings import TrainSettings, as_plain
+from weakspot.training.batches import TrainingImages
+from weakspot.training.export import compare, export_graph, refuse_differences
+from weakspot.training.state import Machine
 
-PACKAGES = ("weakspot", "torch", "numpy", "onnxruntime", "openvino", "pillow")
 COMPARED = 4  # training pictures of each label on which runtimes must agree with torch
+MOST_FOR_MARGIN = 40  # training pictures on which bf16 is held against fp32
 CARD = """---
 tags: [weakspot, surface-defects, weakly-supervised]
 ---
 
 # {name}
 
-Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, without masks.
+Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, without
+masks.
 
 ## Data
 
@@ -40,170 +42,114 @@ Looks at {looks}. Fingerprint of the pictures: {fingerprint}.
 
 ## Thresholds
 
-Raw score: bad from {bad_from:.3f}, good below {good_below:.3f}, between them for review. Rule: {rule}, chosen on {chosen_on}.
+Raw score: bad from {bad_from:.3f}, good below {good_below:.3f}, between them for review.
+Rule: {rule}, chosen on {chosen_on}.
 
 {said}
 
 ## Limits
 
-Not for safety functions. It knows defects like those it was shown; another product, camera or light needs another training.
+Not for safety functions. It knows defects like those it was shown; another product, camera or light needs another
+training.
 """
-Fit = Callable[[int, Size], np.ndarray]  # number of a training picture, another size → (C, h, w)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a detector comes from, as its file tells."""
+def draft_manifest(
+    name: str, pictures: Pictures, images: TrainingImages, settings: TrainSettings, computer: Machine, fingerprint: str
+) -> Manifest:
+    """All that a model file says and that is known before the training, so that no training ends in a refusal.
 
-    name: str
-    bit_depth: int
-    image_sizes: list[Size]  # of the training pictures, as files
-    data_fingerprint: str = ""
-    warnings: tuple[str, ...] = ()
+    fingerprint: of the data, empty for pictures in memory. Thresholds and self-test are blank.
+    """
+    heights, widths = zip(*pictures.sizes, strict=True)
+    return Manifest(
+        name=safe_name(name),
+        thresholds=ThresholdRecord(bad_from=0, good_below=0, rule="none", chosen_on="nothing yet"),
+        size=(images.pixels.shape[2], images.pixels.shape[3]),
+        channels=pictures.channels,
+        bit_depth=pictures.bit_depth,
+        image_sizes=ImageSizes(min=(min(heights), min(widths)), max=(max(heights), max(widths))),
+        image_std_min=float(min(image.std() for image in images.pixels)),
+        channel_levels=channel_levels(images.pixels.mean((2, 3))) if pictures.channels == 3 else None,
+        read=settings.read,
+        settings=as_plain(settings),
+        data_fingerprint=fingerprint,
+        training_files=sorted(pictures.hashes),
+        seed=settings.seed,
+        versions=versions(),
+        machine=machine(computer.threads, torch.backends.cpu.get_cpu_capability()),
+        commit=commit(),
+        created=time_of_making(),
+        selftest=SelfTest(raw_score=0, heat_score=0),
+    )
 
 
-def build_model(
-    learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, fit: Fit | None = None
-) -> ModelFile:
-    """The model in memory, its graph checked on every runtime present, at the model's size and (where `fit` can make
-    them) at two others.
+def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages) -> ModelFile:
+    """The model in memory, its graph checked on every runtime present.
 
     Raises TrainingError where a runtime differs from torch: raw score and heat beyond 1e-4 relative, or a decision
     changed.
     """
     hand_back_freed_memory()  # the training is over
     detector = learned.detector.to("cpu").float()
-    size: Size = images.pixels.shape[2], images.pixels.shape[3]
-    graph = export_graph(detector, *size, origin.bit_depth)
-    first_bad = images.pixels[int(np.flatnonzero(images.labels == 1)[0])]
-    raw, heat = _torch_scores(learned, first_bad)
+    bad, good = (np.flatnonzero(images.labels == label) for label in (1, 0))
     model = ModelFile(
-        manifest=_manifest(learned, images, settings, origin, SelfTest(raw_score=raw, heat_score=heat)),
+        manifest=_completed(draft, learned, verdict, images, int(bad[0])),
         weights={name: tensor.numpy() for name, tensor in detector.state_dict().items()},
-        graph=graph,
-        selftest=encode_selftest(first_bad),
+        graph=export_graph(detector, *draft.size, draft.bit_depth),
+        selftest=encode_selftest(images.pixels[bad[0]]),
         card="",
     )
-    parities = check_parity(model, learned, _pictures_to_compare(images, size, fit))
-    manifest = model.manifest.model_copy(update={"parity": {parity.runtime: asdict(parity) for parity in parities}})
-    return replace(model, manifest=manifest, card=_card(manifest, learned))
-
-
-def check_parity(model: ModelFile, learned: Learned, pictures: list[np.ndarray]) -> list[Parity]:
-    """Every runtime present beside torch; raises TrainingError where one differs."""
-    thresholds = learned.choice.thresholds
+    compared = [images.pixels[index] for index in (*bad[:COMPARED], *good[:COMPARED])]
+    thresholds = verdict.choice.thresholds
     parities = [
-        compare(
-            learned.detector,
-            name,
-            open_runtime(model, name).run,
-            pictures,
-            (thresholds.bad_from, thresholds.good_below),
-        )
+        compare(detector, name, open_runtime(model, name).run, compared, (thresholds.bad_from, thresholds.good_below))
         for name in present_runtimes()
-        if name != "torch"
     ]
     refuse_differences(parities)
-    return parities
+    spread = np.linspace(0, len(images.labels) - 1, min(MOST_FOR_MARGIN, len(images.labels))).astype(int)
+    margin = measure_bf16_margin(model, [images.pixels[index] for index in spread])
+    more = {"parity": {parity.runtime: asdict(parity) for parity in parities}, "bf16_margin": margin}
+    manifest = model.manifest.model_copy(update=more)
+    return replace(model, manifest=manifest, card=_card(manifest, verdict))
 
 
-def _pictures_to_compare(images: TrainingImages, size: Size, fit: Fit | None) -> list[np.ndarray]:
-    chosen = [int(index) for label in (1, 0) for index in np.flatnonzero(images.labels == label)[:COMPARED]]
-    pictures = [images.pixels[index] for index in chosen]
-    if fit is not None and min(size) >= FREE_SIZES_FROM:
-        others = [
-            (max(128, side_h), max(128, side_w))
-            for side_h, side_w in ((size[0] + 8, size[1] - 8), (size[0] * 3 // 4, size[1] * 3 // 4))
-        ]
-        pictures += [fit(index, other) for index in chosen[:2] for other in others]
-    return pictures
+def loaded(model: ModelFile) -> LoadedDetector:
+    """The model ready to inspect, without a file."""
+    return LoadedDetector(model, open_runtime(model))
 
 
-def _manifest(
-    learned: Learned, images: TrainingImages, settings: TrainSettings, origin: Origin, selftest: SelfTest
-) -> Manifest:
-    heights, widths = zip(*origin.image_sizes, strict=True)
-    return Manifest(
-        name=origin.name,
-        thresholds=ThresholdRecord.of(learned.choice.thresholds),
-        score_statistics=_statistics(learned),
-        size=(images.pixels.shape[2], images.pixels.shape[3]),
-        channels=images.pixels.shape[1],
-        bit_depth=origin.bit_depth,
-        image_sizes=ImageSizes(min=(min(heights), min(widths)), max=(max(heights), max(widths))),
-        image_std_min=float(min(image.std() for image in images.pixels)),
-        read=settings.read,
-        settings=as_plain(settings),
-        network=asdict(learned.recipe.network),
-        data_fingerprint=origin.data_fingerprint,
-        seed=settings.seed,
-        versions=versions(),
-        machine=machine(),
-        commit=commit(),
-        selftest=selftest,
-        warnings=[*origin.warnings, *learned.warnings],
-    )
+def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages, tested: int) -> Manifest:
+    """The draft with what the training gave; tested: the picture of the self-test."""
+    answers = learned.scores
+    more = {
+        "thresholds": ThresholdRecord.of(verdict.choice.thresholds),
+        "score_statistics": _statistics(learned, images.labels),
+        "network": asdict(learned.recipe.network),
+        "selftest": SelfTest(raw_score=float(answers.raw[tested]), heat_score=float(answers.heat[tested])),
+        "warnings": [*verdict.choice.evidence["warnings"], *verdict.warnings],
+    }
+    return draft.model_copy(update=more)
 
 
-def _statistics(learned: Learned) -> dict[str, ScoreStatistics]:
+def _statistics(learned: Learned, labels: np.ndarray) -> dict[str, ScoreStatistics]:
+    """Of the scores out of fold, by label."""
     if learned.held_out is None:
         return {}
-    found = {}
-    for name, label in (("good", 0), ("bad", 1)):
-        values = learned.held_out.raw_scores[learned.held_out.labels == label]
-        found[name] = ScoreStatistics(
-            n=len(values),
-            mean=float(values.mean()),
-            std=float(values.std()),
-            min=float(values.min()),
-            max=float(values.max()),
-        )
-    return found
-
-
-@torch.no_grad()
-def _torch_scores(learned: Learned, picture: np.ndarray) -> tuple[float, float]:
-    answer = learned.detector(torch.from_numpy(picture.astype(np.float32))[None])
-    return float(answer.raw_score), float(answer.heat_score)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed, by package."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """What the bits may depend on: processor, instruction set, threads. No name of the machine."""
+    by_label = {"good": learned.held_out.raw[labels == 0], "bad": learned.held_out.raw[labels == 1]}
     return {
-        "processor": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
+        name: ScoreStatistics(
+            n=len(s), mean=float(s.mean()), std=float(s.std()), min=float(s.min()), max=float(s.max())
+        )
+        for name, s in by_label.items()
     }
 
 
-@lru_cache(maxsize=1)
-def commit() -> str:
-    """The commit of the checkout that this runs from, as it was when first asked; empty where it runs from an installed
-    package."""
-    here = Path(__file__).resolve().parents[3]
-    if not (here / ".git").exists():
-        return ""
-    asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip()
-
-
-def _card(manifest: Manifest, learned: Learned) -> str:
+def _card(manifest: Manifest, verdict: Verdict) -> str:
     """card.md: what this is, what it was made from, what it must not be used for."""
     height, width = manifest.size
     thresholds = manifest.thresholds
-    said = [f"- {sentence}" for sentence in (*learned.choice.evidence.get("sentences", ()), *manifest.warnings)]
+    sentences = (*verdict.choice.evidence.get("sentences", ()), *manifest.warnings)
     return CARD.format(
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
@@ -212,10 +158,5 @@ def _card(manifest: Manifest, learned: Learned) -> str:
         good_below=thresholds.good_below,
         rule=thresholds.rule,
         chosen_on=thresholds.chosen_on,
-        said="\n".join(said),
+        said="\n".join(f"- {sentence}" for sentence in sentences),
     )
-
-
-def loaded(model: ModelFile) -> LoadedDetector:
-    """The model ready to inspect, without a file."""
-    return LoadedDetector(model, open_runtime(model))

@@ -1,5 +1,7 @@
-"""What is kept and shown of trainings while they run: history.jsonl, TensorBoard events, heat maps of a few pictures.
-Changes nothing."""
+"""What is kept and shown of trainings while they run: checkpoints, history.jsonl, TensorBoard events, heat maps.
+
+Changes nothing of what they compute. Whoever asks to stop is heard here, too.
+"""
 
 import json
 import logging
@@ -8,88 +10,93 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from weakspot.durable import told
+from weakspot.durable import output_errors
+from weakspot.errors import TrainingError
 from weakspot.inspection.overlay import colour
-from weakspot.network.detector import Detector
+from weakspot.network.detector import PARTS
+from weakspot.progress import Shows
 from weakspot.runs import Run
-from weakspot.training.images import TrainingImages
-from weakspot.training.loop import Step, train_only
-from weakspot.training.pairs import View
-from weakspot.training.stages import Recipe
+from weakspot.training.batches import View
+from weakspot.training.checkpoint import Shelf
+from weakspot.training.loop import train_only
+from weakspot.training.state import Step, Training
 
 log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
 HEAT_MAPS_EVERY = 50  # steps (the paper's Fig. 6 shows such a series)
+CHECKPOINT_EVERY = 20.0  # seconds: what a kill may cost
+CURVES = ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score")
 
 
-class Progress(Protocol):
-    """Who shows a run to a person."""
+class TrainingStopped(TrainingError):
+    """The user, or the system, asked a training to stop."""
 
-    def start(self, stage: str, iterations: int) -> None: ...
-    def step(self, values: dict[str, Any]) -> None: ...
-    def note(self, text: str) -> None: ...
-    def end(self) -> None: ...
+    exit_status = 130
 
 
 class Observer:
-    """Watches the trainings of one run, in order. `stop` is set by Ctrl-C and SIGTERM while `interruptible` is open."""
+    """Looks on at the trainings of one run, in order.
 
-    def __init__(self, run: Run | None, progress: Progress | None) -> None:
-        self.run, self.progress = run, progress
-        self.stopping = threading.Event()
+    lasting: whether the run's folder will still be there, so that it can be gone on with.
+    """
+
+    def __init__(self, run: Run | None, progress: Shows | None, lasting: bool = True) -> None:
+        self.run, self.progress, self.lasting = run, progress, lasting and run is not None
+        self.stopping = threading.Event()  # set by Ctrl-C and SIGTERM
         self.name, self.stage = "", ""
-        self.recipe: Recipe | None = None
+        self.training: Training | None = None
+        self.shelf: Shelf | None = None
         self.fixed: list[tuple[str, torch.Tensor]] = []
         self.history: IO[str] | None = None
         self.events: Any = None
 
-    def begin(self, name: str, chosen: Recipe, images: TrainingImages) -> None:
-        """A training begins, or is gone on with."""
-        self.name, self.stage, self.recipe = name, "", chosen
-        chosen_ones = [(label, index) for label in (1, 0) for index in np.flatnonzero(images.labels == label)[:FIXED]]
-        self.fixed = (
-            [
-                (f"{'bad' if label else 'good'}-{index}", images.batch((View(int(index)),)))
-                for label, index in chosen_ones
-            ]
-            if name == "final"
-            else []
-        )
+    def begin(self, name: str, training: Training, identity: str) -> bool:
+        """A training begins, or is gone on with from its last checkpoint; True where it was done before."""
+        self.name, self.stage, self.training, self.shelf = name, "", training, None
+        training.on_steps = self.look_on
+        if self.run is not None:
+            self.shelf = Shelf(
+                self.run.trainings / name.replace(", ", "-").replace(" ", "-"), identity, CHECKPOINT_EVERY
+            )
+            done = self.shelf.load_weights(training.detector)
+            if not done:
+                self.shelf.restore(training)
+            for complaint in self.shelf.complaints:
+                self.note(complaint)
+            if done:
+                return True
+            self._forget_steps_after(training)
+        self.fixed = _fixed(training) if name == "final" else []
+        return False
 
-    def step(self, detector: Detector, step: Step) -> None:
-        """One step of the training that began last."""
-        if step.stage != self.stage:
-            self._next_stage(step)
-        row = {"training": self.name, **step.plain()}
-        if self.progress:
-            self.progress.step(row)
-        self._keep(row)
-        if self.events and step.step % 10 == 0:
-            for key in (
-                "loss",
-                "running_loss",
-                "learning_rate",
-                "gradient_norm",
-                "bad_heat",
-                "good_heat",
-                "bad_score",
-                "good_score",
-            ):
-                self._event(self.events.add_scalar, f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
-        if self.run and self.fixed and step.step % HEAT_MAPS_EVERY == 0:
-            self._keep_heat_maps(detector, step)
+    def keep(self, training: Training) -> None:
+        """A training is done."""
+        if self.shelf is not None:
+            self.shelf.save_weights(training.detector)
+
+    def look_on(self, steps: list[Step]) -> None:
+        """What the loop calls after its steps. Raises TrainingStopped where someone asked to stop."""
+        for step in steps:
+            self._show(step)
+        if self.shelf is not None and self.training is not None and (self.stopping.is_set() or self.shelf.is_due):
+            self.shelf.save_checkpoint(self.training)
+        if self.stopping.is_set():
+            way_on = "nothing is lost: go on with --resume" if self.lasting else "nothing of it is kept"
+            raise TrainingStopped(
+                f"stopped in stage {steps[-1].stage}, step {steps[-1].step} of {steps[-1].of}; {way_on}"
+            )
 
     def note(self, text: str) -> None:
         """A line for the person, and for the history."""
         if self.progress:
             self.progress.note(text)
-        self._keep({"training": self.name, "note": text})
+        self._write({"training": self.name, "note": text})
 
     def warn(self, text: str) -> None:
         """A note that also reaches who asked for no progress, as a script does."""
@@ -97,21 +104,18 @@ class Observer:
             log.warning("%s", text)
         self.note(text)
 
-    def stop(self) -> bool:
-        """Whether someone asked to stop."""
-        return self.stopping.is_set()
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        """A line of the history, at once, so that a full disk shows at the step that does not fit."""
-        if self.history and self.run:
-            with told(self.run.history):
-                self.history.write(json.dumps(row) + "\n")
-                self.history.flush()
-
-    def _event(self, add: Callable[..., None], *what: Any) -> None:
-        assert self.run is not None
-        with told(self.run.events):
-            add(*what)
+    def _show(self, step: Step) -> None:
+        if step.stage != self.stage:
+            self._next_stage(step)
+        row = {"training": self.name, **step.plain()}
+        if self.progress:
+            self.progress.step(row)
+        self._write(row)
+        if self.events and step.step % 10 == 0:
+            for key in CURVES:
+                self._event(self.events.add_scalar, f"{self.name}/{step.stage}/{key}", getattr(step, key), step.step)
+        if self.run and self.fixed and step.step % HEAT_MAPS_EVERY == 0:
+            self._write_heat_maps(self.run, step)
 
     def _next_stage(self, step: Step) -> None:
         self.stage = step.stage
@@ -119,29 +123,71 @@ class Observer:
             self.progress.end()
             self.progress.start(f"{self.name} {step.stage}", step.of)
 
-    @torch.no_grad()
-    def _keep_heat_maps(self, detector: Detector, step: Step) -> None:
-        """The fixed pictures' heat, each as one PNG on the fixed scale from 0 to 1."""
+    def _write(self, row: dict[str, Any]) -> None:
+        """A line of the history, at once, so that a full disk shows at the step that does not fit."""
+        if self.history and self.run:
+            with output_errors(self.run.history):
+                self.history.write(json.dumps(row) + "\n")
+                self.history.flush()
+
+    def _event(self, add: Callable[..., None], *what: Any) -> None:
         assert self.run is not None
-        trained = tuple(name for name in ("shared", "localization", "decision") if getattr(detector, name).training)
+        with output_errors(self.run.events):
+            add(*what)
+
+    def _forget_steps_after(self, training: Training) -> None:
+        """Cut the history where the training is taken up: a killed one had gone on from its last checkpoint."""
+        if not (self.history and self.run):
+            return
+        stages = [stage.name for stage in training.recipe.stages]
+        taken_up = training.stage, training.state.step
+
+        def step_of(row: dict[str, Any]) -> tuple[int, int]:
+            return stages.index(row["stage"]), row["step"]
+
+        with output_errors(self.run.history), self.run.history.open("rb") as written:
+            place = 0
+            for line in written:
+                row = json.loads(line)
+                if row["training"] == self.name and "stage" in row and step_of(row) > taken_up:
+                    self.history.truncate(place)
+                    return
+                place += len(line)
+
+    @torch.no_grad()
+    def _write_heat_maps(self, run: Run, step: Step) -> None:
+        """The fixed pictures' heat, each as one PNG on the fixed scale from 0 to 1."""
+        assert self.training is not None
+        detector = self.training.detector
+        learning = tuple(name for name in PARTS if getattr(detector, name).training)
         detector.eval()
         for name, image in self.fixed:
             heat = detector.heat(detector.features(image.to(detector.mean.device))).sigmoid()[0, 0].cpu().numpy()
-            picture = Image.fromarray(colour(heat)).resize(
-                (heat.shape[1] * 4, heat.shape[0] * 4), Image.Resampling.NEAREST
-            )
-            with told(self.run.heat_maps):
-                self.run.heat_maps.mkdir(exist_ok=True)
-                picture.save(self.run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
+            size = heat.shape[1] * 4, heat.shape[0] * 4
+            picture = Image.fromarray(colour(heat)).resize(size, Image.Resampling.NEAREST)
+            with output_errors(run.heat_maps):
+                run.heat_maps.mkdir(exist_ok=True)
+                picture.save(run.heat_maps / f"{name}-{step.stage}-{step.step:05}.png")
             if self.events:
                 self._event(self.events.add_image, f"heat/{name}", np.asarray(picture).transpose(2, 0, 1), step.step)
-        train_only(detector, trained)
+        train_only(detector, learning)
+
+
+def _fixed(training: Training) -> list[tuple[str, torch.Tensor]]:
+    """The first pictures of each label, named."""
+    images = training.images
+    places = [
+        (word, int(i))
+        for word, label in (("bad", 1), ("good", 0))
+        for i in np.flatnonzero(images.labels == label)[:FIXED]
+    ]
+    return [(f"{word}-{index}", images.seen((View(index),))) for word, index in places]
 
 
 @contextmanager
-def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
+def observing(run: Run | None, progress: Shows | None, lasting: bool = True) -> Iterator[Observer]:
     """An observer whose files are open, and which Ctrl-C and SIGTERM ask to stop."""
-    observer = Observer(run, progress)
+    observer = Observer(run, progress, lasting)
     try:
         with _interruptible(observer.stopping), _quiet_writers():
             if run is not None:
@@ -150,7 +196,7 @@ def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
     finally:
         for file in (observer.history, observer.events):
             if file is not None:
-                with suppress(OSError):  # what did not fit was told when it was written
+                with suppress(OSError):  # what did not fit was said when it was written
                     file.close()
         if progress:
             progress.end()
@@ -158,7 +204,7 @@ def observing(run: Run | None, progress: Progress | None) -> Iterator[Observer]:
 
 def _open_history(run: Run) -> IO[str]:
     """The history, to be gone on with; a last line that a full disk or a kill has torn is cut off."""
-    with told(run.history):
+    with output_errors(run.history):
         content = run.history.read_bytes() if run.history.exists() else b""
         if not content.endswith(b"\n") and content:
             os.truncate(run.history, content.rfind(b"\n") + 1)
@@ -166,20 +212,18 @@ def _open_history(run: Run) -> IO[str]:
 
 
 def _open_events(run: Run) -> Any:
-    """TensorBoard's writer; None where it is not installed, for it is a convenience, and history.jsonl has
-    everything."""
+    """TensorBoard's writer; None where it is not installed: history.jsonl has everything that it shows."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    with told(run.events):
+    with output_errors(run.events):
         return SummaryWriter(str(run.events))
 
 
 @contextmanager
 def _quiet_writers() -> Iterator[None]:
-    """TensorBoard's thread keeps the system's refusal and raises it at the next call, where it is told; its own
-    traceback would only confuse."""
+    """No traceback of TensorBoard's thread: it keeps the system's refusal and raises it at the next call."""
     before = threading.excepthook
     threading.excepthook = lambda failed: None if issubclass(failed.exc_type, OSError) else before(failed)
     try:
@@ -190,8 +234,7 @@ def _quiet_writers() -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once. Only the main thread can be
-    asked."""
+    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

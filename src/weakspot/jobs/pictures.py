@@ -1,18 +1,20 @@
-"""The training pictures before they have a size: what they are, and each at any size. Decoded again when needed: memory
-stays small."""
+"""The training pictures before they have a size: what they are, and each at any size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from weakspot.data.audit import refuse_unfit
-from weakspot.data.reading import fit_image, read_image
+from weakspot.data.audit import Audit, refuse_unfit
+from weakspot.data.cues import measure
+from weakspot.data.reading import array_pixels, fit_image, has_colour
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError
 from weakspot.settings import ReadSettings, Size
-from weakspot.training.images import TrainingImages
+from weakspot.training.batches import TrainingImages
 
+Order = Literal["rgb", "bgr"]  # of the colours in an array
 FEWEST = 2  # pictures of each label: with one bad picture nothing can be held out
 
 
@@ -25,60 +27,60 @@ class Pictures:
     sizes: list[Size]  # (height, width) of each
     bit_depth: int  # 8, or 16 where any picture has 16
     channels: int  # 1, or 3 where any picture has colour
-    hashes: frozenset[str] = frozenset()  # SHA-256 of the files
-
-    def fit(self, number: int, size: Size) -> np.ndarray:
-        """One picture at a size, by the one documented rule → (C, h, w)."""
-        return fit_image(self.pixels(number), size, self.channels, self.bit_depth)
+    light_share: float  # of the pixels' variance, what lies between the pictures' means, 0 to 1
+    hashes: tuple[str, ...] = ()  # SHA-256 of the files
 
     def fitted(self, size: Size) -> TrainingImages:
-        """All at one size."""
-        return TrainingImages(np.stack([self.fit(number, size) for number in range(len(self.labels))]), self.labels)
+        """All at one size, by the one documented rule."""
+        numbers = range(len(self.labels))
+        images = [fit_image(self.pixels(number), size, self.channels, self.bit_depth) for number in numbers]
+        return TrainingImages(np.stack(images), self.labels)
 
 
-def pictures_of(samples: Sequence[Sample], settings: ReadSettings) -> Pictures:
-    """Look at every file once. Raises ImageError for one that cannot be read, DataError where there are too few."""
-    labels = _checked_labels([sample.label for sample in samples])
-    sizes, hashes, depth, colour = [], set(), 8, settings.channels == "colour"
-    for sample in samples:
-        file = read_image(sample.path, settings)
-        sizes.append((file.pixels.shape[0], file.pixels.shape[1]))
-        hashes.add(file.sha256)
-        depth = max(depth, 8 * file.pixels.itemsize)
-        colour = colour or (settings.channels == "auto" and has_colour(file.pixels))
+def pictures_of(samples: Sequence[Sample], audit: Audit, settings: ReadSettings) -> Pictures:
+    """Samples that an audit has read: it knows them already. Raises DataError where there are too few."""
+    facts = [audit.facts_of(sample) for sample in samples]
+    coloured = settings.channels == "colour" or (settings.channels == "auto" and any(each.coloured for each in facts))
     return Pictures(
-        lambda number: read_image(samples[number].path, settings).pixels,
-        labels,
-        sizes,
-        depth,
-        3 if colour else 1,
-        frozenset(hashes),
+        pixels=lambda number: audit.pixels(samples[number]),
+        labels=_checked_labels([sample.label for sample in samples]),
+        sizes=[(each.height, each.width) for each in facts],
+        bit_depth=16 if any(each.bit_depth > 8 for each in facts) else 8,
+        channels=3 if coloured else 1,
+        light_share=_light_share([each.mean for each in facts], [each.std for each in facts]),
+        hashes=tuple(each.sha256 for each in facts),
     )
 
 
-def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int]) -> Pictures:
-    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16. Raises ImageError for one that is too small or blank:
-    its giver can leave it out."""
-    for number, image in enumerate(images):
-        refuse_unfit(image, f"picture {number}")
-    depth = max(8 * image.itemsize for image in images)
-    sizes = [(image.shape[0], image.shape[1]) for image in images]
+def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int], channels: Order = "rgb") -> Pictures:
+    """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16; channels: the order of the colours in them.
+
+    Raises ImageError for one that is too small or blank: its giver can leave it out.
+    """
+    arrays = [array_pixels(image, f"picture {number}", channels) for number, image in enumerate(images)]
+    for number, array in enumerate(arrays):
+        refuse_unfit(array, f"picture {number}")
+    means, deviations, _ = zip(*map(measure, arrays), strict=True)
     return Pictures(
-        lambda number: images[number], _checked_labels(labels), sizes, depth, 3 if any(map(has_colour, images)) else 1
+        pixels=lambda number: arrays[number],
+        labels=_checked_labels(labels),
+        sizes=[(array.shape[0], array.shape[1]) for array in arrays],
+        bit_depth=max(8 * array.itemsize for array in arrays),
+        channels=3 if any(map(has_colour, arrays)) else 1,
+        light_share=_light_share(means, deviations),
     )
 
 
-def has_colour(image: np.ndarray) -> bool:
-    """Whether the channels of a picture differ anywhere."""
-    return image.ndim == 3 and not (
-        np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 0], image[..., 2])
-    )
+def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:
+    """From each picture's mean and deviation; of the pictures as they are, so that no chosen size moves it."""
+    between = float(np.var(means))
+    return between / max(between + float(np.mean(np.square(deviations))), 1e-12)
 
 
 def _checked_labels(labels: Sequence[int]) -> np.ndarray:
-    bad, good = sum(labels), len(labels) - sum(labels)
+    array = np.array(labels, int)
+    bad, good = int(array.sum()), int((array == 0).sum())
     if bad < FEWEST or good < FEWEST:
-        raise DataError(
-            f"{bad} bad and {good} good pictures to train on; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much"
-        )
-    return np.array(labels, int)
+        found = f"{bad} bad and {good} good pictures to train on"
+        raise DataError(f"{found}; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much")
+    return array

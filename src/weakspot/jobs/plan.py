@@ -1,19 +1,24 @@
-"""What a training will be before it starts: grey or colour, depth, size in pixels, and how many minutes it will take
-here."""
+"""What a training will be before it starts: its size in pixels, what it computes on, and how many minutes it takes.
 
-from dataclasses import dataclass
-from math import sqrt
+A plan is made once and kept with the run: a resumed run reads it, for a clock measured anew would choose otherwise.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from weakspot.errors import DataError
+from weakspot.jobs.pictures import Pictures
 from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
-from weakspot.training.images import TrainingImages
-from weakspot.training.machine import seconds_a_pair
-from weakspot.training.stages import Recipe, Stage, pairs_a_step, recipe
-from weakspot.training.train import Machine
+from weakspot.training.batches import TrainingImages
+from weakspot.training.machine import seconds_a_step
+from weakspot.training.stages import Recipe, pairs_a_step, recipe
+from weakspot.training.state import Machine
 
-PROBE = 256 * 256  # pixels of the pictures on which a pair is timed, at most; smaller ones tell of overheads
+PROBE = 256 * 256  # pixels of the pictures on which a step is timed first, at most
+PROBES = 3  # sizes that are timed after it, at most
+OTHER_WORK = 1.1  # what saving, scoring and writing take on top of the steps
 
 
 @dataclass(frozen=True)
@@ -23,80 +28,103 @@ class Plan:
     size: Size  # height, width in pixels
     channels: int
     bit_depth: int
-    minutes: float  # estimated, everything included
-    minutes_folds: float  # of these, for the thresholds
+    machine: Machine
+    minutes: float  # estimated, for the final training and the folds
+    fits: bool  # whether that is within the minutes that the settings allow
+
+    def plain(self) -> dict[str, Any]:
+        """As the run keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> Self:
+        """What `plain` gave, also after JSON."""
+        height, width = plain["size"]
+        return cls(**plain | {"size": (height, width), "machine": Machine(**plain["machine"])})
 
     @property
     def words(self) -> str:
         """For the terminal."""
-        return (
-            f"{self.size[0]} × {self.size[1]} pixels, {'grey' if self.channels == 1 else 'colour'}, {self.bit_depth} bit: about "
-            f"{self.minutes:.0f} min on this machine, of which {self.minutes_folds:.0f} for the thresholds (out-of-fold trainings)"
-        )
+        kind = f"{'grey' if self.channels == 1 else 'colour'}, {self.bit_depth} bit"
+        late = "" if self.fits else "; no smaller size would fit the minutes allowed"
+        return f"{self.size[0]} × {self.size[1]} pixels, {kind}: about {self.minutes:.0f} min on this machine{late}"
 
 
-def plan_training(
-    image_sizes: list[Size], channels: int, bit_depth: int, pictures: int, settings: TrainSettings, machine: Machine
-) -> Plan:  # fmt: skip
-    """The pictures' own size (their median), or the settings'; where it is not given, reduced until the estimate fits
-    `settings.minutes`.
+def plan_training(pictures: Pictures, settings: TrainSettings, machine: Machine) -> Plan:
+    """The settings' size, or else the pictures' own (their median), reduced until the estimate fits the minutes.
 
-    image_sizes: (height, width) of every training picture; pictures: how many train. Raises DataError when even the
-    smallest picture is too small.
+    Raises DataError when even the pictures' own size is too small.
     """
-    own = own_size(image_sizes)
-    whole = recipe(settings, channels, pairs=1)
-    folds = settings.folds if settings.folds > 1 else 0
-    seconds = _seconds_a_megapixel(whole, machine, channels, bit_depth, settings.size or own)
-
-    def minutes(size: Size) -> tuple[float, float]:
-        megapixels = size[0] * size[1] / 1e6 * (pairs_a_step(settings, *size) or 1)
-        final = _pair_seconds(whole, settings.schedule, seconds, megapixels)
-        of_folds = folds * _pair_seconds(whole, settings.schedule * settings.fold_schedule, seconds, megapixels)
-        of_folds += pictures * seconds[whole.stages[0].name] * size[0] * size[1] / 1e6 / 4
-        return (final + of_folds) / 60, of_folds / 60
-
-    size = settings.size or own
-    total, of_folds = minutes(size)
-    while settings.size is None and total > settings.minutes and min(size) > SMALLEST:
-        size = _scaled(size, min(0.95, sqrt(settings.minutes / total)))  # again, since small pictures go more at a time
-        total, of_folds = minutes(size)
-    return Plan(size, channels, bit_depth, total, of_folds)
+    if settings.size is not None:
+        size = settings.size
+        clock = _Clock(pictures, settings, machine, size)
+    else:
+        own = own_size(pictures.sizes)
+        clock = _Clock(pictures, settings, machine, _reduced(own, PROBE))
+        size = clock.largest_that_fits(own)
+        for _ in range(PROBES):  # small pictures take longer a pixel than the probe
+            clock, before = _Clock(pictures, settings, machine, size), size
+            size = clock.largest_that_fits(size)
+            if size == before:
+                break
+    minutes = clock.minutes(size)
+    return Plan(size, pictures.channels, pictures.bit_depth, machine, minutes, minutes <= settings.minutes)
 
 
-def own_size(image_sizes: list[Size]) -> Size:
+def own_size(sizes: list[Size]) -> Size:
     """Median height and width in whole cells."""
-    height, width = (int(np.median([size[axis] for size in image_sizes])) for axis in (0, 1))
+    height, width = (int(np.median([size[axis] for size in sizes])) for axis in (0, 1))
     if min(height, width) < SMALLEST:
-        raise DataError(
-            f"the pictures are {height} × {width} pixels; a heat map needs at least {SMALLEST} × {SMALLEST}: take larger ones, or --size"
-        )
-    return _scaled((height, width), 1.0)
+        found = f"the pictures are {height} × {width} pixels; a heat map needs at least {SMALLEST} × {SMALLEST}"
+        raise DataError(f"{found}: take larger ones, or --size")
+    return _whole_cells(height, width)
 
 
-def _scaled(size: Size, factor: float) -> Size:
-    height, width = (max(SMALLEST, round(side * factor / CELL) * CELL) for side in size)
-    return height, width
+class _Clock:
+    """How long a training takes, from the seconds of a step that were measured at one size."""
+
+    def __init__(self, pictures: Pictures, settings: TrainSettings, machine: Machine, size: Size) -> None:
+        self.settings, self.pictures = settings, pictures
+        self.recipe = recipe(settings, pictures.channels, size, schedule=1.0)
+        kind = np.uint8 if pictures.bit_depth == 8 else np.uint16
+        noise = np.random.default_rng(0).integers(0, 2**pictures.bit_depth, (2, pictures.channels, *size)).astype(kind)
+        self.seconds = seconds_a_step(self.recipe, TrainingImages(noise, np.array([1, 0])), machine)
+        self.work = _work(settings, size)
+
+    def minutes(self, size: Size) -> float:
+        """Of the final training and the folds, and of scoring every picture twice, at a size."""
+        settings, scale = self.settings, _work(self.settings, size) / self.work
+        folds = settings.folds * settings.fold_schedule if settings.folds > 1 else 0
+        steps = _seconds(self.recipe, self.seconds) * settings.schedule * (1 + folds)
+        first, pairs = self.recipe.stages[0], self.recipe.stages[0].pairs
+        scoring = (
+            len(self.pictures.sizes) * self.seconds[first.name] / pairs / 2
+        )  # twice, each a quarter of a pair's step
+        return (steps + scoring) * scale * OTHER_WORK / 60
+
+    def largest_that_fits(self, own: Size) -> Size:
+        """Of the pictures' own size and all below it the largest that fits the minutes, else the smallest."""
+        height, width = own
+        most = max(own) // CELL
+        sizes = [_whole_cells(height * cells / most, width * cells / most) for cells in range(most, 0, -1)]
+        return next((size for size in sizes if self.minutes(size) <= self.settings.minutes), sizes[-1])
 
 
-def _pair_seconds(whole: Recipe, schedule: float, seconds: dict[str, float], megapixels: float) -> float:
-    return sum(_steps(stage) * schedule * seconds[stage.name] * megapixels for stage in whole.stages)
+def _work(settings: TrainSettings, size: Size) -> float:
+    """Pixels that a step looks at."""
+    return size[0] * size[1] * pairs_a_step(settings, size)
 
 
-def _steps(stage: Stage) -> float:
+def _seconds(whole: Recipe, seconds: dict[str, float]) -> float:
     """A search is counted as if it found something half-way: it mostly does so earlier."""
-    return stage.iterations + stage.find_first / 2
+    return sum((stage.iterations + stage.find_first / 2) * seconds[stage.name] for stage in whole.stages)
 
 
-def _seconds_a_megapixel(
-    whole: Recipe, machine: Machine, channels: int, bit_depth: int, size: Size
-) -> dict[str, float]:
-    """Measured at the size, or at that of the probe where it is larger."""
-    height, width = size if size[0] * size[1] <= PROBE else (int(sqrt(PROBE)),) * 2
-    noise = (
-        np.random.default_rng(0)
-        .integers(0, 2**bit_depth, (2, channels, height, width))
-        .astype(np.uint8 if bit_depth == 8 else np.uint16)
-    )
-    probe = TrainingImages(noise, np.array([1, 0]))
-    return {name: value / (height * width / 1e6) for name, value in seconds_a_pair(whole, probe, machine).items()}
+def _reduced(size: Size, pixels: int) -> Size:
+    factor = min(1.0, (pixels / (size[0] * size[1])) ** 0.5)
+    return _whole_cells(size[0] * factor, size[1] * factor)
+
+
+def _whole_cells(height: float, width: float) -> Size:
+    tall, wide = (max(SMALLEST, round(side / CELL) * CELL) for side in (height, width))
+    return tall, wide

@@ -11,10 +11,10 @@ from weakspot.inspection.model_file import read_model_file, set_thresholds
 def thresholds_of(
     model: Path, bad_from: float | None = None, good_below: float | None = None, reason: str | None = None
 ) -> ThresholdRecord:
-    """The thresholds in force and their changes. bad_from, good_below: raw scores; where one is given, it is set first,
-    and `reason` is needed.
+    """The thresholds in force and their changes; where a new one is given, it is set first, and `reason` is needed.
 
-    Raises ModelFileError, SettingsError for thresholds that cannot be, and OutputError; the file then stays as it was.
+    bad_from, good_below: raw scores. Raises ModelFileError, SettingsError for thresholds that cannot be, and
+    OutputError; the file then stays as it was.
     """
     if bad_from is None and good_below is None:
         if reason is not None:

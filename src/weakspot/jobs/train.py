@@ -1,46 +1,42 @@
-"""The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart. And the same
-from arrays."""
+"""The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart."""
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from weakspot.data.audit import Audit, audit
-from weakspot.data.layouts import read_layout
+from weakspot.data.audit import Audit
 from weakspot.data.samples import Sample
-from weakspot.data.splits import Split, draw_positives, hold_out, split_table
-from weakspot.durable import write_durably
-from weakspot.errors import DataError, OutputError, amount, shown
+from weakspot.data.splits import Split
+from weakspot.durable import refuse_below
+from weakspot.errors import amount
 from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
-from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import write_model_file
+from weakspot.jobs.begin import audited, folds_of, plan_of, record_beginnings, split_of
 from weakspot.jobs.evaluate import evaluate_samples
-from weakspot.jobs.learn import Learned, describe, learn
-from weakspot.jobs.model import Origin, build_model, commit, loaded, machine, versions
-from weakspot.jobs.observe import Observer, Progress, observing
-from weakspot.jobs.pictures import Pictures, pictures_in_memory, pictures_of
-from weakspot.jobs.plan import Plan, plan_training
-from weakspot.runs import Run, open_run, refuse_taken, to_toml
+from weakspot.jobs.judge import Verdict, judge
+from weakspot.jobs.learn import Learned, learn
+from weakspot.jobs.model import build_model, draft_manifest, loaded
+from weakspot.jobs.observe import observing
+from weakspot.jobs.pictures import Pictures, pictures_of
+from weakspot.jobs.plan import Plan
+from weakspot.progress import Shows
+from weakspot.runs import open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
-from weakspot.training.machine import choose_machine
-from weakspot.training.train import Machine
+from weakspot.training.machine import prepare
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training left: the model file, the report (None where no part was kept apart), the run's folder, and the
-    outcome in words."""
+    """What a training left: the model file, the report (None where no part was kept apart), its folder, the outcome."""
 
     model: Path
     report: Path | None
     run: Path
+    split: Split
     summary: str
     evaluation: Evaluation | None
     size: Size  # height, width at which it looks
@@ -59,109 +55,58 @@ def train(
     layout: str = "auto",
     output: Path,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Shows | None = None,
+    found: Audit | None = None,
+    split: Split | None = None,
+    title: str | None = None,
+    lasting: bool = True,
 ) -> TrainResult:
     """Audit, split, train, choose thresholds, write the model file, and report on the parts kept apart.
 
-    data: a folder or table in one of the layouts; output: a new folder, or with `resume` the one of a run that was
-    stopped. Raises DataError, TrainingError (also when nothing was learned), OutputError.
+    data: a folder or table in one of the layouts; output: a new folder outside of it, or with `resume` the one of a run
+    that was stopped; found, split: the data's audit, and who trains, where the caller has decided; title: the
+    detector's name, else the data's; lasting: whether the output will still be there to go on with.
+    Raises DataError, TrainingError (also when nothing was learned), OutputError.
     """
-    refuse_taken(output, resume)
-    samples = read_layout(Path(data), layout)
-    if progress:
-        progress.note(
-            f"{len(samples)} pictures, {sum(sample.label for sample in samples)} of them bad; looking at each before any training"
-        )
-    found = audit(samples, settings.read)
-    split = split_for(found, settings)
-    identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
-    run = open_run(output, resume, identity)
-    with observing(run, progress) as observer:
-        return train_split(split, found, settings, run, observer, title=Path(data).name, identity=identity)
-
-
-def split_for(found: Audit, settings: TrainSettings) -> Split:
-    """What trains and what is kept apart: as the layout says, else by groups; then the wanted number of bad pictures.
-
-    Only what the audit calls readable is on either side. Raises DataError where that leaves a label without pictures.
-    """
-    samples = found.merged()
-    for label, word in ((1, "bad"), (0, "good")):
-        if not any(sample.label == label for sample in samples):
-            reason = next(reason for sample, reason in found.left_out if sample.label == label)
-            raise DataError(f"no {word} picture can take part, such as {reason}")
-    if {sample.part for sample in samples} >= {"train", "test"} and {s.label for s in samples if s.part == "train"} == {
-        0,
-        1,
-    }:
-        split = Split("given by the data", *(tuple(s for s in samples if s.part == part) for part in ("train", "test")))
-    elif settings.hold_out > 0:
-        split = hold_out(samples, settings.hold_out, settings.seed)
-    else:
-        split = Split("everything trains", tuple(samples), ())
-    if settings.positives is None:
-        return split
-    return replace(split, train=tuple(draw_positives(list(split.train), settings.positives, settings.seed)))
-
-
-def train_split(
-    split: Split,
-    found: Audit,
-    settings: TrainSettings,
-    run: Run,
-    observer: Observer,
-    *,
-    title: str,
-    identity: dict[str, Any],
-) -> TrainResult:
-    """Train on one side of a split and report on the other, in a run's folder."""
     began = time.monotonic()
-    _refuse_other_pictures(run, found)
-    _write_beginnings(run, split, found, settings)
-    for _, reason in found.left_out:
-        observer.warn(f"takes no part: {reason}")
-    pictures = pictures_of(split.train, settings.read)
-    computer = choose_machine(settings)
-    plan = _plan(pictures, settings, computer)
-    observer.note(
-        f"{len(split.train)} pictures train, {sum(s.label for s in split.train)} of them bad; {len(split.test)} are kept apart for the report"
-    )
-    observer.note(plan.words)
-    images = pictures.fitted(plan.size)
-    ids = [sample.id for sample in split.train]
-    learned = learn(images, [sample.group for sample in split.train], ids, settings, computer, run.trainings, observer)
-    origin = Origin(
-        name=title,
-        bit_depth=pictures.bit_depth,
-        image_sizes=pictures.sizes,
-        data_fingerprint=found.fingerprint,
-        warnings=tuple(learned.choice.evidence["warnings"]),
-    )
-    model = write_model_file(run.model, build_model(learned, images, settings, origin, pictures.fit))
-    observer.note(
-        f"model written after {(time.monotonic() - began) / 60:.1f} min; judging {len(split.test)} pictures kept apart"
-    )
-    evaluation = (
-        _evaluate(
-            loaded(model), split, found, settings, learned, run, title, plan, pictures.hashes, time.monotonic() - began
-        )
-        if split.test
-        else None
-    )
-    summary = _summary(evaluation, learned, found)
-    run.write_state(
-        {
-            "identity": identity,
-            "finished": True,
-            "seconds": time.monotonic() - began,
-            "summary": summary,
-            "learned": describe(learned),
-        }
-    )
+    refuse_taken(output, resume)
+    refuse_below(output, Path(data))
+    if found is None:
+        found = audited(Path(data), settings, layout, progress)
+    split = split or split_of(found, settings)
+    identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
+    with open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
+        record_beginnings(run, split, found, settings)
+        for _, reason in found.left_out:
+            observer.warn(f"takes no part: {reason}")
+        pictures = pictures_of(split.train, found, settings.read)
+        plan = plan_of(run, pictures, settings)
+        prepare(plan.machine)
+        folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
+        observer.note(_told_of(split, plan, pictures))
+        images = pictures.fitted(plan.size)
+        found.decoded.clear()  # they have served
+        name = title or Path(data).resolve().name
+        draft = draft_manifest(name, pictures, images, settings, plan.machine, found.fingerprint)
+        learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
+        groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
+        verdict = judge(learned, pictures.labels, groups, ids, settings)
+        observer.note(verdict.learned)
+        model = write_model_file(run.model, build_model(draft, learned, verdict, images))
+        observer.note(f"model written after {(time.monotonic() - began) / 60:.1f} min")
+        evaluation = None
+        if split.test:
+            seconds = time.monotonic() - began
+            background = _background(split, found, learned, verdict, draft, pictures, seconds)
+            evaluation = evaluate_samples(loaded(model), split.test, run.folder, background, overwrite=True)
+        summary = _summary(evaluation, verdict, found)
+        seconds = time.monotonic() - began
+        run.record(finished=True, seconds=seconds, summary=summary, learned=_described(learned, verdict))
     return TrainResult(
         model=run.model,
         report=run.report if evaluation else None,
         run=run.folder,
+        split=split,
         summary=summary,
         evaluation=evaluation,
         size=plan.size,
@@ -169,86 +114,36 @@ def train_split(
     )
 
 
-def fit_arrays(
-    images: Sequence[np.ndarray], labels: Sequence[int], settings: TrainSettings, groups: Sequence[str] | None = None
-) -> LoadedDetector:
-    """A detector from pictures in memory, (H, W) or (H, W, 3), uint8 or uint16, and their labels, 1 bad, 0 good;
-    nothing is kept apart or written."""
-    names = [f"picture {index}" for index in range(len(images))]
-    pictures = pictures_in_memory(images, labels)
-    computer = choose_machine(settings)
-    size = settings.size or _plan(pictures, settings, computer).size
-    fitted = pictures.fitted(size)
-    with TemporaryDirectory(prefix="weakspot-") as folder, observing(None, None) as observer:
-        learned = learn(fitted, list(groups or names), names, settings, computer, Path(folder), observer)
-        return loaded(
-            build_model(
-                learned,
-                fitted,
-                settings,
-                Origin(name="arrays", bit_depth=pictures.bit_depth, image_sizes=pictures.sizes),
-            )
-        )
+def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
+    bad = sum(sample.label for sample in split.train)
+    who = f"{len(split.train)} pictures train, {bad} of them bad; {len(split.test)} are kept apart for the report"
+    return f"{who}\n{plan.words}\n{pictures.light_share:.0%} of the variance lies between pictures"
 
 
-def _plan(pictures: Pictures, settings: TrainSettings, computer: Machine) -> Plan:
-    return plan_training(
-        pictures.sizes, pictures.channels, pictures.bit_depth, len(pictures.labels), settings, computer
-    )
-
-
-def _refuse_other_pictures(run: Run, found: Audit) -> None:
-    """What a resumed run has trained already must have seen the same pictures."""
-    try:
-        before = json.loads(run.audit.read_bytes())["fingerprint"]
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError):
-        raise OutputError(
-            f"{shown(run.audit)}: damaged, so that nobody can tell whether the pictures are still the same; begin a new run"
-        ) from None
-    if before != found.fingerprint:
-        raise DataError(
-            "--resume: the pictures or their labels are not those that the run was begun with; put them back, or begin a new run"
-        )
-
-
-def _write_beginnings(run: Run, split: Split, found: Audit, settings: TrainSettings) -> None:
-    write_durably(run.settings, to_toml(as_plain(settings)).encode())
-    write_durably(run.split, split_table(split).encode())
-    write_durably(run.audit, json.dumps(found.as_dict(), indent=1, allow_nan=False).encode())
-
-
-def _evaluate(
-    detector: LoadedDetector,
-    split: Split,
-    found: Audit,
-    settings: TrainSettings,
-    learned: Learned,
-    run: Run,
-    title: str,
-    plan: Plan,
-    trained_on: frozenset[str],
-    seconds: float,
-) -> Evaluation:
-    background = Background(
-        title=title,
+def _background(
+    split: Split, found: Audit, learned: Learned, verdict: Verdict, draft: Manifest, pictures: Pictures, seconds: float
+) -> Background:
+    network = learned.recipe.network
+    doubted = {each["picture"] for each in verdict.choice.evidence["label_doubts"]["pictures"]}
+    return Background(
+        title=draft.name,
         data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart",
         held_out=True,
-        trained_on=trained_on,
+        trained_on=frozenset(pictures.hashes),
         split=split.name,
         parts={name: _counts(part) for name, part in (("training", split.train), ("test", split.test))},
-        threshold_evidence=learned.choice.evidence,
-        settings=as_plain(settings),
+        threshold_evidence=verdict.choice.evidence,
+        settings=draft.settings,
         training={
-            "seed": settings.seed, "seconds": round(seconds), "size": f"{plan.size[0]} × {plan.size[1]}",
-            "shares of the cells": ", ".join(f"{share:.0%}" for share in learned.recipe.network.top_fractions),
-            "machine": machine(), "versions": versions(), "commit": commit(),
+            "seed": draft.seed, "seconds": round(seconds), "size": f"{draft.size[0]} × {draft.size[1]}",
+            "shares of the cells": ", ".join(f"{share:.0%}" for share in network.top_fractions),
+            "normalization": network.normalization, "evidence": verdict.learned,
+            "machine": draft.machine, "versions": draft.versions, "commit": draft.commit,
         },
         audit=tuple(finding.text for finding in found.findings),
-        limits=learned.warnings,
+        limits=verdict.warnings,
+        doubted=tuple(sample for sample in split.train if sample.id in doubted),
     )  # fmt: skip
-    return evaluate_samples(detector, split.test, run.folder, background, overwrite=True)
 
 
 def _counts(samples: Sequence[Sample]) -> dict[str, int]:
@@ -256,18 +151,30 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
 
 
-def _summary(evaluation: Evaluation | None, learned: Learned, found: Audit) -> str:
+def _summary(evaluation: Evaluation | None, verdict: Verdict, found: Audit) -> str:
     unread, unfit = len(found.unreadable), len(found.unfit)
     lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
-    lines += learned.warnings
+    lines += verdict.warnings
+    lines += verdict.choice.evidence["label_doubts"]["sentences"]
     if evaluation is None:
-        lines.append(
-            "No part was kept apart, so nothing tests this detector yet: run `weakspot evaluate` on labelled pictures it has not seen."
-        )
-        lines += learned.choice.evidence["sentences"]
+        way_on = "run `weakspot evaluate` on labelled pictures it has not seen"
+        lines.append(f"No part was kept apart, so nothing tests this detector yet: {way_on}.")
+        lines += verdict.choice.evidence["sentences"]
     else:
         lines.append(words.headline(evaluation))
         if "average_precision" in evaluation.metrics:
             lines.append(f"AP {evaluation.metrics['average_precision']:.3f} on pictures it has not seen")
     return "\n".join(lines)
+
+
+def _described(learned: Learned, verdict: Verdict) -> dict[str, Any]:
+    """What the run keeps of it, as plain values."""
+    network = learned.recipe.network
+    return {
+        "top_fractions": network.top_fractions,
+        "normalization": network.normalization,
+        "evidence": verdict.learned,
+        "lost": learned.lost,
+        "thresholds": verdict.choice.evidence,
+    }

@@ -1,22 +1,20 @@
-"""The layers that the network is made of: convolution blocks, and chains of them, which run with less memory traffic
-while they learn."""
+"""The layers that the network is made of: convolution blocks, and chains of them."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weakspot.network.fused import NormReluMirror
-from weakspot.network.large_kernel import LargeKernelConv
 from weakspot.network.strips import convolve
-
-SMALLEST_LARGE_KERNEL = 7  # from here on the spectral form can be the faster one
+from weakspot.spectral.layer import LargeKernelConv
+from weakspot.spectral.tiles import SMALLEST_KERNEL
 
 
 class ConvBlock(nn.Sequential):
     """Convolution over a mirrored border, batch norm, ReLU: the paper's layer, with stride 1 and no bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        large = kernel >= SMALLEST_LARGE_KERNEL
+        large = kernel >= SMALLEST_KERNEL
         convolution = (
             LargeKernelConv(inputs, outputs, kernel) if large else nn.Conv2d(inputs, outputs, kernel, bias=False)
         )
@@ -26,22 +24,24 @@ class ConvBlock(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(mirror(x, self.border))  # type: ignore[no-any-return, no-untyped-call]
 
-    def hand_on(self, padded: Tensor, pooled: bool, border: int) -> Tensor:
-        """The learning block on a map that has its border, then pooling or none, with the border that the next block
-        needs."""
+    def learn(self, padded: Tensor, pooled: bool, border: int) -> Tensor:
+        """The block in training mode on a map that has its border, then pooling or none, then the next block's border.
+
+        padded (N, in, h + 2 · own border, w + …) → (N, out, h' + 2 border, w' + …), h' = ⌈h/2⌉ if pooled else h.
+        """
         convolution, norm, _ = self
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)  # as the layer itself would
         maps = convolution(padded) if isinstance(convolution, LargeKernelConv) else convolve(padded, convolution.weight)
-        return NormReluMirror.apply(maps, norm, norm.weight, norm.bias, pooled, border)  # type: ignore[no-any-return, no-untyped-call]
+        answer: Tensor = NormReluMirror.apply(maps, norm, norm.weight, norm.bias, pooled, border)  # type: ignore[no-untyped-call]
+        return answer
 
 
 class Chain(nn.Sequential):
-    """Layers one after the other, convolution blocks and poolings first among them: what `nn.Sequential` gives, sooner.
+    """Convolution blocks, poolings and other layers one after the other: what `nn.Sequential` gives, sooner.
 
-    While it learns on a processor, blocks hand on maps that already have the next one's mirrored border
-    (`NormReluMirror`).
+    While it learns on a processor, each block hands on a map that has the next one's mirrored border already.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class Chain(nn.Sequential):
             if isinstance(layer, ConvBlock):
                 pooled = bool(layers) and isinstance(layers[0], nn.MaxPool2d)
                 layers = layers[pooled:]
-                x = layer.hand_on(x, pooled, _border(layers))
+                x = layer.learn(x, pooled, _border(layers))
             else:
                 x = layer(x)
         return x
@@ -72,21 +72,16 @@ def _border(layers: list[nn.Module]) -> int:
 
 
 def mirror(x: Tensor, border: int) -> Tensor:
-    """Mirror padding, since zeros would make the border look anomalous; a map no larger than its border is extended by
-    its edge first."""
-    height, width = x.shape[-2:]
-    if min(height, width) <= border:
-        missing_h, missing_w = max(0, border + 1 - height), max(0, border + 1 - width)
-        x = F.pad(
-            x,
-            (missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2),
-            mode="replicate",
-        )
-        x = F.pad(x, (border,) * 4, mode="reflect")
-        return x[
-            ...,
-            missing_h // 2 : missing_h // 2 + height + 2 * border,
-            missing_w // 2 : missing_w // 2 + width + 2 * border,
-        ]
-    with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
-        return F.pad(x, (border,) * 4, mode="reflect")
+    """Mirror padding, since zeros would make the border look anomalous.
+
+    A map no larger than its border is extended by its edge first, and cut again.
+    """
+    (height, width), wanted = x.shape[-2:], 2 * border
+    if min(height, width) > border:
+        with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so
+            return F.pad(x, (border,) * 4, mode="reflect")
+    more_h, more_w = max(0, border + 1 - height), max(0, border + 1 - width)
+    top, left = more_h // 2, more_w // 2
+    extended = F.pad(x, (left, more_w - left, top, more_h - top), mode="replicate")
+    mirrored = F.pad(extended, (border,) * 4, mode="reflect")
+    return mirrored[..., top : top + height + wanted, left : left + width + wanted]

@@ -1,5 +1,6 @@
-"""The detector: shared layers, localization and decision (Xu et al. 2020, tables 1 to 3), with normalization inside. No
-loss, no training.
+"""The detector: shared layers, localization and decision (Xu et al. 2020, tables 1 to 3), with normalization inside.
+
+No loss, no training.
 
 Shapes, for a batch of B images of H × W pixels, C channels, h = ⌈H/8⌉ and w = ⌈W/8⌉ cells:
     images (B, C, H, W) → features (B, 128, h, w) → heat (B, 1, h, w), logits → decision (B,), logits.
@@ -16,9 +17,8 @@ from weakspot.settings import NetworkSettings
 PARTS = ("shared", "localization", "decision")
 
 
-class Answer(NamedTuple):
-    """What the network says of a batch, all as logits: the raw score (B,), the heat's own score (B,), the heat map (B,
-    1, h, w)."""
+class Logits(NamedTuple):
+    """What the network says of a batch: raw score (B,), the heat's own score (B,), heat map (B, 1, h, w)."""
 
     raw_score: Tensor
     heat_score: Tensor
@@ -26,10 +26,9 @@ class Answer(NamedTuple):
 
 
 def top_means(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
-    """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map (B, 1, h, w) → (B,
-    fractions).
+    """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map.
 
-    Sorted and weighted rather than cut, so that an exported graph takes maps of any size.
+    (B, 1, h, w) → (B, fractions). Sorted and weighted rather than cut: so an exported graph takes maps of any size.
     """
     ordered = heat.flatten(1).float().sort(dim=1, descending=True).values
     cells = ordered.shape[1]
@@ -70,8 +69,7 @@ class Decision(nn.Module):
         return self.decide(self.attended(features, heat), heat)
 
     def attended(self, features: Tensor, heat: Tensor) -> Tensor:
-        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns, so that it can be kept where
-        features and heat are."""
+        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns: frozen parts' can be kept."""
         mask = heat.sigmoid()
         weighed = features * mask if self.settings.attention == "mask_only" else features * mask + features
         return weighed.to(features.dtype)
@@ -124,8 +122,10 @@ class Detector(nn.Module):
         return self.shared((images.float() - mean) / deviation)  # type: ignore[no-any-return]
 
     def statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation that normalize images (B, C, H, W), raw units: of all training pictures, or of each itself
-        (B, 1, 1, 1)."""
+        """Mean and deviation that normalize images (B, C, H, W), raw units.
+
+        Of all training pictures, or of each picture itself, (B, 1, 1, 1).
+        """
         if self.settings.normalization == "training":
             return self.mean, self.std
         mean = images.mean((1, 2, 3), keepdim=True)
@@ -135,11 +135,11 @@ class Detector(nn.Module):
         """features (B, 128, h, w) → heat logits (B, 1, h, w), fp32: a sigmoid in bf16 has too few steps to rank by."""
         return self.localization(features).float()  # type: ignore[no-any-return]
 
-    def forward(self, images: Tensor) -> Answer:
-        """images (B, C, H, W), raw pixels → Answer."""
+    def forward(self, images: Tensor) -> Logits:
+        """images (B, C, H, W), raw pixels → Logits."""
         features = self.features(images)
         heat = self.heat(features)
-        return Answer(self.decision(features, heat), heat_score(heat, self.settings.top_fractions), heat)
+        return Logits(self.decision(features, heat), heat_score(heat, self.settings.top_fractions), heat)
 
 
 def _log_mean_exp(maps: Tensor) -> Tensor:

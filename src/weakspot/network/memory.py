@@ -4,24 +4,22 @@ import ctypes
 import platform
 
 # Parameters of glibc's mallopt(3), what a training sets them to, and what they come to by themselves in a process that
-# takes and frees large blocks.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -2, -3, -4, -8
-_KEEPS = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26, _ARENA_MAX: 1}
+# takes and frees large blocks. M_ARENA_MAX stays as it is: it cannot be taken back, and no step was faster with it.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
+_KEEPS = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26}
 _HANDS_BACK = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17}
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed from now on; returns whether it could be told so (glibc, that is Linux,
-    only).
+    """Have the C library keep what is freed from now on; returns whether it did so (glibc, that is Linux, only).
 
-    Large tensors otherwise come as fresh pages every time, which the system clears one by one: a sixth of a training
-    step, half of a spectral layer.
+    Large tensors otherwise come as fresh pages every time, which the system clears one by one.
     """
     return _set(_KEEPS)
 
 
 def hand_back_freed_memory() -> bool:
-    """Have it hand back what is free now and what is freed from now on; returns whether it could be told so.
+    """Have it hand back what is free now and what is freed from now on; returns whether it did so.
 
     What a training leaves free is in pieces that a runtime's large tensors don't fit into: kept, it would add to
     theirs.

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from weakspot.network.detector import Detector, top_means
 from weakspot.settings import CELL
-from weakspot.training.images import TrainingImages
-from weakspot.training.pairs import View
+from weakspot.training.batches import TrainingImages, View
 
 COPIES = 4  # slightly noisy copies of a picture, whose gradients are averaged
 NOISE = 0.1  # deviations, of what pictures are normalized by
@@ -32,7 +31,7 @@ def bad_cells(
     device = detector.mean.device
     cells: list[Tensor] = []
     for index, label in enumerate(images.labels):
-        image = images.batch((View(index),), device)
+        image = images.seen((View(index),), device)
         height, width = (-(-side // CELL) for side in image.shape[-2:])
         if label:
             found = _attributed_cells(_attribution(detector, image, fraction, noise, autocast))

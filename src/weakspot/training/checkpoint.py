@@ -1,12 +1,12 @@
-"""Stop anywhere, go on to the same bits: everything a training is, as arrays and JSON in one safetensors file. No
-pickle.
+"""Stop anywhere, go on to the same bits: a training on disk, as arrays and JSON in safetensors files. No pickle.
 
-The last two are kept. A checkpoint that is damaged, or belongs to other pictures or settings, is refused by name, and
-the one before it is used. Of a training that is done the weights are kept, under the same two conditions.
+While it runs the last two checkpoints are kept, when it is done its weights. What is damaged, or belongs to another
+training, is refused by name: the checkpoint before it is used, or the training begins again.
 """
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +14,94 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from weakspot.durable import write_durably
+from weakspot.durable import make_folder, remove_leftovers, write_durably
 from weakspot.errors import TrainingError, shown
 from weakspot.network.detector import Detector
-from weakspot.training.loop import StageState
-from weakspot.training.train import Training
+from weakspot.training.state import StageState, Training
 
+CHECKPOINTS = ("checkpoint-a.bin", "checkpoint-b.bin")
+WEIGHTS = "detector.bin"
 _HASH_BYTES = 32  # a SHA-256 of the rest stands in front: safetensors itself lets a flipped bit through
-NAMES = ("checkpoint-a.bin", "checkpoint-b.bin")
-WEIGHTS, SEAL = "detector.safetensors", "detector.json"
 
 
-def save_checkpoint(folder: Path, training: Training, identity: str, number: int) -> Path:
-    """Write the training beside the earlier checkpoint, never over it. identity: hash of pictures and settings; number:
-    grows with each save."""
-    meta = {"stage": training.stage, "state": training.state.plain(), "identity": identity, "number": number}
-    data = save(_tensors(training), metadata={"weakspot": json.dumps(meta)})
-    path = folder / NAMES[number % 2]
-    write_durably(path, hashlib.sha256(data).digest() + data)
-    return path
+class Shelf:
+    """Where one training lies on disk.
 
+    identity: hash of everything that shapes the training; what belongs to another one is not used. every: seconds
+    between checkpoints, which is what a kill may cost.
+    """
 
-def load_checkpoint(folder: Path, training: Training, identity: str) -> tuple[int, list[str]]:
-    """Put the newest whole checkpoint into a freshly started training → its number (0 where there is none) and what was
-    wrong with others."""
-    found: list[tuple[int, dict[str, Any], bytes]] = []
-    complaints: list[str] = []
-    for path in (folder / name for name in NAMES):
-        try:
-            data = _checked_bytes(path)
-            meta = _meta(data)
-            if meta["identity"] != identity:
-                raise TrainingError("belongs to other pictures or settings")
-            found.append((meta["number"], meta, data))
-        except FileNotFoundError:
-            continue
-        except (TrainingError, SafetensorError, KeyError, ValueError) as error:
-            complaints.append(f"{shown(path)}: {error}; not used")
-    if not found:
-        return 0, complaints
-    number, meta, data = max(found, key=lambda entry: entry[0])
-    _restore(training, meta, load(data))
-    return number, complaints
+    def __init__(self, folder: Path, identity: str, every: float = 20.0) -> None:
+        self.folder, self.identity, self.every = folder, identity, every
+        self.number, self.saved_at = 0, time.monotonic()
+        self.complaints: list[str] = []  # what could not be used, and why
+        make_folder(folder)
+        remove_leftovers(folder)
 
-
-def save_weights(folder: Path, detector: Detector, identity: str) -> None:
-    """Keep what a training came to. Weights without their seal count as none, so it is written last."""
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()})
-    write_durably(folder / WEIGHTS, data)
-    write_durably(
-        folder / SEAL, json.dumps({"identity": identity, "sha256": hashlib.sha256(data).hexdigest()}).encode()
-    )
-
-
-def load_weights(folder: Path, detector: Detector, identity: str) -> bool:
-    """Put the weights of a training that is done into a detector; False where there are none. Raises TrainingError
-    where they must not be used."""
-    path = folder / WEIGHTS
-    if not path.exists():
-        return False
-    try:
-        seal = json.loads((folder / SEAL).read_bytes())
-        data = path.read_bytes()
-        if seal["identity"] != identity:
-            raise TrainingError("belongs to other pictures or settings")
-        if seal["sha256"] != hashlib.sha256(data).hexdigest():
-            raise TrainingError("cut short or altered (its checksum does not fit)")
-        tensors = load(data)
+    def load_weights(self, detector: Detector) -> bool:
+        """Put the weights of a training that is done into a detector; False where there are none to use."""
+        found = self._read(WEIGHTS)
+        if found is None:
+            return False
+        _, tensors = found
         if _shapes(tensors) != _shapes(detector.state_dict()):
-            raise TrainingError("belongs to another network")
-    except TrainingError as error:
-        raise TrainingError(f"{shown(path)}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise TrainingError(
-            f"{shown(path)}: {SEAL} beside it is missing or damaged, so nothing tells which training it is of"
-        ) from None
-    detector.load_state_dict(tensors)
-    return True
+            self.complaints.append(f"{shown(self.folder / WEIGHTS)}: belongs to another network; not used")
+            return False
+        detector.load_state_dict(tensors)
+        detector.eval()
+        return True
+
+    def restore(self, training: Training) -> None:
+        """Put the newest whole checkpoint, where there is one, into a freshly started training."""
+        read = [found for name in CHECKPOINTS if (found := self._read(name)) is not None]
+        if read:
+            meta, tensors = max(read, key=lambda found: int(found[0]["number"]))
+            self.number = meta["number"]
+            _restore(training, meta, tensors)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is old enough for a new one."""
+        return time.monotonic() - self.saved_at > self.every
+
+    def save_checkpoint(self, training: Training) -> None:
+        """Write the training beside the checkpoint before, never over it."""
+        self.number, self.saved_at = self.number + 1, time.monotonic()
+        meta = {"stage": training.stage, "state": training.state.plain(), "number": self.number}
+        self._write(CHECKPOINTS[self.number % 2], _tensors(training), meta)
+
+    def save_weights(self, detector: Detector) -> None:
+        """Keep what the training came to; its checkpoints go."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+        self._write(WEIGHTS, tensors, {})
+        for name in CHECKPOINTS:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+        data = save(tensors, metadata={"weakspot": json.dumps(meta | {"identity": self.identity})})
+        write_durably(self.folder / name, hashlib.sha256(data).digest() + data)
+
+    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+        """What `_write` wrote; None where there is nothing, or nothing that may be used."""
+        path = self.folder / name
+        try:
+            return _checked(path.read_bytes(), self.identity)
+        except FileNotFoundError:
+            return None
+        except (OSError, TrainingError, SafetensorError, KeyError, ValueError) as error:
+            self.complaints.append(f"{shown(path)}: {error}; not used")
+            return None
+
+
+def _checked(content: bytes, identity: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    data = content[_HASH_BYTES:]
+    if hashlib.sha256(data).digest() != content[:_HASH_BYTES]:
+        raise TrainingError("cut short or altered (its checksum does not fit)")
+    length = int.from_bytes(data[:8], "little")
+    meta = dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["weakspot"]))
+    if meta["identity"] != identity:
+        raise TrainingError("belongs to other pictures, groups, settings, or another version")
+    return meta, load(data)
 
 
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
@@ -110,30 +121,14 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
 
 
 def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    prefix = "detector."
-    training.detector.load_state_dict(
-        {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    )
+    def numbered(kind: str) -> list[torch.Tensor]:
+        return [tensors[name] for name in sorted(tensors) if name.startswith(f"{kind}.")]
+
+    weights = {name: tensors[f"detector.{name}"] for name in training.detector.state_dict()}
+    training.detector.load_state_dict(weights)
     training.stage = meta["stage"]
-    training.state = StageState(
-        **meta["state"],
-        momenta=[tensors[name] for name in sorted(tensors) if name.startswith("momentum.")],
-        averages=[tensors[name] for name in sorted(tensors) if name.startswith("average.")],
-    )
+    training.state = StageState(**meta["state"], momenta=numbered("momentum"), averages=numbered("average"))
     training.cells = tensors.get("cells")
     torch.set_rng_state(tensors["random"])
     if "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"])
-
-
-def _checked_bytes(path: Path) -> bytes:
-    data = path.read_bytes()
-    if hashlib.sha256(data[_HASH_BYTES:]).digest() != data[:_HASH_BYTES]:
-        raise TrainingError("cut short or altered (its checksum does not fit)")
-    return data[_HASH_BYTES:]
-
-
-def _meta(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return dict(json.loads(header["__metadata__"]["weakspot"]))

@@ -1,5 +1,4 @@
-"""From a trained detector to the graph that any runtime computes, raw pixels in; refused when a runtime answers
-otherwise than torch.
+"""From a trained detector to the graph that any runtime computes, raw pixels in; refused when a runtime disagrees.
 
 The exporter is torch's older one (`dynamo=False`): 2 s where the newer one takes 31 s and a further package, for the
 same answers (LOG.md).
@@ -20,6 +19,7 @@ from weakspot.network.detector import Detector
 
 OPSET = 18
 FREE_SIZES_FROM = 128  # pixels a side; smaller, the last maps are single cells, whose mirrored border is another graph
+CROPPED = 2  # pictures that are compared at another size, too
 TOLERANCE = 1e-4  # largest difference from torch, relative to the largest value, of raw score, heat score and heat
 OUTPUTS = ("raw_score", "heat_score", "pred_score", "anomaly_map")
 
@@ -28,7 +28,7 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a runtime's answers lie from torch's on real pictures."""
+    """How far a runtime's answers lie from torch's on real pictures, both in fp32."""
 
     runtime: str
     images: int
@@ -38,9 +38,14 @@ class Parity:
     flips: int  # decisions that would change at any of the thresholds
 
     @property
+    def worst(self) -> float:
+        """The largest difference of all."""
+        return max(self.raw_score, self.heat_score, self.heat_map)
+
+    @property
     def holds(self) -> bool:
         """Whether the runtime may answer in torch's place."""
-        return max(self.raw_score, self.heat_score, self.heat_map) <= TOLERANCE and self.flips == 0
+        return self.worst <= TOLERANCE and self.flips == 0
 
 
 class _Graph(nn.Module):
@@ -54,19 +59,18 @@ class _Graph(nn.Module):
 
 
 def export_graph(detector: Detector, height: int, width: int, bit_depth: int) -> bytes:
-    """ONNX bytes: `image` (N, C, H, W) uint8 or uint16 → `raw_score` (N,), `heat_score` (N,), `pred_score` (N,),
-    `anomaly_map` (N, 1, h, w).
+    """The detector as an ONNX graph, in fp32.
 
-    N is free; H and W too for a detector of at least FREE_SIZES_FROM pixels a side. height, width: the detector's,
-    pixels; bit_depth: 8 or 16.
+    `image` (N, C, H, W) uint8 or uint16 → `raw_score` (N,), `heat_score` (N,), `pred_score` (N,), `anomaly_map`
+    (N, 1, h, w). N is free; H and W too for a detector of at least FREE_SIZES_FROM pixels a side. height, width: the
+    detector's, pixels; bit_depth: 8 or 16.
     """
     image = torch.zeros(1, detector.settings.channels, height, width, dtype=torch.uint8)
     on_cpu = _Graph(detector).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracer warns of every Python branch on a shape, all of which hold for any picture from 64 × 64
+        # The tracer warns of every Python branch on a shape, all of which hold for any picture from 64 × 64.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             on_cpu, (image,), buffer, dynamo=False,  # type: ignore[arg-type]
             opset_version=OPSET, input_names=["image"], output_names=list(OUTPUTS),
@@ -87,30 +91,42 @@ def _taking_16_bit(graph: bytes) -> bytes:
 def compare(
     detector: Detector, runtime: str, run: Run, pictures: list[np.ndarray], thresholds: tuple[float, ...]
 ) -> Parity:
-    """Answers of torch in fp32 and of a runtime on the same pictures (C, H, W), of any sizes."""
+    """Answers of torch in fp32 and of a runtime on the same pictures (C, H, W), some of them at a smaller size, too."""
     detector.eval()
-    raw = heat_score = heat_map = 0.0
-    flips = 0
-    for picture in pictures:
+    worst, flips = np.zeros(3), 0
+    seen = [*pictures, *_cropped(pictures[:CROPPED])]
+    for picture in seen:
         expected = detector(torch.from_numpy(picture.astype(np.float32))[None].to(detector.mean.device))
-        got_raw, got_heat_score, got_map = run(picture[None])
-        want_raw, want_heat = float(expected.raw_score), expected.heat.sigmoid()[0, 0].cpu().numpy()
-        raw = max(raw, abs(float(got_raw[0]) - want_raw) / max(1.0, abs(want_raw)))
-        heat_score = max(
-            heat_score,
-            abs(float(got_heat_score[0]) - float(expected.heat_score)) / max(1.0, abs(float(expected.heat_score))),
+        raw, heat_score = float(expected.raw_score), float(expected.heat_score)
+        heat = expected.heat.sigmoid()[0, 0].cpu().numpy()
+        got_raw, got_heat_score, got_heat = run(picture[None])
+        differences = (
+            abs(float(got_raw[0]) - raw) / max(1.0, abs(raw)),
+            abs(float(got_heat_score[0]) - heat_score) / max(1.0, abs(heat_score)),
+            float(np.abs(got_heat[0] - heat).max()) / max(1e-3, float(heat.max())),
         )
-        heat_map = max(heat_map, float(np.abs(got_map[0] - want_heat).max() / max(1e-3, float(want_heat.max()))))
-        flips += any((want_raw >= t) != (float(got_raw[0]) >= t) for t in thresholds)
-    return Parity(runtime, len(pictures), raw, heat_score, heat_map, flips)
+        worst = np.maximum(worst, differences)
+        flips += any((raw >= threshold) != (float(got_raw[0]) >= threshold) for threshold in thresholds)
+    raw_score, heat_score, heat_map = map(float, worst)
+    return Parity(runtime, len(seen), raw_score, heat_score, heat_map, flips)
 
 
 def refuse_differences(parities: list[Parity]) -> None:
     """Raises TrainingError, naming runtime and difference, when one does not hold: no file is written then."""
     for parity in parities:
         if not parity.holds:
-            worst = max(parity.raw_score, parity.heat_score, parity.heat_map)
             raise TrainingError(
-                f"the exported graph answers differently on {parity.runtime}: largest relative difference {worst:.1e} (allowed {TOLERANCE:.0e}), "
-                f"{parity.flips} of {parity.images} decisions changed; no model file is written. Report this with the output of `weakspot doctor`"
+                f"the exported graph answers differently on {parity.runtime}: largest relative difference "
+                f"{parity.worst:.1e} (allowed {TOLERANCE:.0e}), {parity.flips} of {parity.images} decisions changed; "
+                "no model file is written. Report this with the output of `weakspot doctor`"
             )
+
+
+def _cropped(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Three quarters of each picture's height and width, where the graph takes any size."""
+    sizes = [[side * 3 // 4 for side in picture.shape[1:]] for picture in pictures]
+    return [
+        picture[:, :height, :width]
+        for picture, (height, width) in zip(pictures, sizes, strict=True)
+        if min(height, width) >= FREE_SIZES_FROM
+    ]

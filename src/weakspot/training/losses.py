@@ -1,12 +1,24 @@
 """The losses on picture labels, as plain functions of tensors. No function here sees a mask drawn by a person."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakspot.network.detector import top_means
+from weakspot.network.detector import Logits, top_means
+
+
+class Target(NamedTuple):
+    """What the answers of one step are held against."""
+
+    labels: Tensor  # (B,), 1 bad, 0 good
+    bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
+    fractions: tuple[float, ...]  # shares of the cells that a defect may cover
+    step: int  # of the stage, from 0
+    iterations: int  # of the stage
 
 
 def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
@@ -66,3 +78,17 @@ def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
     return (values * chosen).sum(1) / chosen.sum(1).clamp(min=1)
+
+
+def _locate(answer: Logits, target: Target) -> Tensor:
+    assert target.bad_cells is not None, "cells are located on labels by cell"
+    return locate_loss(answer.heat, target.labels, target.bad_cells, min(target.fractions))
+
+
+TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
+    "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations)),
+    "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
+    "search": lambda answer, to: search_loss(answer.heat, to.labels, to.fractions),
+    "locate": _locate,
+    "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),
+}

@@ -1,5 +1,4 @@
-"""The detector as it learns where memory is scarce: less is kept for the way back, and computed again there. The same
-numbers but for rounding."""
+"""The detector as it learns where memory is scarce: less is kept for the way back, and computed again there."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,13 +10,15 @@ from torch.utils.checkpoint import checkpoint
 
 from weakspot.network.blocks import Chain
 from weakspot.network.detector import Detector
-from weakspot.network.large_kernel import large_layers
 from weakspot.settings import NetworkSettings
+from weakspot.spectral.layer import large_layers
 
 
 class SparingDetector(Detector):
-    """A detector whose shared layers, while they learn, keep only what lies between poolings, and whose large layer is
-    plain."""
+    """A detector whose shared layers, while they learn, keep only what lies between poolings.
+
+    Its large layer is plain: the kernel's spectrum is several times as large as the kernel.
+    """
 
     def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__(settings, mean, std)
@@ -38,8 +39,7 @@ class SparingDetector(Detector):
 
 
 def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds a part's way forth, and its repetition on the way back: there the batch norms have had their
-    batch."""
+    """What surrounds a part's way forth, and its repetition: there the batch norms have had their batch."""
     return nullcontext(), _statistics_held(part)
 
 

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weakspot.inspection.spectral import Tiling
-from weakspot.network.large_kernel import LargeKernelConv, spectral_conv, spectral_is_faster
+from weakspot.network.detector import Detector
+from weakspot.settings import NetworkSettings
+from weakspot.spectral import layer as layers
+from weakspot.spectral.layer import LargeKernelConv, large_layers, spectral_conv, spectral_is_faster
+from weakspot.spectral.tiles import Tiling
 
 SHAPES = [(2, 3, 5, 7, 20, 13), (1, 64, 96, 15, 44, 16), (2, 4, 6, 15, 9, 50)]  # images, in, out, kernel, height, width
 
@@ -83,3 +86,78 @@ def test_the_same_step_gives_the_same_bits():
     padded, kernel = draw(2, 16, 32, 15, 30, 20)
     gradients = [torch.autograd.grad(spectral_conv(padded, kernel).square().mean(), (padded, kernel)) for _ in range(2)]
     assert all(torch.equal(one, other) for one, other in zip(*gradients))
+
+
+def test_bf16_on_matrix_units_and_graphics_cards_keep_the_plain_layer(monkeypatch):
+    padded, kernel = torch.randn(1, 64, 60, 60), torch.randn(512, 64, 7, 7)
+    monkeypatch.setattr("weakspot.spectral.layer._has_matrix_units", lambda: True)
+    assert spectral_is_faster(padded, kernel)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not spectral_is_faster(padded, kernel)
+    assert not spectral_is_faster(padded.to("meta"), kernel)
+
+
+@pytest.fixture
+def layer() -> LargeKernelConv:
+    torch.manual_seed(0)
+    return LargeKernelConv(64, 512, 7).requires_grad_(False)
+
+
+@pytest.fixture
+def spectra(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """Grows with each kernel's spectrum that is made."""
+    precisions: list[torch.dtype] = []
+    make = layers._kernel_spectrum
+    monkeypatch.setattr(
+        layers, "_kernel_spectrum", lambda kernel, t: [precisions.append(kernel.dtype), make(kernel, t)][1]
+    )
+    return precisions
+
+
+def maps(side: int) -> Tensor:
+    return torch.randn(1, 64, side, side, generator=torch.Generator().manual_seed(side))
+
+
+def test_a_frozen_layer_makes_its_spectrum_once_for_a_shape_and_precision(layer, spectra):
+    expected = [layer(maps(side)) for side in (60, 70)]
+    spectra.clear()
+    layer.freeze(True)
+    for _ in range(3):
+        assert torch.equal(layer(maps(60)), expected[0])
+    assert spectra == [torch.float32]
+    assert torch.equal(layer(maps(70)), expected[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(maps(70)).dtype == torch.bfloat16
+    assert torch.equal(layer(maps(70)), expected[1])
+    assert len(spectra) in (3, 4)  # bf16 may be plain here, on matrix units
+
+
+def test_a_layer_that_may_still_learn_keeps_none(layer, spectra):
+    before = layer(maps(60))
+    layer.weight.data.mul_(2)
+    assert torch.allclose(layer(maps(60)), 2 * before, rtol=1e-3, atol=1e-4)
+    assert len(spectra) == 2
+
+
+def test_a_layer_that_learns_again_forgets_what_was_kept(layer, spectra):
+    layer.freeze(True)
+    before = layer(maps(60))
+    layer.freeze(False)
+    layer.weight.data.mul_(2)
+    layer.freeze(True)
+    assert torch.allclose(layer(maps(60)), 2 * before, rtol=1e-3, atol=1e-4)
+    assert len(spectra) == 2
+
+
+def test_a_plain_layer_makes_none_and_answers_alike(layer, spectra):
+    expected = layer(maps(60))
+    assert spectral_is_faster(maps(60), layer.weight)
+    spectra.clear()
+    layer.plain = True
+    assert relative(layer(maps(60)), expected) < 1e-5
+    assert spectra == []
+
+
+def test_the_networks_large_layer_is_found():
+    assert [layer.kernel_size for layer in large_layers(Detector(NetworkSettings(third_kernel=15)))] == [(15, 15)]
+    assert large_layers(Detector(NetworkSettings(third_kernel=5))) == []

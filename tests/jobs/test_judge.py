@@ -1,0 +1,72 @@
+"""What was not learned is never a quiet success: the detector that ships is asked, and its folds beside chance."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from weakspot.errors import TrainingError
+from weakspot.jobs.judge import judge
+from weakspot.jobs.learn import Learned
+from weakspot.settings import TrainSettings
+from weakspot.training.train import Scores
+
+BAD, GOOD = 8, 20
+LABELS = np.array([1] * BAD + [0] * GOOD)
+NAMES = [f"part {index}" for index in range(BAD + GOOD)]
+TOLD_APART = np.linspace(3, 1, BAD + GOOD)
+CHANCE = np.random.default_rng(0).permutation(BAD + GOOD).astype(float)
+
+
+def learned(own: np.ndarray, held_out: np.ndarray | None, heat: float = 0.1, lost: tuple[str, ...] = ()) -> Learned:
+    def scores(raw: np.ndarray) -> Scores:
+        return Scores(raw, raw, np.full((len(raw), 2, 2), heat))
+
+    folds = None if held_out is None else scores(held_out)
+    return Learned(detector=None, recipe=SimpleNamespace(), scores=scores(own), held_out=folds, lost=lost)
+
+
+def judged(what: Learned, **settings: object):
+    return judge(what, LABELS, NAMES, NAMES, replace(TrainSettings(), **settings))
+
+
+def test_what_was_learned_says_how_that_is_known():
+    verdict = judged(learned(TOLD_APART, TOLD_APART))
+    assert not verdict.warnings
+    assert "its own training pictures with AUROC 1.00" in verdict.learned
+    assert "have not seen with 1.00" in verdict.learned and "chance" in verdict.learned
+    assert "out-of-fold" in verdict.choice.thresholds.chosen_on
+
+
+def test_a_detector_that_does_not_know_its_own_pictures_does_not_ship_whatever_its_folds_say():
+    with pytest.raises(TrainingError, match=r"the training did not learn.*AUROC 0\.\d\d") as error:
+        judged(learned(CHANCE, TOLD_APART))
+    assert "Try:" in str(error.value)
+
+
+def test_folds_that_chance_would_give_are_not_enough():
+    with pytest.raises(TrainingError, match="did not learn"):
+        judged(learned(TOLD_APART, CHANCE))
+    verdict = judged(learned(TOLD_APART, CHANCE), unlearned="keep")
+    assert verdict.warnings[0].startswith("the training did not learn")
+
+
+def test_a_dark_heat_is_called_so():
+    with pytest.raises(TrainingError, match="all dark"):
+        judged(learned(CHANCE, CHANCE, heat=0.001))
+
+
+def test_an_upside_down_ranking_is_called_a_swap():
+    with pytest.raises(TrainingError, match="swapped"):
+        judged(learned(TOLD_APART, -TOLD_APART))
+
+
+def test_without_folds_it_is_said_that_nothing_speaks_for_other_pictures():
+    verdict = judged(learned(TOLD_APART, None))
+    assert "without folds" in verdict.learned
+    assert any("thresholds rest on scores of the very pictures" in warning for warning in verdict.warnings)
+
+
+def test_a_training_that_was_lost_in_every_start_is_named():
+    assert "lost in every start: fold 1" in judged(learned(TOLD_APART, TOLD_APART, lost=("fold 1",))).learned
