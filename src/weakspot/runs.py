@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,56 +17,20 @@ MARK = "run.json"  # what tells a run's folder from any other
 LOCK = ".lock"
 
 
-@dataclass(frozen=True)
 class Run:
     """A folder and the names in it."""
 
-    folder: Path
-
-    @property
-    def model(self) -> Path:
-        """The detector, once there is one."""
-        return self.folder / "model.weakspot"
-
-    @property
-    def settings(self) -> Path:
-        """The resolved settings, as TOML that `--settings` takes."""
-        return self.folder / "settings.toml"
-
-    @property
-    def split(self) -> Path:
-        """Which picture trains and which tests."""
-        return self.folder / "split.csv"
-
-    @property
-    def audit(self) -> Path:
-        """What was found wrong with the pictures."""
-        return self.folder / "audit.json"
-
-    @property
-    def history(self) -> Path:
-        """Every step of every training, a JSON object a line."""
-        return self.folder / "history.jsonl"
-
-    @property
-    def heat_maps(self) -> Path:
-        """Heat maps of a few fixed pictures as training goes on."""
-        return self.folder / "heat_maps"
-
-    @property
-    def events(self) -> Path:
-        """For TensorBoard."""
-        return self.folder / "events"
-
-    @property
-    def trainings(self) -> Path:
-        """Checkpoints and weights of the folds and of the final training."""
-        return self.folder / "trainings"
-
-    @property
-    def report(self) -> Path:
-        """The report's page."""
-        return self.folder / "report.html"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = folder / "model.weakspot"  # the detector, once there is one
+        self.settings = folder / "settings.toml"  # the resolved ones, as TOML that --settings takes
+        self.split = folder / "split.csv"  # which picture trains and which tests
+        self.audit = folder / "audit.json"  # what was found wrong with the pictures
+        self.history = folder / "history.jsonl"  # every step of every training, a JSON object a line
+        self.heat_maps = folder / "heat_maps"  # of a few fixed pictures as training goes on
+        self.events = folder / "events"  # for TensorBoard
+        self.trainings = folder / "trainings"  # checkpoints and weights of the folds and of the final training
+        self.report = folder / "report.html"  # the report's page
 
     def state(self) -> dict[str, Any]:
         """What was decided and how far the run came; empty where nothing was yet."""
