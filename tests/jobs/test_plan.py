@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weakspot.errors import DataError
+from weakspot.errors import DataError, OutputError
 from weakspot.jobs.pictures import Pictures
 from weakspot.jobs.plan import Plan, own_size, plan_training
 from weakspot.settings import SMALLEST, Size, TrainSettings
@@ -69,3 +69,8 @@ def test_own_size_is_the_median_in_whole_cells():
     assert own_size([(704, 256), (712, 260), (704, 256)]) == (704, 256)
     with pytest.raises(DataError, match="at least 64 × 64"):
         own_size([(50, 700)])
+
+
+def test_a_plan_that_is_damaged_is_an_error_in_one_line():
+    with pytest.raises(OutputError, match="begin a new run"):
+        Plan.read({"size": 3})

@@ -60,13 +60,13 @@ def record_beginnings(run: Run, split: Split, found: Audit, settings: TrainSetti
 def plan_of(run: Run, pictures: Pictures, settings: TrainSettings) -> Plan:
     """The run's plan, made once: a clock that is read again would choose another size."""
     plain = run.state().get("plan")
-    if plain is None:
-        machine = choose_machine(settings)
-        prepare(machine)
-        plan = plan_training(pictures, settings, machine)
-        run.record(plan=plan.plain())
-        return plan
-    return Plan.read(plain)
+    if plain is not None:
+        return Plan.read(plain)
+    machine = choose_machine(settings)
+    prepare(machine)
+    plan = plan_training(pictures, settings, machine)
+    run.record(plan=plan.plain())
+    return plan
 
 
 def folds_of(

@@ -61,7 +61,7 @@ def learn(
     """
     fingerprint, held_out, lost = _fingerprint(images), _nothing(images, settings), []
     for task in _tasks(len(images.labels), folds, settings):
-        part = images.part(task.trains)
+        part = images if task.name == FINAL else images.part(task.trains)
         chosen = recipe(settings, _channels(images), _size(images), light_share, task.schedule)
         for start in range(STARTS):
             name = task.name if start == 0 else f"{task.name}, start {start + 1}"

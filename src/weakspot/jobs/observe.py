@@ -86,11 +86,13 @@ class Observer:
             self._show(step)
         if self.shelf is not None and self.training is not None and (self.stopping.is_set() or self.shelf.is_due):
             self.shelf.save_checkpoint(self.training)
+        self.heed(f" in stage {steps[-1].stage}, step {steps[-1].step} of {steps[-1].of}")
+
+    def heed(self, where: str = "") -> None:
+        """Raise TrainingStopped where someone asked to stop."""
         if self.stopping.is_set():
             way_on = "nothing is lost: go on with --resume" if self.lasting else "nothing of it is kept"
-            raise TrainingStopped(
-                f"stopped in stage {steps[-1].stage}, step {steps[-1].step} of {steps[-1].of}; {way_on}"
-            )
+            raise TrainingStopped(f"stopped{where}; {way_on}")
 
     def note(self, text: str) -> None:
         """A line for the person, and for the history."""
@@ -149,7 +151,7 @@ class Observer:
             place = 0
             for line in written:
                 row = json.loads(line)
-                if row["training"] == self.name and "stage" in row and step_of(row) > taken_up:
+                if row.get("training") == self.name and "stage" in row and step_of(row) > taken_up:
                     self.history.truncate(place)
                     return
                 place += len(line)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from weakspot.errors import DataError
+from weakspot.errors import DataError, OutputError
 from weakspot.jobs.pictures import Pictures
 from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
@@ -38,9 +38,12 @@ class Plan:
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> Self:
-        """What `plain` gave, also after JSON."""
-        height, width = plain["size"]
-        return cls(**plain | {"size": (height, width), "machine": Machine(**plain["machine"])})
+        """What `plain` gave, also after JSON. Raises OutputError for what it cannot have given."""
+        try:
+            height, width = plain["size"]
+            return cls(**plain | {"size": (height, width), "machine": Machine(**plain["machine"])})
+        except (KeyError, TypeError, ValueError):
+            raise OutputError("the run's plan in run.json is damaged or of another version; begin a new run") from None
 
     @property
     def words(self) -> str:

@@ -90,6 +90,7 @@ def train(
         draft = draft_manifest(name, pictures, images, settings, plan.machine, found.fingerprint)
         learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
         groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
+        observer.heed()
         verdict = judge(learned, pictures.labels, groups, ids, settings)
         observer.note(verdict.learned)
         model = write_model_file(run.model, build_model(draft, learned, verdict, images))
@@ -98,7 +99,8 @@ def train(
         if split.test:
             seconds = time.monotonic() - began
             background = _background(split, found, learned, verdict, draft, pictures, seconds)
-            evaluation = evaluate_samples(loaded(model), split.test, run.folder, background, overwrite=True)
+            judged = loaded(model), split.test, run.folder, background
+            evaluation = evaluate_samples(*judged, lambda done, of: observer.heed(), overwrite=True)
         summary = _summary(evaluation, verdict, found)
         seconds = time.monotonic() - began
         run.record(finished=True, seconds=seconds, summary=summary, learned=_described(learned, verdict))

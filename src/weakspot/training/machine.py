@@ -20,20 +20,24 @@ from weakspot.training.train import run_training, start_training
 def choose_machine(settings: TrainSettings) -> Machine:
     """Device, precision and threads as the settings ask, or what suits this machine where they leave it open.
 
-    Raises SettingsError for a device that is not here. A CPU without bf16 units converts at every layer and is slower
-    in bf16 than in fp32, so there it stays fp32.
+    A CPU without bf16 units converts at every layer and is slower in bf16 than in fp32, so there it stays fp32.
     """
-    gpu = torch.cuda.is_available()
-    if settings.device == "cuda" and not gpu:
-        raise SettingsError("device cuda: no CUDA device is found by torch here; use --device cpu")
-    device = "cuda" if gpu and settings.device != "cpu" else "cpu"
-    has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    device = automatic if settings.device == "auto" else settings.device
+    has_bf16 = (
+        torch.cuda.is_available() and torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bf16()
+    )
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16)
     return Machine(device, bf16, settings.memory == "small", settings.threads or usable_cores())
 
 
 def prepare(machine: Machine) -> None:
-    """Make this process compute as the machine says: torch's threads, and freed memory kept unless it is spared."""
+    """Make this process compute as the machine says: torch's threads, and freed memory kept unless it is spared.
+
+    Raises SettingsError for a device that is not here, as where a run goes on elsewhere.
+    """
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device cuda: no CUDA device is found by torch here; use --device cpu")
     torch.set_num_threads(machine.threads)
     if not machine.small:
         keep_freed_memory()
