@@ -37,10 +37,10 @@ def test_an_earlier_run_is_gone_on_with_only_when_asked(tmp_path: Path):
 
 
 def test_other_settings_are_named_on_resumption(tmp_path: Path):
-    begin(tmp_path / "run", {"seed": 1})
+    begin(tmp_path / "run", {"settings": {"seed": 1}})
     with (
-        pytest.raises(SettingsError, match="seed is 2, but the run was begun with 1"),
-        open_run(tmp_path / "run", True, {"seed": 2}),
+        pytest.raises(SettingsError, match="settings.seed is 2, but the run was begun with 1"),
+        open_run(tmp_path / "run", True, {"settings": {"seed": 2}}),
     ):
         pass
 
@@ -82,3 +82,9 @@ def test_leftovers_of_a_killed_save_are_removed_when_the_run_goes_on(tmp_path: P
     left.write_bytes(b"half a model")
     with open_run(tmp_path / "run", True, {}):
         assert not left.exists()
+
+
+def test_a_folder_in_which_a_run_was_killed_as_it_began_is_as_good_as_empty(tmp_path: Path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".weakspot-0123456789abcdef.tmp").write_bytes(b"half a state")
+    begin(tmp_path, {"seed": 1})

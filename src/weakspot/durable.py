@@ -135,12 +135,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a killed writer left it."""
+    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX) and path.is_file() and not path.is_symlink()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed writer left in a folder. Only for folders that nobody else is writing to."""
-    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-        if path.is_file() and not path.is_symlink():
-            with suppress(OSError):
-                path.unlink()
+    for path in filter(is_leftover, folder.iterdir()):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _writable_target(path: Path) -> Path:

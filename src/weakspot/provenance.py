@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("weakspot", "torch", "numpy", "onnxruntime", "openvino", "pillow")
+PACKAGES = ("weakspot", "torch", "numpy", "scipy", "scikit-learn", "onnxruntime", "openvino", "pillow")
 SHAPES_NUMBERS = ("network", "spectral", "training", "jobs/learn.py", "settings.py")  # in this package
 HERE = Path(__file__).resolve().parent
 
@@ -38,10 +38,11 @@ def commit() -> str:
     checkout = HERE.parents[1]
     if not (checkout / ".git").exists():
         return ""
-    asked = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip()
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git here
+        return ""
 
 
 @lru_cache(maxsize=1)
@@ -57,5 +58,6 @@ def training_code() -> str:
 def time_of_making() -> str:
     """Now, or the time that SOURCE_DATE_EPOCH names, so that a file can be made again bit for bit; RFC 3339 in UTC."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    made = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    known = epoch.isdecimal() and len(epoch) <= 11  # later than the year 5000 is no time of making
+    made = datetime.fromtimestamp(int(epoch), UTC) if known else datetime.now(UTC)
     return made.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from weakspot.durable import make_folder, output_errors, remove_leftovers, write_durably
+from weakspot.durable import is_leftover, make_folder, output_errors, remove_leftovers, write_durably
 from weakspot.errors import OutputError, SettingsError, shown
 
 MARK = "run.json"  # what tells a run's folder from any other
@@ -52,9 +52,14 @@ def refuse_taken(folder: Path, resume: bool) -> None:
     if resume:
         if not (folder / MARK).is_file():
             raise OutputError(f"{shown(folder)}: holds no run to go on with; leave --resume out to begin one there")
-    elif folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
-        what = "holds a run already; go on with it by --resume" if (folder / MARK).is_file() else "is not empty"
-        raise OutputError(f"{shown(folder)}: {what}, or choose another --output")
+    elif folder.exists() and (not folder.is_dir() or any(not _is_ours(path) for path in folder.iterdir())):
+        what = "holds a run already; go on with it by --resume, or" if (folder / MARK).is_file() else "is not empty;"
+        raise OutputError(f"{shown(folder)}: {what} choose another --output")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run that was killed as it began left it."""
+    return path.name == LOCK or is_leftover(path)
 
 
 @contextmanager
@@ -98,7 +103,16 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:
-    for key, value in json.loads(json.dumps(after, default=str)).items():
-        if before.get(key) != value:
-            found = f"--resume: {key} is {value!r}, but the run was begun with {before.get(key)!r}"
+    begun, now = _flat(before), _flat(json.loads(json.dumps(after, default=str)))
+    for key, value in now.items():
+        if begun.get(key) != value:
+            found = f"--resume: {key} is {value!r}, but the run was begun with {begun.get(key)!r}"
             raise SettingsError(f"{found}; give the same, or begin a new run")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

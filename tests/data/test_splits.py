@@ -253,6 +253,15 @@ def kolektor():
     ]
 
 
+def test_twins_that_both_train_are_one_part_so_that_no_inner_fold_parts_them():
+    samples = [replace(sample, group=sample.path.parent.name) for sample in kolektor()]
+    place = {(sample.path.parent.name, sample.path.name): number for number, sample in enumerate(samples)}
+    twins = [(place["kos38", f"Part{part}.jpg"], place["kos39", f"Part{part}.jpg"]) for part in range(2)]
+    train = kolektor_folds(audited(samples, *twins), "clean")[2].train  # where both of them train
+    groups = {s.group for s in train if s.path.parent.name in ("kos38", "kos39")}
+    assert groups == {"kos38+kos39"}
+
+
 def test_kolektors_folds_test_every_item_once_and_clean_ones_never_train_on_a_twin():
     twins = {"kos01": "kos26", "kos27": "kos34", "kos38": "kos39"} | {
         "kos26": "kos01",

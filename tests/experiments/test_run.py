@@ -50,7 +50,7 @@ def test_published_folds_train_on_as_many_bad_pictures_as_asked_for() -> None:
         for item in range(1, 51)
         for part in range(3)
     ]
-    audited: Any = SimpleNamespace(readable=samples)
+    audited: Any = SimpleNamespace(readable=samples, same_part=[], merged=lambda: samples)
     experiment = Experiment(data="x", splits="official", settings={"positives": 5})
     drawn = [
         {s.id for s in split_of(experiment, audited, settings_of(experiment, "sharp", seed), 1).train if s.label}

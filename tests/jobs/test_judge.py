@@ -68,5 +68,25 @@ def test_without_folds_it_is_said_that_nothing_speaks_for_other_pictures():
     assert any("thresholds rest on scores of the very pictures" in warning for warning in verdict.warnings)
 
 
-def test_a_training_that_was_lost_in_every_start_is_named():
-    assert "lost in every start: fold 1" in judged(learned(TOLD_APART, TOLD_APART, lost=("fold 1",))).learned
+def test_a_final_training_that_was_lost_in_every_start_does_not_ship_and_a_lost_fold_is_a_warning():
+    with pytest.raises(TrainingError, match="lost in every start: final"):
+        judged(learned(TOLD_APART, TOLD_APART, lost=("final",)))
+    assert any(
+        "the search of fold 1 was lost" in text
+        for text in judged(learned(TOLD_APART, TOLD_APART, lost=("fold 1",))).warnings
+    )
+
+
+def test_parts_too_few_to_show_that_anything_was_learned_are_counted_and_the_detector_is_kept():
+    labels, raw = np.array([1, 1, 0, 0, 0, 0]), np.array([6.0, 5, 4, 3, 2, 1])
+    names = [f"part {index}" for index in range(6)]
+    verdict = judge(replace(learned(raw, raw)), labels, names, names, TrainSettings())
+    assert any("2 bad and 4 good parts are too few to show" in text for text in verdict.warnings)
+
+
+def test_scores_of_pictures_it_was_trained_on_doubt_no_label_and_promise_nothing():
+    own = TOLD_APART.copy()
+    own[-1] = 9.0
+    evidence = judged(learned(own, None)).choice.evidence
+    assert evidence["label_doubts"]["sentences"] == [] and evidence["promised"] == {}
+    assert judged(learned(own, own)).choice.evidence["label_doubts"]["sentences"], "or this test could not fail"

@@ -72,7 +72,8 @@ def test_steps_that_a_killed_training_took_after_its_checkpoint_are_not_in_the_h
     run = Run(tmp_path)
     before = [row("fold 0", "search", 1), json.dumps({"training": "final", "note": "begun"}) + "\n"]
     taken = [row("final", "search", step) for step in (1, 2, 3)] + [row("final", "locate", 1)]
-    run.history.write_text("".join(before + taken))
+    after = [row("fold 1", "search", 1), "what somebody else wrote\n"]
+    run.history.write_text("".join(before + taken + after))
     stages = [SimpleNamespace(name="search"), SimpleNamespace(name="locate")]
     training = SimpleNamespace(recipe=SimpleNamespace(stages=stages), stage=0, state=SimpleNamespace(step=2))
     with observing(run, None) as observer:
@@ -80,7 +81,7 @@ def test_steps_that_a_killed_training_took_after_its_checkpoint_are_not_in_the_h
         observer._forget_steps_after(training)
         observer.note("goes on")
     kept = run.history.read_text().splitlines(keepends=True)
-    assert kept[:-1] == before + taken[:2] and "goes on" in kept[-1]
+    assert kept[:-1] == before + taken[:2] + after and "goes on" in kept[-1]
 
 
 @pytest.mark.parametrize(

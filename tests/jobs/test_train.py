@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.training.toys import toy_images
@@ -169,7 +170,7 @@ def test_other_parts_or_pictures_are_refused_on_resumption(parts: Path, tmp_path
     (folder / "bad" / "part 0.png").unlink()
     with pytest.raises(DataError, match="pictures or their labels"):
         train(folder, SETTINGS, output=tmp_path / "run", resume=True)
-    with pytest.raises(SettingsError, match="settings"):
+    with pytest.raises(SettingsError, match=r"settings\.seed is 1, but the run was begun with 0"):
         train(folder, replace(SETTINGS, seed=1), output=tmp_path / "run", resume=True)
 
 
@@ -265,3 +266,18 @@ def test_without_a_temporary_folder_one_line_says_so(parts: Path, monkeypatch: p
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.raises(OutputError, match="no temporary folder can be made"):
         train_in_passing(parts, SETTINGS, "auto", None)
+
+
+def test_what_shapes_no_training_may_differ_when_a_run_is_gone_on_with(parts: Path, tmp_path: Path):
+    first = train(parts, SETTINGS, output=tmp_path / "run")
+    rule = replace(SETTINGS.threshold, rule="no_escapes")
+    again = train(parts, replace(SETTINGS, threshold=rule, minutes=1.0), output=tmp_path / "run", resume=True)
+    assert read_model_file(again.model).manifest.thresholds.rule == "no_escapes"
+    steps = (first.run / "history.jsonl").read_text().count('"stage"')
+    assert steps == (again.run / "history.jsonl").read_text().count('"stage"'), "nothing was trained again"
+
+
+def test_the_process_is_left_as_it_was_found(parts: Path, tmp_path: Path):
+    before = torch.get_num_threads()
+    train(parts, replace(SETTINGS, threads=before + 1), output=tmp_path / "run")
+    assert torch.get_num_threads() == before

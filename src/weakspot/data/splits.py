@@ -62,7 +62,7 @@ def kolektor_folds(found: Audit, which: Literal["official", "clean"]) -> list[Sp
     which: "official" as printed, where three parts are on both sides; "clean" drops from training the items that show a
     part of the test once more.
     """
-    items = {sample: sample.path.parent.name for sample in found.readable}
+    items = {sample: sample.path.parent.name for sample in found.merged()}
     facts = json.loads(resources.files("weakspot.data").joinpath("kolektor_folds.json").read_text("utf-8"))
     splits = []
     for fold, tested in enumerate(facts["test"]):

@@ -1,7 +1,7 @@
 """Pictures whose out-of-fold score contradicts their label so strongly that a person should look, and the suspicion
 that good and bad were swapped as a whole. Names pictures; changes no label and no score."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,19 @@ NAMED = 5  # pictures named in a sentence
 LISTED = 20  # pictures of a label that the evidence lists
 
 
-def label_doubts(labels: ArrayLike, scores: ArrayLike, ids: Sequence[str]) -> dict[str, list[Any]]:
+def label_doubts(
+    labels: ArrayLike, scores: ArrayLike, ids: Sequence[str], groups: Sequence[Hashable] | None = None
+) -> dict[str, list[Any]]:
     """The pictures that contradict their label, the strongest first, and a sentence for each label that has some.
 
     A good picture is doubted from FAR above the median of the good ones and the lower quarter of the bad ones. A bad
     picture is doubted below the median of the good ones; bad ones have no common level that it could be far from.
     Where more than MOST of a label, and more than one, look so, none is named. labels: (N,), 1 bad, 0 good; scores:
-    (N,), raw, out of fold. Gives {"pictures": [{"picture", "label", "raw_score"}], "sentences": [...]}.
+    (N,), raw, out of fold; groups: (N,), physical parts.
+    Gives {"pictures": [{"picture", "label", "raw_score"}], "sentences": [...]}.
     """
     y, s = checked(labels, scores)
-    if better_than_chance(y, s) >= CHANCE:
+    if better_than_chance(y, s, groups) >= CHANCE:
         return {"pictures": [], "sentences": []}
     doubted = {label: _contradicting(y, s, label) for label in (0, 1)}
     pictures = [
@@ -39,19 +42,19 @@ def label_doubts(labels: ArrayLike, scores: ArrayLike, ids: Sequence[str]) -> di
     return {"pictures": pictures, "sentences": sentences}
 
 
-def swap_sentence(labels: ArrayLike, scores: ArrayLike) -> str:
+def swap_sentence(labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | None = None) -> str:
     """Why good and bad seem to be swapped, with the way out; empty where nothing says so.
 
     Two things do: an out-of-fold ranking that is upside down beyond chance, and more bad than good pictures of which
     nothing could be learned, since what is the rule is darkened only where it is labelled good. labels: (N,), 1 bad,
-    0 good; scores: (N,), raw, out of fold.
+    0 good; scores: (N,), raw, out of fold; groups: (N,), the physical part of each.
     """
     y, s = checked(labels, scores)
     bad, good = int(y.sum()), int((y == 0).sum())
     way_out = "good and bad seem to be swapped: look at both kinds, and swap the labels"
-    if better_than_chance(1 - y, s) < UPSIDE_DOWN:
+    if better_than_chance(1 - y, s, groups) < UPSIDE_DOWN:
         return f"good pictures score above bad ones {1 - auroc(y, s):.0%} of the time, out of fold; {way_out}"
-    if bad > good and better_than_chance(y, s) >= CHANCE:
+    if bad > good and better_than_chance(y, s, groups) >= CHANCE:
         return f"{bad:,} pictures are labelled bad and only {good:,} good, and nothing tells them apart; {way_out}"
     return ""
 

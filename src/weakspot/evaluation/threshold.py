@@ -41,13 +41,13 @@ def choose_thresholds(
     groups: Sequence[Hashable] | None = None,
     ids: Sequence[str] | None = None,
     chosen_on: str = "out-of-fold scores of the training pictures",
-    region_from: float = 0.5,
+    held_out: bool = True,
 ) -> ThresholdChoice:
     """Two thresholds on raw scores by the rule of `settings`.
 
-    labels: (N,), 1 bad, 0 good; scores: (N,), raw, from detectors that had not seen the picture; groups: (N,), the
-    physical part of each; ids: (N,), names for the evidence; chosen_on: in words, kept with the thresholds;
-    region_from: the heat from which a cell belongs to a region. Raises MetricError where a class is missing.
+    labels: (N,), 1 bad, 0 good; scores: (N,), raw; groups: (N,), the physical part of each; ids: (N,), names for the
+    evidence; chosen_on: in words, kept with the thresholds; held_out: whether the scores come from detectors that had
+    not seen the picture, else they promise nothing and doubt no label. Raises MetricError where a class is missing.
     """
     y, s = checked(labels, scores)
     for what, given in (("groups", groups), ("ids", ids)):
@@ -55,11 +55,14 @@ def choose_thresholds(
             raise MetricError(f"{len(given)} {what} for {len(y)} pictures; needed is one for each")
     cut = choose_cut(y, s, settings)
     good_below, bad_from = review_band(y, s, cut, settings) if settings.review == "gap" else (cut, cut)
-    thresholds = Thresholds(
-        bad_from=bad_from, good_below=good_below, rule=settings.rule, chosen_on=chosen_on, region_from=region_from
-    )
+    thresholds = Thresholds(bad_from=bad_from, good_below=good_below, rule=settings.rule, chosen_on=chosen_on)
     names = [f"picture {i}" for i in range(len(y))] if ids is None else [str(each) for each in ids]
-    return ThresholdChoice(thresholds=thresholds, evidence=_evidence(y, s, groups, names, thresholds, cut, settings))
+    evidence = _evidence(y, s, groups, names, thresholds, cut, settings)
+    if held_out:
+        evidence["label_doubts"] = label_doubts(y, s, names, groups)
+    else:
+        evidence |= {"promised": {}, "label_doubts": {"pictures": [], "sentences": []}}
+    return ThresholdChoice(thresholds=thresholds, evidence=evidence)
 
 
 def choose_cut(y: Labels, s: Scores, settings: ThresholdSettings) -> float:
@@ -185,7 +188,6 @@ def _evidence(
         "sentences": _sentences(counts, counts.bad if bad_groups is None else len(bad_groups)),
         "warnings": _warnings(counts),
         "deciding": _deciding(y, s, ids, thresholds, cut),
-        "label_doubts": label_doubts(y, s, ids),
     }
 
 

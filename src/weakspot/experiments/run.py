@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from weakspot.data.audit import Audit, audit
-from weakspot.data.layouts import read_layout
+from weakspot.data.audit import Audit
 from weakspot.data.splits import Split, kolektor_folds, with_positives
 from weakspot.durable import make_folder, write_durably
 from weakspot.errors import SettingsError, shown
 from weakspot.experiments.tables import write_tables
 from weakspot.inspection.model_file import read_model_file
+from weakspot.jobs.begin import audited
 from weakspot.jobs.train import TrainResult, train
 from weakspot.progress import Shows
-from weakspot.runs import Run
+from weakspot.runs import MARK, Run
 from weakspot.settings import Range, Seed, Settings, TrainSettings, read_settings
 
 # A run's seed is all three of these: other parts are tested, other bad ones train, other weights.
@@ -55,13 +55,13 @@ def run_experiment(
         if record.exists():
             continue
         settings, place = settings_of(experiment, recipe, seed, threads), trainings / record.stem
-        found = found or audit(read_layout(Path(data), experiment.layout), settings.read)
+        found = found or audited(Path(data), settings, experiment.layout, progress)
         result = train(
-            data, settings, layout=experiment.layout, output=place, resume=place.exists(), progress=progress,
+            data, settings, layout=experiment.layout, output=place, resume=(place / MARK).is_file(), progress=progress,
             found=found, split=split_of(experiment, found, settings, fold), title=record.stem,
         )  # fmt: skip
-        write_durably(record, json.dumps(_record(experiment, settings, result), indent=1, allow_nan=False).encode())
         shutil.copyfile(place / "scores.csv", record.with_suffix(".scores.csv"))
+        write_durably(record, json.dumps(_record(experiment, settings, result), indent=1, allow_nan=False).encode())
         write_tables(results)
     return records
 

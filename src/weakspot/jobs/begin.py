@@ -75,6 +75,9 @@ def folds_of(
     """The fold in which each picture is held out; None where none are asked for, or too few parts allow none."""
     if settings.folds < 2:
         return None
+    recorded = None if run is None else run.state().get("folds")
+    if recorded is not None:
+        return np.array(recorded, int)
     try:
         folds = fold_numbers(labels, groups, settings.folds, settings.split_seed)
     except DataError as error:

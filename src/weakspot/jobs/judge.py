@@ -1,6 +1,7 @@
 """Whether a training learned, and which thresholds its scores give; the evidence for both in words."""
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -9,7 +10,7 @@ from weakspot.errors import TrainingError
 from weakspot.evaluation.label_doubts import swap_sentence
 from weakspot.evaluation.metrics import better_than_chance
 from weakspot.evaluation.threshold import ThresholdChoice, choose_thresholds
-from weakspot.jobs.learn import LOST_BELOW, Learned
+from weakspot.jobs.learn import FINAL, LOST_BELOW, Learned
 from weakspot.settings import TrainSettings
 
 CHANCE = 0.05  # how often pure chance may pass for learning
@@ -39,26 +40,48 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
         raise TrainingError(f"{fault} ({evidence}). Try: {ways_out}; and {look}")
     seen = "scores of the very pictures it was trained on, which flatter"
     if learned.held_out is None:
-        choice = choose_thresholds(labels, learned.scores.raw, settings.threshold, groups, ids, chosen_on=seen)
+        choice = choose_thresholds(
+            labels, learned.scores.raw, settings.threshold, groups, ids, chosen_on=seen, held_out=False
+        )
     else:
         choice = choose_thresholds(labels, learned.held_out.raw, settings.threshold, groups, ids)
     warnings = [f"{fault} ({evidence})"] * bool(fault) + [f"thresholds rest on {seen}"] * (learned.held_out is None)
+    warnings += _doubts(learned, labels, groups)
     return Verdict(choice=choice, learned=evidence, warnings=tuple(warnings))
 
 
 def _fault(learned: Learned, labels: np.ndarray, groups: list[str]) -> str:
     """What speaks against it, in words; empty where nothing does."""
     held_out = learned.held_out
-    lost = _auroc(labels, learned.scores.raw) < LOST_BELOW
+    lost = FINAL in learned.lost or _auroc(labels, learned.scores.raw) < LOST_BELOW
     unproved = held_out is not None and better_than_chance(labels, held_out.raw, groups) > CHANCE
-    if not (lost or unproved):
+    if not lost and not (unproved and _least_chance(labels, groups) <= CHANCE):
         return ""
-    swap = "" if held_out is None else swap_sentence(labels, held_out.raw)
+    swap = "" if held_out is None else swap_sentence(labels, held_out.raw, groups)
     if swap:
         return f"the training did not learn: {swap}"
     means = [float(learned.scores.heat_maps[labels == label].mean()) for label in (1, 0)]
     heat = "is all dark" if max(means) < 0.02 else f"has the mean {means[0]:.3f} on bad and {means[1]:.3f} on good ones"
     return f"the training did not learn: the heat {heat}"
+
+
+def _doubts(learned: Learned, labels: np.ndarray, groups: list[str]) -> list[str]:
+    """What stands in the way of trusting the evidence."""
+    doubts = [
+        f"the search of {name} was lost in every start, and its scores choose thresholds" for name in learned.lost
+    ]
+    if learned.held_out is not None and _least_chance(labels, groups) > CHANCE:
+        parts = [len({group for group, label in zip(groups, labels, strict=True) if label == one}) for one in (1, 0)]
+        doubts.append(
+            f"{parts[0]} bad and {parts[1]} good parts are too few to show that it learned: chance may rank as well"
+        )
+    return doubts
+
+
+def _least_chance(labels: np.ndarray, groups: list[str]) -> float:
+    """How often chance ranks so few parts perfectly."""
+    bad, good = (len({group for group, label in zip(groups, labels, strict=True) if label == one}) for one in (1, 0))
+    return 1 / comb(bad + good, bad)
 
 
 def _evidence(learned: Learned, labels: np.ndarray, groups: list[str]) -> str:

@@ -109,7 +109,7 @@ def _identity(fingerprint: str, task: _Task, seed: int, chosen: Recipe, machine:
     """
     shapes = [
         *(fingerprint, task.name, task.trains.tolist(), seed, asdict(chosen), asdict(machine), training_code()),
-        *(versions().get(package) for package in ("weakspot", "torch", "numpy")),
+        *(versions().get(package) for package in ("weakspot", "torch", "numpy", "scipy", "scikit-learn")),
     ]
     return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 

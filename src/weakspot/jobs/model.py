@@ -24,6 +24,7 @@ from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.export import compare, export_graph, refuse_differences
 from weakspot.training.state import Machine
+from weakspot.training.train import scores
 
 COMPARED = 4  # training pictures of each label on which runtimes must agree with torch
 MOST_FOR_MARGIN = 40  # training pictures on which bf16 is held against fp32
@@ -103,7 +104,13 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     compared = [images.pixels[index] for index in (*bad[:COMPARED], *good[:COMPARED])]
     thresholds = verdict.choice.thresholds
     parities = [
-        compare(detector, name, open_runtime(model, name).run, compared, (thresholds.bad_from, thresholds.good_below))
+        compare(
+            detector,
+            name,
+            open_runtime(model, name, draft.machine["threads"]).run,
+            compared,
+            (thresholds.bad_from, thresholds.good_below),
+        )
         for name in present_runtimes()
     ]
     refuse_differences(parities)
@@ -120,13 +127,13 @@ def loaded(model: ModelFile) -> LoadedDetector:
 
 
 def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages, tested: int) -> Manifest:
-    """The draft with what the training gave; tested: the picture of the self-test."""
-    answers = learned.scores
+    """The draft with what the training gave; tested: the picture of the self-test, asked here, on the processor."""
+    answers = scores(learned.detector, images.part(np.array([tested])))
     more = {
         "thresholds": ThresholdRecord.of(verdict.choice.thresholds),
         "score_statistics": _statistics(learned, images.labels),
         "network": asdict(learned.recipe.network),
-        "selftest": SelfTest(raw_score=float(answers.raw[tested]), heat_score=float(answers.heat[tested])),
+        "selftest": SelfTest(raw_score=float(answers.raw[0]), heat_score=float(answers.heat[0])),
         "warnings": [*verdict.choice.evidence["warnings"], *verdict.warnings],
     }
     return draft.model_copy(update=more)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from weakspot.durable import output_errors
+from weakspot.durable import output_errors, write_durably
 from weakspot.errors import TrainingError
 from weakspot.inspection.overlay import colour
 from weakspot.network.detector import PARTS
@@ -138,23 +138,18 @@ class Observer:
             add(*what)
 
     def _forget_steps_after(self, training: Training) -> None:
-        """Cut the history where the training is taken up: a killed one had gone on from its last checkpoint."""
+        """Drop from the history what this training did after its last checkpoint: a killed one had gone on."""
         if not (self.history and self.run):
             return
         stages = [stage.name for stage in training.recipe.stages]
         taken_up = training.stage, training.state.step
-
-        def step_of(row: dict[str, Any]) -> tuple[int, int]:
-            return stages.index(row["stage"]), row["step"]
-
-        with output_errors(self.run.history), self.run.history.open("rb") as written:
-            place = 0
-            for line in written:
-                row = json.loads(line)
-                if row.get("training") == self.name and "stage" in row and step_of(row) > taken_up:
-                    self.history.truncate(place)
-                    return
-                place += len(line)
+        with output_errors(self.run.history):
+            lines = self.run.history.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if not _is_later(line, self.name, stages, taken_up)]
+        if len(kept) < len(lines):
+            self.history.close()
+            write_durably(self.run.history, b"".join(kept))
+            self.history = _open_history(self.run)
 
     @torch.no_grad()
     def _write_heat_maps(self, run: Run, step: Step) -> None:
@@ -173,6 +168,15 @@ class Observer:
             if self.events:
                 self._event(self.events.add_image, f"heat/{name}", np.asarray(picture).transpose(2, 0, 1), step.step)
         train_only(detector, learning)
+
+
+def _is_later(line: bytes, name: str, stages: list[str], taken_up: tuple[int, int]) -> bool:
+    """Whether a line of the history is a step of the training of that name, after the stage and step it is taken up."""
+    try:
+        row = json.loads(line)
+        return row["training"] == name and (stages.index(row["stage"]), row["step"]) > taken_up
+    except (ValueError, KeyError, TypeError):  # a note, or what somebody else wrote
+        return False
 
 
 def _fixed(training: Training) -> list[tuple[str, torch.Tensor]]:

@@ -1,6 +1,6 @@
 """The training pictures before they have a size: what they are, and each at any size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,19 +40,20 @@ class Pictures:
 def pictures_of(samples: Sequence[Sample], audit: Audit, settings: ReadSettings) -> Pictures:
     """Samples that an audit has read: it knows them already. Raises DataError where there are too few."""
     facts = [audit.facts_of(sample) for sample in samples]
-    coloured = settings.channels == "colour" or (settings.channels == "auto" and any(each.coloured for each in facts))
     return Pictures(
         pixels=lambda number: audit.pixels(samples[number]),
         labels=_checked_labels([sample.label for sample in samples]),
         sizes=[(each.height, each.width) for each in facts],
         bit_depth=16 if any(each.bit_depth > 8 for each in facts) else 8,
-        channels=3 if coloured else 1,
+        channels=_channels(settings, (each.coloured for each in facts)),
         light_share=_light_share([each.mean for each in facts], [each.std for each in facts]),
         hashes=tuple(each.sha256 for each in facts),
     )
 
 
-def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int], channels: Order = "rgb") -> Pictures:
+def pictures_in_memory(
+    images: Sequence[np.ndarray], labels: Sequence[int], channels: Order, settings: ReadSettings
+) -> Pictures:
     """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16; channels: the order of the colours in them.
 
     Raises ImageError for one that is too small or blank: its giver can leave it out.
@@ -66,9 +67,14 @@ def pictures_in_memory(images: Sequence[np.ndarray], labels: Sequence[int], chan
         labels=_checked_labels(labels),
         sizes=[(array.shape[0], array.shape[1]) for array in arrays],
         bit_depth=max(8 * array.itemsize for array in arrays),
-        channels=3 if any(map(has_colour, arrays)) else 1,
+        channels=_channels(settings, map(has_colour, arrays)),
         light_share=_light_share(means, deviations),
     )
+
+
+def _channels(settings: ReadSettings, coloured: Iterable[bool]) -> int:
+    """1 grey, 3 colour: as the settings say, or where any picture has colour."""
+    return 3 if settings.channels == "colour" or (settings.channels == "auto" and any(coloured)) else 1
 
 
 def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from weakspot.errors import DataError, OutputError
+from weakspot.errors import OutputError
 from weakspot.jobs.pictures import Pictures
 from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
@@ -30,7 +30,7 @@ class Plan:
     bit_depth: int
     machine: Machine
     minutes: float  # estimated, for the final training and the folds
-    fits: bool  # whether that is within the minutes that the settings allow
+    fits: bool  # whether that is within the minutes that the settings allow; they allow any where they name the size
 
     def plain(self) -> dict[str, Any]:
         """As the run keeps it."""
@@ -54,10 +54,7 @@ class Plan:
 
 
 def plan_training(pictures: Pictures, settings: TrainSettings, machine: Machine) -> Plan:
-    """The settings' size, or else the pictures' own (their median), reduced until the estimate fits the minutes.
-
-    Raises DataError when even the pictures' own size is too small.
-    """
+    """The settings' size, or else the pictures' own (their median), reduced until the estimate fits the minutes."""
     if settings.size is not None:
         size = settings.size
         clock = _Clock(pictures, settings, machine, size)
@@ -71,16 +68,14 @@ def plan_training(pictures: Pictures, settings: TrainSettings, machine: Machine)
             if size == before:
                 break
     minutes = clock.minutes(size)
-    return Plan(size, pictures.channels, pictures.bit_depth, machine, minutes, minutes <= settings.minutes)
+    fits = settings.size is not None or minutes <= settings.minutes
+    return Plan(size, pictures.channels, pictures.bit_depth, machine, minutes, fits)
 
 
 def own_size(sizes: list[Size]) -> Size:
     """Median height and width in whole cells."""
-    height, width = (int(np.median([size[axis] for size in sizes])) for axis in (0, 1))
-    if min(height, width) < SMALLEST:
-        found = f"the pictures are {height} × {width} pixels; a heat map needs at least {SMALLEST} × {SMALLEST}"
-        raise DataError(f"{found}: take larger ones, or --size")
-    return _whole_cells(height, width)
+    height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
+    return _whole_cells(int(height), int(width))
 
 
 class _Clock:

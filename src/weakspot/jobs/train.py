@@ -26,7 +26,9 @@ from weakspot.jobs.plan import Plan
 from weakspot.progress import Shows
 from weakspot.runs import open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
-from weakspot.training.machine import prepare
+from weakspot.training.machine import prepare, process_as_found
+
+SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,9 @@ def train(
     if found is None:
         found = audited(Path(data), settings, layout, progress)
     split = split or split_of(found, settings)
-    identity = {"data": str(data), "layout": layout, "settings": as_plain(settings)}
-    with open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
+    shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
+    identity = {"data": str(data), "layout": layout, "settings": shaping}
+    with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, found, settings)
         for _, reason in found.left_out:
             observer.warn(f"takes no part: {reason}")
@@ -118,7 +121,8 @@ def train(
 
 def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
     bad = sum(sample.label for sample in split.train)
-    who = f"{len(split.train)} pictures train, {bad} of them bad; {len(split.test)} are kept apart for the report"
+    apart = f"{len(split.test)} are kept apart for the report ({split.name})"
+    who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}"
     return f"{who}\n{plan.words}\n{pictures.light_share:.0%} of the variance lies between pictures"
 
 

@@ -10,7 +10,7 @@ from weakspot.training.batches import View, Views
 from weakspot.training.stages import Stage
 from weakspot.training.state import Training
 
-MOST_KEPT_SMALL = 2**28  # bytes of attended features, where memory is to be spared
+MOST_KEPT, MOST_KEPT_SMALL = 2**31, 2**28  # bytes of attended features; where memory is to be spared
 
 Look = Callable[[Views], Logits]
 
@@ -54,7 +54,7 @@ def _look_at_features(training: Training) -> Look:
             features = detector.features(training.images.seen((view,), machine.device))
             heat = detector.heat(features)
             maps = detector.decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
-        if not machine.small or (len(kept) + 1) * maps[0].nbytes <= MOST_KEPT_SMALL:
+        if (len(kept) + 1) * maps[0].nbytes <= (MOST_KEPT_SMALL if machine.small else MOST_KEPT):
             kept[view] = maps
         return maps
 

@@ -2,6 +2,8 @@
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,7 +11,7 @@ import torch
 
 from weakspot.errors import SettingsError
 from weakspot.inspection.processor import usable_cores
-from weakspot.network.memory import keep_freed_memory
+from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory
 from weakspot.settings import CELL, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.stages import Recipe, Stage
@@ -29,6 +31,17 @@ def choose_machine(settings: TrainSettings) -> Machine:
     )
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16)
     return Machine(device, bf16, settings.memory == "small", settings.threads or usable_cores())
+
+
+@contextmanager
+def process_as_found() -> Iterator[None]:
+    """Put torch's threads and the C library's memory back afterwards, however the training ends."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        hand_back_freed_memory()
 
 
 def prepare(machine: Machine) -> None:

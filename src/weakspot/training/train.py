@@ -52,6 +52,7 @@ def scores(detector: Detector, images: TrainingImages) -> Scores:
     """One picture at a time and in fp32, as inspection sees them, whatever the training computed in."""
     detector.eval()
     device = detector.mean.device
-    answers = [detector(images.seen((View(index),), device)) for index in range(len(images.labels))]
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a GPU would round to ten bits
+        answers = [detector(images.seen((View(index),), device)) for index in range(len(images.labels))]
     raw, heat, maps = (torch.cat(values).float().cpu() for values in zip(*answers, strict=True))
     return Scores(raw.numpy().astype(np.float64), heat.numpy().astype(np.float64), maps.sigmoid()[:, 0].numpy())
