@@ -281,6 +281,7 @@ def model_file(setting: Setting) -> ModelFile:
         bit_depth=8,
         image_sizes=sizes,
         image_std_min=1.0,
+        bf16_margin=0.25,
         selftest=selftest,
     )
     return ModelFile(manifest, {}, graph(setting.kernel), encode_selftest(pixels(setting.size)[0]), "")

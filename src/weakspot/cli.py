@@ -99,7 +99,8 @@ def train(
     size: flags.Size = None,
     minutes: flags.Minutes = None,
     positives: Annotated[
-        int | None, typer.Option(help="Bad images to train on, drawn by the seed; default: all.", show_default=False)
+        int | None,
+        typer.Option(help="Bad images to train on, drawn by the setting draw_seed; default: all.", show_default=False),
     ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)

@@ -4,7 +4,7 @@ import ctypes
 import platform
 
 # Parameters of glibc's mallopt(3), what a training sets them to, and what they come to by themselves in a process that
-# takes and frees large blocks. M_ARENA_MAX stays as it is: it cannot be taken back, and no step was faster with it.
+# takes and frees large blocks. M_ARENA_MAX stays as it is: it cannot be taken back.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _KEEPS = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26}
 _HANDS_BACK = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17}
