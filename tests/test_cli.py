@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from weakspot import cli
@@ -297,6 +298,42 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback() -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=300)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", ["--json", "--json --fail-on-bad", "--quiet", ""])
+def test_a_reader_that_goes_away_stops_no_inspection_and_the_status_tells_of_the_images(
+    tmp_path: Path, flags: str
+) -> None:
+    from tests.inspection.conftest import made_model, made_pixels
+    from weakspot.inspection.model_file import write_model_file
+
+    write_model_file(tmp_path / "a.weakspot", made_model())
+    (tmp_path / "new").mkdir()
+    for index, level in enumerate((60, 128, 200)):
+        Image.fromarray(made_pixels(level)).save(tmp_path / "new" / f"{index}.png")
+    (tmp_path / "new" / "3.png").write_bytes(b"cut")
+    script = (
+        f"{sys.executable} -m weakspot inspect a.weakspot new/ -o out {flags} --runtime onnxruntime | true; "
+        "echo ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.stdout == f"{3 if 'bad' in flags else 1}\n"
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert len((tmp_path / "out" / "inspections.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "threshold a.weakspot", "threshold a.weakspot --json"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_changes_no_status(tmp_path: Path, arguments: str, unbuffered: str) -> None:
+    from tests.inspection.conftest import made_model
+    from weakspot.inspection.model_file import write_model_file
+
+    write_model_file(tmp_path / "a.weakspot", made_model())
+    script = f"(sleep 1; {sys.executable} -m weakspot {arguments}; echo $? >&2) | true"
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", script], stderr=-1, text=True, timeout=300, cwd=tmp_path, env=environment)
+    assert done.stderr == "0\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

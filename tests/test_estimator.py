@@ -247,14 +247,19 @@ def test_too_few_images_to_train_on_are_a_value_error(monkeypatch: pytest.Monkey
         WeakspotClassifier().fit(*scratched())
 
 
-def test_parameters_win_over_the_settings_they_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", [0, 3, 7])
+def test_parameters_win_over_the_settings_they_stand_beside(monkeypatch: pytest.MonkeyPatch, value: int) -> None:
     seen: list[TrainSettings] = []
     noted = SimpleNamespace(
         fit_arrays=lambda images, labels, settings: seen.append(settings) or fit_arrays(images, labels, settings)
     )
     monkeypatch.setitem(sys.modules, "weakspot.jobs.passing", noted)  # type: ignore[arg-type]
-    WeakspotClassifier(seed=5, settings=TrainSettings(seed=1, minutes=2, schedule=0.3)).fit(*scratched())
-    assert (seen[0].seed, seen[0].minutes, seen[0].schedule) == (5, 2, 0.3)
+    beside = TrainSettings(seed=1, folds=1, minutes=2, schedule=0.3)
+    WeakspotClassifier(seed=value, folds=value, settings=beside).fit(*scratched())
+    assert (seen[0].seed, seen[0].folds, seen[0].minutes, seen[0].schedule) == (value, value, 2, 0.3)
+    WeakspotClassifier(settings=beside).fit(*scratched())
+    WeakspotClassifier().fit(*scratched())
+    assert seen[1:] == [beside, TrainSettings()]
 
 
 def test_before_fit_it_says_that_it_is_not_fitted() -> None:

@@ -8,15 +8,18 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from weakspot.errors import SettingsError
 from weakspot.settings import (
     NetworkSettings,
     Range,
     ReadSettings,
+    Size,
     ThresholdSettings,
     TrainSettings,
     as_plain,
+    parse_size,
     read_settings,
 )
 
@@ -126,6 +129,30 @@ def test_numbers_of_numpy_and_lists_become_plain() -> None:
     chosen = TrainSettings(seed=np.int64(3), minutes=np.float32(2), top_fractions=[0.5])  # type: ignore[arg-type]
     assert (type(chosen.seed), type(chosen.minutes), chosen.top_fractions) == (int, float, (0.5,))
     assert read_settings(TrainSettings, **as_plain(chosen)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((10_000, 10_000), "100 megapixels are more than any training can hold; up to 64 are taken"),
+        ((8, 64), "8 pixels"),
+    ],
+)
+def test_a_size_that_cannot_be_is_said_alike_on_the_command_line(size: Any, said: str) -> None:
+    text = f"{size[0]}x{size[1]}"
+    with pytest.raises(SettingsError, match=f"^size {text}: {said}"):
+        parse_size(text)
+
+
+def test_a_size_that_cannot_be_is_said_alike_in_python() -> None:
+    with pytest.raises(SettingsError, match="^size 10000x10000: 100 megapixels") as refused:
+        TrainSettings(size=(10_000, 10_000))
+    assert str(refused.value).endswith("; up to 64 are taken")
+
+
+def test_to_pydantic_a_size_that_cannot_be_is_a_value_that_cannot_be() -> None:
+    with pytest.raises(ValidationError, match="100 megapixels"):
+        TypeAdapter(Size).validate_python((10_000, 10_000))
 
 
 def test_a_setting_that_did_nothing_is_gone(tmp_path: Path) -> None:

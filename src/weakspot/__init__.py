@@ -31,7 +31,7 @@ def load(
     memory: "Memory" = "fast",
     threads: int | None = None,
 ) -> "LoadedDetector":
-    """The detector in a model file, ready to `inspect`. Raises ModelFileError.
+    """The detector in a model file, ready to `inspect`. Raises ModelFileError, SettingsError.
 
     runtime: auto (what was measured to be fastest here), onnxruntime or openvino; precision: auto, fp32 or bf16, with
     the decisions of fp32; memory: fast, or small for less of it in more time; threads: None for as many as this

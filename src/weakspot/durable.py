@@ -40,16 +40,16 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: none takes its place before all are written.
+    """Write files that belong together: none takes its place before all are written and synced.
 
-    Raises OutputError; the earlier ones are then untouched.
+    Raises OutputError; the earlier ones are then untouched, unless it was the renaming that failed halfway.
     """
     with ExitStack() as stack:
         files = {path: stack.enter_context(replacing(path)) for path in contents}
         for path, file in files.items():
             with output_errors(path):
                 file.write(contents[path])
-                file.flush()
+                _sync(file)
 
 
 @contextmanager
@@ -66,8 +66,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with output_errors(path), file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
         with output_errors(path):
             os.replace(temporary, target)
             sync_folder(target.parent)
@@ -161,6 +160,11 @@ def _writable_target(path: Path) -> Path:
             "choose another name"
         )
     return target
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _new_file_beside(target: Path) -> BinaryIO:

@@ -31,19 +31,19 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     files; of files the order is known.
 
     After fit: classes_, sorted; positive_class_, the one that means bad; detector_, which its `save` writes to a file.
-    The other parameters are those of TrainSettings that one would search over; `settings`, a TrainSettings, gives all
-    others.
+    The other parameters are those of TrainSettings that one would search over. One that is given wins over `settings`,
+    a TrainSettings; None leaves it to `settings`, or to the defaults of TrainSettings.
     """
 
     def __init__(
         self,
         *,
-        recipe: str = "sharp",
+        recipe: str | None = None,
         size: tuple[int, int] | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        schedule: float = 1.0,
-        folds: int = 3,
+        seed: int | None = None,
+        device: str | None = None,
+        schedule: float | None = None,
+        folds: int | None = None,
         settings: TrainSettings | None = None,
         positive_class: Any = None,
         channels: Literal["rgb", "bgr"] = "rgb",
@@ -121,12 +121,12 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _settings(self) -> TrainSettings:
         not_settings = ("settings", "positive_class", "channels")
-        own = {key: value for key, value in self.get_params(deep=False).items() if key not in not_settings}
-        if self.settings is None:
-            return read_settings(TrainSettings, **own)
-        defaults = type(self)().get_params(deep=False)
-        changed = {key: value for key, value in own.items() if value != defaults[key]}
-        return read_settings(TrainSettings, **vars(self.settings) | changed)
+        given = {
+            key: value
+            for key, value in self.get_params(deep=False).items()
+            if key not in not_settings and value is not None
+        }
+        return read_settings(TrainSettings, **vars(self.settings or TrainSettings()) | given)
 
     def _positive(self, classes: NDArray[Any]) -> Any:
         """The class that means bad. Raises ValueError where nothing says which it is."""

@@ -46,15 +46,19 @@ class Range:
         return number
 
 
+class _SizeError(SettingsError, ValueError):
+    """To pydantic a value that cannot be; the user gets its own words."""
+
+
 def checked_size(size: tuple[int, int]) -> tuple[int, int]:
     """The size, (height, width), where a detector can look at it; else SettingsError."""
     height, width = size
     if min(size) < SMALLEST:
         few = f"{min(size)} pixels are too few for a heat map; both sides need at least {SMALLEST}"
-        raise SettingsError(f"size {height}x{width}: {few}")
+        raise _SizeError(f"size {height}x{width}: {few}")
     if height * width > LARGEST:
         many = f"{height * width / 1e6:,.0f} megapixels are more than any training can hold"
-        raise SettingsError(f"size {height}x{width}: {many}; up to {LARGEST / 1e6:,.0f} are taken")
+        raise _SizeError(f"size {height}x{width}: {many}; up to {LARGEST / 1e6:,.0f} are taken")
     return size
 
 
@@ -190,6 +194,8 @@ def _checked(key: str, annotation: Any, value: Any) -> Any:
         raise SettingsError(f"{key}.{error}" if isinstance(value, dict) else str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(own := first.get("ctx", {}).get("error"), SettingsError):
+            raise own from None
         inner = [str(part) for part in first["loc"] if isinstance(value, dict)]
         given = first["input"] if inner else value
         message = first["msg"].removeprefix("Value error, ")

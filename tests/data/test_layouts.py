@@ -363,3 +363,15 @@ def test_elpv_takes_certain_monocrystalline_cells(tmp_path):
 
 def test_a_sample_without_a_root_is_named_by_its_whole_path():
     assert Sample(path=Path("/a/b.png"), label=0, group="g").id == "/a/b.png"
+
+
+@pytest.mark.parametrize("content", [b"path;note\nK\xf6rner.png;sch\xf6n\n", b'path,"label\n', b"\xff\xfe\x00"])
+def test_a_table_beside_good_and_bad_that_cannot_be_read_is_passed_over(tmp_path, content):
+    (tmp_path / "notes.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"notes\.csv: (cannot be read as UTF-8|not a CSV table)"):
+        detect_layout(tmp_path)  # the only thing there
+    tree(tmp_path, "good/1.png", "bad/2.png")
+    assert detect_layout(tmp_path) == "folder"
+    for name, layout in (("notes.csv", "auto"), (".", "table")):
+        with pytest.raises(DataError, match=r"notes\.csv: (cannot be read as UTF-8|not a CSV table)"):
+            read_layout(tmp_path / name, layout)

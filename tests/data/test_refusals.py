@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import encoded, hostile_images, surface
+from weakspot.data import reading
 from weakspot.data.reading import decode_image, read_image
 from weakspot.errors import ImageError
 from weakspot.settings import ReadSettings
@@ -146,3 +147,12 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path):
     assert read_image(path, SETTINGS).pixels.shape == (120, 96)
     path.write_bytes(b"")
     refused_file(path).encode("utf-8")
+
+
+def test_too_little_memory_is_no_fault_of_the_picture(monkeypatch):
+    def decode(*_):
+        raise MemoryError
+
+    monkeypatch.setitem(reading.DECODERS, "PNG", decode)
+    with pytest.raises(MemoryError):
+        decode_image(encoded(surface(), "PNG"), "picture", SETTINGS)

@@ -72,6 +72,24 @@ def test_files_that_belong_together_are_all_the_earlier_ones_where_the_disk_is_f
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == earlier
 
 
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_files_that_belong_together_are_all_the_earlier_ones_where_any_sync_fails(tmp_path, monkeypatch, failing):
+    earlier = {tmp_path / name: b"earlier" for name in ("one", "two", "three")}
+    write_together(earlier)
+    real, syncs = os.fsync, []
+
+    def fsync(descriptor):
+        syncs.append(descriptor)
+        if len(syncs) == failing:
+            raise OSError(errno.ENOSPC, "full")
+        real(descriptor)
+
+    monkeypatch.setattr(durable.os, "fsync", fsync)
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_together(dict.fromkeys(earlier, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == earlier
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
     refuse_unwritable(tmp_path / "new" / "folder")
     assert names(tmp_path / "new" / "folder") == []

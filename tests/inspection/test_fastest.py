@@ -196,12 +196,23 @@ def test_what_is_not_to_be_had_is_told_as_ever(model, tmp_path):
     """On the runtimes that are here."""
     with pytest.raises(SettingsError, match="bf16: not offered by onnxruntime"):
         open_fastest(model, "onnxruntime", precision="bf16")
-    with pytest.raises(SettingsError, match="nonesuch: not installed"):
-        open_fastest(model, "nonesuch")
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 10_000, "nan", "negative", "no times"]
+    ("how", "said"),
+    [
+        ({"runtime": "tensorrt"}, "runtime 'tensorrt' is not known; allowed are auto, onnxruntime, openvino"),
+        ({"precision": "fp64"}, "precision 'fp64' is not known; allowed are auto, fp32, bf16"),
+        ({"memory": "tiny"}, "memory 'tiny' is not known; allowed are fast, small"),
+    ],
+)
+def test_a_word_that_is_not_known_is_refused_with_those_that_are(model, how, said):
+    with pytest.raises(SettingsError, match=said):
+        open_fastest(model, **how)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 10_000, "nan", "negative", "no times", "huge"]
 )
 def test_a_damaged_file_is_as_good_as_none_and_is_mended(make_machine, model, content):
     machine = make_machine()
@@ -209,7 +220,9 @@ def test_a_damaged_file_is_as_good_as_none_and_is_mended(make_machine, model, co
     path = timings.cache_file()
     if isinstance(content, str):
         plain = json.loads(path.read_text())
+        plain[0]["setting"]["size"] = [64_000, 64_000] if content == "huge" else [64, 96]
         plain[0]["milliseconds"] = {
+            "huge": {},
             "nan": {"openvino fp32": float("nan")},
             "negative": {"openvino fp32": -1},
             "no times": None,

@@ -15,6 +15,7 @@ from weakspot.csv_text import csv_line
 from weakspot.errors import DataError, ImageError
 from weakspot.inspection.folder import inspect_folder
 from weakspot.inspection.inspection import ROW, NotInspected, flat_row
+from weakspot.inspection.loaded import LoadedDetector
 
 
 def lines(output: Path) -> list[dict]:
@@ -227,3 +228,19 @@ def test_a_picture_the_runtime_fails_on_is_told_and_the_others_go_on(make_detect
     monkeypatch.setattr(detector, "judge", failing)
     summary = inspect_folder(detector, [parts], tmp_path / "out")
     assert (summary.read, summary.refused, summary.decisions["good"]) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("step", ["prepare", "judge"])
+def test_a_picture_for_which_memory_does_not_suffice_stops_no_other(make_detector, parts, tmp_path, monkeypatch, step):
+    detector, real = make_detector(), getattr(LoadedDetector, step)
+
+    def full(self, given, *more):
+        if "bad" in str(getattr(given, "name", given)):
+            raise MemoryError
+        return real(self, given, *more)
+
+    monkeypatch.setattr(LoadedDetector, step, full)
+    summary = inspect_folder(detector, [parts], tmp_path / "out")
+    assert (summary.read, summary.refused, summary.exit_status) == (2, 2, 1)
+    assert any("bad.tif: not enough memory to judge it" in refusal.reason for refusal in summary.refusals)
+    assert len(lines(tmp_path / "out")) == 4

@@ -298,7 +298,7 @@ def test_verify_tells_a_runtime_that_fails(model, wrong):
     assert (found.ok, found.raw_score, found.difference) == (False, None, None)
     assert found.problem
     (missing,) = LoadedDetector(model, Broken()).verify(("nonesuch",))
-    assert "not installed" in missing.problem
+    assert "is not known" in missing.problem
 
 
 def test_verify_tells_a_self_test_picture_that_cannot_be_decoded(model):
@@ -357,3 +357,22 @@ def test_a_png_is_inspected_without_what_it_does_not_need(model_path, tmp_path, 
     imported = set(ran.stderr.split())
     assert {"numpy", "onnxruntime", "weakspot"} <= imported
     assert imported & {"torch", "openvino", "tifffile", "scipy", "sklearn", "onnx", "matplotlib"} == set()
+
+
+@pytest.mark.parametrize("work", ["inspect", "open", "unpack"])
+def test_too_little_memory_is_no_fault_of_the_model_file_or_the_runtime(
+    model, model_path, make_detector, make_pixels, monkeypatch, work
+):
+    def full(*_, **__):
+        raise MemoryError
+
+    detector = make_detector()
+    monkeypatch.setattr(detector.runtime, "run", full)
+    monkeypatch.setattr("weakspot.inspection.runtimes._graph_for", full)
+    monkeypatch.setattr("weakspot.inspection.container._members", full)
+    with pytest.raises(MemoryError):
+        {
+            "inspect": lambda: detector.inspect(make_pixels()),
+            "open": lambda: open_runtime(model, "onnxruntime"),
+            "unpack": lambda: LoadedDetector.load(model_path),
+        }[work]()

@@ -69,6 +69,8 @@ def test_a_manifest_that_is_no_plain_json_of_this_version_is_refused(model_path,
         ("channel_levels", [[2, 1]]),
         ("bf16_margin", 0),
         ("training_files", ["../secret.png"]),
+        ("size", [64_000, 64_000]),
+        ("image_sizes", {"min": [0, 200], "max": [100, 300]}),
         ("image_sizes", {"min": [200, 200], "max": [100, 300]}),
     ],
 )
@@ -76,6 +78,13 @@ def test_a_manifest_with_a_value_that_cannot_be_is_refused(model_path, key, valu
     forge(model_path, lambda members: None, lambda plain: plain.update({key: value}))
     with pytest.raises(ModelFileError, match=r"manifest.json"):
         read_model_file(model_path)
+
+
+@pytest.mark.parametrize("largest", [[9000, 9000], [20_000, 20_000]])
+def test_sizes_of_files_have_no_bounds_of_a_training(model_path, largest, forge):
+    """8 pictures of 64 x 9000 and 9000 x 64 pixels have a largest height and a largest width of 9000."""
+    forge(model_path, lambda members: None, lambda plain: plain["image_sizes"].update(min=[1, 64], max=largest))
+    assert read_model_file(model_path).manifest.image_sizes.max == tuple(largest)
 
 
 def test_thresholds_that_contradict_each_other_are_refused(model_path, forge):

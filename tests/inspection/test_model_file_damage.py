@@ -75,9 +75,12 @@ def test_other_formats_under_our_extension_are_named_and_not_opened(tmp_path):
     other_zip = io.BytesIO()
     with zipfile.ZipFile(other_zip, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Canary(tmp_path / "canary")))
+    longer_name = io.BytesIO()
+    pack({"manifest.json2": b"{}"}, longer_name)
     kinds = {
         "a pickle": pickle.dumps(Canary(tmp_path / "canary")),
         "a zip archive of another kind": other_zip.getvalue(),
+        "a zip archive": longer_name.getvalue(),
         "an HTML or XML page": b"\n <!DOCTYPE html><html><body>Sign in to the proxy</body></html>" * 3,
         "a file of another kind": random.Random(1).randbytes(500),
         "0 bytes": b"",

@@ -108,9 +108,13 @@ def test_the_margin_is_taken_from_the_models_own_pictures(model, monkeypatch, er
             return answer._replace(raw_score=answer.raw_score + (errors if self.precision == "bf16" else 0))
 
     monkeypatch.setattr(rechecked_module, "offers_bf16", lambda: True)
-    monkeypatch.setattr(rechecked_module, "open_runtime", lambda model, name, precision: Errs(precision, 0))
+    monkeypatch.setattr(
+        rechecked_module,
+        "open_runtime",
+        lambda _, name, threads, precision: Errs(precision, 0) if threads == 3 else None,
+    )
     pictures = [np.full((1, 64, 96), value, np.uint8) for value in range(len(errors))]
-    found = measure_bf16_margin(model, pictures)
+    found = measure_bf16_margin(model, pictures, threads=3)
     assert found == (margin if margin is None else pytest.approx(margin))
 
 

@@ -145,7 +145,7 @@ def test_what_is_not_installed_is_told_with_what_to_do(model, monkeypatch, impor
         SettingsError, match=r"openvino: not installed; run: pip install 'weakspot\[openvino\]', or take onnxruntime"
     ):
         open_runtime(model, "openvino")
-    with pytest.raises(SettingsError, match="torch: not installed"):
+    with pytest.raises(SettingsError, match="'torch' is not known; allowed are auto, onnxruntime, openvino"):
         open_runtime(model, "torch")
 
 

@@ -62,10 +62,16 @@ def detect_layout(root: Path) -> str:
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
     if not root.is_dir() and root.suffix.lower() not in tables.SUFFIXES:
         raise DataError(f"{shown(root)}: is a single file; give a folder that holds good/ and bad/, or a CSV table")
+    unreadable = None  # a table, which beside good/ and bad/ may be notes
     for layout, (recognises, _) in LAYOUTS.items():
-        if recognises(root):
-            return layout
-    raise DataError(f"{shown(root)}: {_held(root)}, which is no layout known here; needed is one of: {EXPECTED}")
+        try:
+            if recognises(root):
+                return layout
+        except DataError as error:
+            unreadable = error
+    raise unreadable or DataError(
+        f"{shown(root)}: {_held(root)}, which is no layout known here; needed is one of: {EXPECTED}"
+    )
 
 
 def _held(root: Path) -> str:

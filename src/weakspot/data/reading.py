@@ -81,6 +81,8 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
         pixels = _full_range(decoded, settings.bit_depth)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+    except MemoryError:  # says nothing of the picture
+        raise
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
         reason = f"{type(error).__name__}: {shown(error)[:200]}"
         raise ImageError(f"{name}: cannot be decoded ({reason}); export or copy it again") from None

@@ -45,6 +45,8 @@ def unpack(path: Path, first_member: str) -> tuple[dict[str, bytes], str]:
         _check_kind(file.read(512), first_member, path)
         try:
             members = _members(file, size)
+        except MemoryError:
+            raise
         except Exception as error:  # of many kinds, as zipfile raises them of damaged archives
             raise altered(path, str(error)) from None
         compared = _Compared(file)
@@ -126,7 +128,9 @@ def _open_regular(path: Path) -> BinaryIO:
 
 def _check_kind(start: bytes, first_member: str, path: Path) -> None:
     """Refuse other formats by their first bytes, before anything of them is parsed."""
-    if start[30:].startswith(first_member.encode()) and start.startswith(b"PK\x03\x04"):
+    name = first_member.encode()
+    length = len(name).to_bytes(2, "little")  # as it stands in a member's header, before the name itself
+    if start.startswith(b"PK\x03\x04") and start[26:28] == length and start[30:].startswith(name):
         return
     kinds = (kind for mark, kind in _OTHER_KINDS.items() if start.lstrip().startswith(mark))
     raise ModelFileError(

@@ -21,6 +21,7 @@ from weakspot.inspection.runtimes import (
     Memory,
     Precision,
     Runtime,
+    check_word,
     is_present,
     offers_bf16,
     open_runtime,
@@ -54,9 +55,11 @@ def open_fastest(
     """The fastest of what is asked for, ready to run `model`; measured first where that is not known yet.
 
     Decisions are those of fp32. memory: "small" measures nothing, since that takes several graphs at once; it takes the
-    first runtime, in fp32 unless bf16 is asked for. Raises as `open_runtime` does, and SettingsError where bf16 is
-    asked for and the model file does not say how far it may be off.
+    first runtime, in fp32 unless bf16 is asked for. Raises as `open_runtime` does, and SettingsError for an unknown
+    word or where bf16 is asked for and the model file does not say how far it may be off.
     """
+    check_word("precision", precision, AskedPrecision)
+    check_word("memory", memory, Memory)
     threads = threads or usable_cores()
     if runtime != "auto":
         require_runtime(runtime)

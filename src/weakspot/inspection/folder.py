@@ -124,24 +124,27 @@ def _ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | ImageError]]:
+def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | Exception]]:
     """Each picture, read while the one before it is judged. One ahead, so that memory holds two at most."""
     with ThreadPoolExecutor(1, "read") as reader:
         coming = reader.submit(detector.prepare, images[0])
         for path, following in zip(images, [*images[1:], None]):
             try:
-                prepared: Prepared | ImageError = coming.result()
-            except ImageError as error:
+                prepared: Prepared | Exception = coming.result()
+            except (ImageError, MemoryError) as error:
                 prepared = error
             if following is not None:
                 coming = reader.submit(detector.prepare, following)
             yield path, prepared
 
 
-def _judged(detector: LoadedDetector, path: Path, prepared: Prepared | ImageError) -> Inspection | NotInspected:
+def _judged(detector: LoadedDetector, path: Path, prepared: Prepared | Exception) -> Inspection | NotInspected:
     try:
-        if isinstance(prepared, ImageError):
+        if isinstance(prepared, Exception):
             raise prepared
         return detector.judge(prepared)
     except ImageError as error:
-        return NotInspected(ImageInfo(str(path)), detector.info, str(error))
+        reason = str(error)
+    except MemoryError:
+        reason = f"{shown(path)}: not enough memory to judge it; close other programs, or take --memory small"
+    return NotInspected(ImageInfo(str(path)), detector.info, reason)

@@ -191,6 +191,8 @@ class LoadedDetector:
             answer = _answer(runtime, image, "the self-test picture")
         except WeakspotError as error:
             return Verified(name, None, None, False, str(error))
+        except MemoryError:
+            return Verified(name, None, None, False, f"{name}: not enough memory; close other programs")
         raw_score = float(answer.raw_score[0])
         pairs = ((raw_score, expected.raw_score), (float(answer.heat_score[0]), expected.heat_score))
         difference = float(np.max([abs(found - wanted) / max(1.0, abs(wanted)) for found, wanted in pairs]))
@@ -215,6 +217,8 @@ def _answer(runtime: Runtime, image: NDArray[Any], name: str) -> Answer:
     """The answer for one picture (C, h, w). Runtimes raise errors of many kinds: each means it was not judged."""
     try:
         return runtime.run(image[None])
+    except MemoryError:
+        raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ImageError(

@@ -4,10 +4,10 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from weakspot.inspection.inspection import Thresholds, now
-from weakspot.settings import SMALLEST, ReadSettings, Size
+from weakspot.settings import ReadSettings, Size
 
 FORMAT_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -93,8 +93,8 @@ class ScoreStatistics(_Record):
 class ImageSizes(_Record):
     """The smallest and the largest height and width among the training pictures, each by itself, in pixels."""
 
-    min: Size
-    max: Size
+    min: tuple[PositiveInt, PositiveInt]
+    max: tuple[PositiveInt, PositiveInt]
 
 
 class SelfTest(_Record):
@@ -146,10 +146,8 @@ class Manifest(_Record):
     def _fits_together(self) -> Self:
         self.thresholds.in_force()
         smallest, largest = self.image_sizes.min, self.image_sizes.max
-        if min(self.size) < SMALLEST or min(smallest) < 1 or any(low > high for low, high in zip(smallest, largest)):
-            raise ValueError(
-                f"size is at least {SMALLEST} x {SMALLEST} pixels, and the smallest image size not above the largest"
-            )
+        if any(low > high for low, high in zip(smallest, largest)):
+            raise ValueError("the smallest image size is not above the largest")
         if self.channels not in (1, 3) or self.bit_depth not in (8, 16):
             raise ValueError("channels are 1 or 3, bit_depth is 8 or 16")
         levels = self.channel_levels

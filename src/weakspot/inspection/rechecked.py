@@ -44,15 +44,17 @@ class Rechecked:
         return answer
 
 
-def measure_bf16_margin(model: ModelFile, pictures: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]) -> float | None:
+def measure_bf16_margin(
+    model: ModelFile, pictures: Sequence[NDArray[np.uint8] | NDArray[np.uint16]], threads: int | None = None
+) -> float | None:
     """How far from a threshold bf16 may be wrong: SAFETY times its largest difference from fp32 in raw score.
 
-    pictures: of the model's own, (C, h, w) raw pixels at its size. None where nothing here computes in bf16, where it
-    does not differ from fp32 (it was not used then), or where an answer is no number.
+    pictures: of the model's own, (C, h, w) raw pixels at its size; threads: as for `open_runtime`. None where nothing
+    here computes in bf16, where it does not differ from fp32 (it was not used then), or where an answer is no number.
     """
     if not pictures or not offers_bf16():
         return None
-    quick, exact = (open_runtime(model, "openvino", precision=precision) for precision in ("bf16", "fp32"))
+    quick, exact = (open_runtime(model, "openvino", threads, precision) for precision in ("bf16", "fp32"))
     images = np.stack(pictures)
     largest = float(np.abs(quick.run(images).raw_score - exact.run(images).raw_score).max())
     return SAFETY * largest if 0 < largest < np.inf else None

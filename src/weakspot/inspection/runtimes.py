@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from threading import Lock
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +98,15 @@ def is_present(name: str) -> bool:
     return isinstance(found, ModuleType)
 
 
+def check_word(what: str, word: str, words: Any) -> None:
+    """Raise SettingsError unless `word` is one of the Literal `words`."""
+    if word not in get_args(words):
+        raise SettingsError(f"{what} {shown(word)!r} is not known; allowed are {', '.join(get_args(words))}")
+
+
 def require_runtime(name: str) -> ModuleType:
     """A runtime's package. Raises SettingsError where it cannot be had."""
+    check_word("runtime", name, Name)
     found = _imported(name)
     if isinstance(found, ModuleType):
         return found
@@ -109,9 +116,7 @@ def require_runtime(name: str) -> ModuleType:
             f"runtime {name}: installed, but it cannot be imported ({found}); "
             f"run: pip install --force-reinstall {name}, or take {others}"
         )
-    raise SettingsError(
-        f"runtime {name}: not installed; run: pip install '{PACKAGES.get(name, 'weakspot')}', or take {others}"
-    )
+    raise SettingsError(f"runtime {name}: not installed; run: pip install '{PACKAGES[name]}', or take {others}")
 
 
 def open_runtime(
@@ -240,6 +245,8 @@ def _refused_by(name: str) -> Iterator[None]:
     """Turn whatever a library raises over a graph into one line."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         way_out = "try another --runtime, or train again"
         raise ModelFileError(f"{name} cannot run this model file ({_last_line(error)}); {way_out}") from None
