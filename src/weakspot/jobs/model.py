@@ -115,7 +115,7 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     ]
     refuse_differences(parities)
     spread = np.linspace(0, len(images.labels) - 1, min(MOST_FOR_MARGIN, len(images.labels))).astype(int)
-    margin = measure_bf16_margin(model, [images.pixels[index] for index in spread])
+    margin = measure_bf16_margin(model, [images.pixels[index] for index in spread], draft.machine["threads"])
     more = {"parity": {parity.runtime: asdict(parity) for parity in parities}, "bf16_margin": margin}
     manifest = model.manifest.model_copy(update=more)
     return replace(model, manifest=manifest, card=_card(manifest, verdict))
