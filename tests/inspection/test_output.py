@@ -173,7 +173,7 @@ def test_an_output_below_what_is_inspected_is_refused_before_any_work(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("parts")
     before = content(parts)
-    with pytest.raises(OutputError, match="which is inspected, so that results would become pictures; choose"):
+    with pytest.raises(OutputError, match="whose pictures its own would join; choose"):
         inspect_folder(make_detector(), [given], Path(output), overlays=True)
     assert content(parts) == before
 
