@@ -59,6 +59,7 @@ def finished(parts: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_run_leaves_everything_that_tells_what_it_was(finished):
+    assert not (finished.run / "contact_sheet.png").exists() and 'id="drawn"' not in finished.report.read_text()
     names = {path.name for path in finished.run.iterdir()}
     assert names >= {
         "model.weakspot",
@@ -184,6 +185,8 @@ def test_the_synthetic_recipe_leaves_a_model_on_both_runtimes_and_a_sheet_of_wha
     assert set(manifest.parity) >= {"onnxruntime", "openvino"}
     assert (manifest.network["body"], manifest.network["decision"]) == ("narrow", "heat")
     assert Image.open(undisturbed.run / "contact_sheet.png").mode == "RGB"
+    card = undisturbed.report.read_text().partition('id="drawn"')[2]
+    assert "What was drawn" in card and 'src="data:image/jpeg' in card[:1000]
     rows = [json.loads(line) for line in (undisturbed.run / "history.jsonl").read_text().splitlines()]
     assert {row["of"] for row in rows if "stage" in row} == {15}, "folds have the final training's own schedule"
     with monkeypatch.context() as patch:
