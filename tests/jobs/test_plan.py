@@ -12,7 +12,6 @@ from weakspot.jobs.plan import Plan, own_size, plan_training
 from weakspot.settings import SMALLEST, Size, TrainSettings
 from weakspot.training.state import Machine
 
-
 SIZE = (128, 96)
 
 
