@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from weakspot.settings import RecipeName
+
 Data = Annotated[
     Path,
     typer.Argument(
@@ -44,9 +46,7 @@ Schedule = Annotated[
     float | None,
     typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False),
 ]
-Recipe = Annotated[
-    Literal["sharp", "paper"] | None, typer.Option(help="How to train; default sharp.", show_default=False)
-]
+Recipe = Annotated[RecipeName | None, typer.Option(help="How to train; default sharp.", show_default=False)]
 Rule = Annotated[
     Literal["best_f1", "no_escapes", "false_alarms", "cost"] | None,
     typer.Option(help="What chooses the thresholds; default best_f1.", show_default=False),

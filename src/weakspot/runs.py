@@ -28,6 +28,7 @@ class Run:
         self.audit = folder / "audit.json"  # what was found wrong with the pictures
         self.history = folder / "history.jsonl"  # every step of every training, a JSON object a line
         self.heat_maps = folder / "heat_maps"  # of a few fixed pictures as training goes on
+        self.contact_sheet = folder / "contact_sheet.png"  # defects drawn on good pictures, as the final training does
         self.events = folder / "events"  # for TensorBoard
         self.trainings = folder / "trainings"  # checkpoints and weights of the folds and of the final training
         self.report = folder / "report.html"  # the report's page

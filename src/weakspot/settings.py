@@ -18,6 +18,7 @@ from weakspot.errors import SettingsError
 CELL = 8  # pixels a side: a cell of the heat map
 SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 LARGEST = 64_000_000  # pixels of a picture at the size of the training: what memory can hold
+RecipeName = Literal["sharp", "paper", "synthetic"]
 S = TypeVar("S")
 
 
@@ -91,16 +92,17 @@ class ReadSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Settings):
-    """The network's open points (Xu et al. 2020, tables 1 to 3)."""
+    """The network's open points (Xu et al. 2020, tables 1 to 3), and a body of ours that sees less around a cell."""
 
     channels: Annotated[int, Range(1, 3, 1, odd=True)] = 1  # 1 grey, 3 colour
     # by the mean and deviation of all training pictures, or by each picture's own
     normalization: Literal["training", "picture"] = "training"
-    third_kernel: Kernel = 15  # 15 as printed, 7 needs less than half the arithmetic
+    body: Literal["printed", "narrow"] = "printed"  # narrow: a cell sees 64 × 64 pixels and not 228 × 228
+    third_kernel: Kernel = 15  # of the printed body: 15 as printed, 7 needs less than half the arithmetic
     attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
     decision_pooling: Literal["mean", "lse"] = "mean"
-    # correct: the logit is the heat's score plus a bounded correction
-    decision: Literal["replace", "correct"] = "replace"
+    # correct: the logit is the heat's score plus a bounded correction; heat: it is that score, and nothing decides
+    decision: Literal["replace", "correct", "heat"] = "replace"
     dropout: Annotated[float, Range(0, 0.99, 0.5)] = 0.0  # share of the 257 pooled values set to zero in training
     # the hottest cells' mean logits, averaged over these shares, are the heat's score
     top_fractions: Shares = (0.01,)
@@ -123,7 +125,7 @@ class ThresholdSettings(Settings):
 class TrainSettings(Settings):
     """One training, whole: what `weakspot train` reads from flags and TOML and keeps beside the run."""
 
-    recipe: Literal["sharp", "paper"] = "sharp"
+    recipe: RecipeName = "sharp"
     size: Size | None = None  # None: the pictures' own, reduced until training fits `minutes`
     minutes: Annotated[float, Range(1e-6, 10**7, 30)] = 30.0  # of training on this machine, where `size` is not given
     positives: Annotated[int, Range(2, 10**9, 10)] | None = None  # bad pictures to train on; None: all
@@ -140,10 +142,10 @@ class TrainSettings(Settings):
     # all stages' iterations times this; below 0.2 nothing useful is learned
     schedule: Annotated[float, Range(0.001, 1000, 1)] = 1.0
     folds: Annotated[int, Range(0, 100, 3)] = 3  # trainings on parts of the training pictures, for the thresholds
-    fold_schedule: Annotated[float, Range(0.001, 1000, 0.5)] = 0.5  # their iterations times this
+    fold_schedule: Annotated[float, Range(0.001, 1000, 0.5)] | None = None  # their iterations times this
     # None: the recipe's; sharp: "picture" where light differs between pictures
     normalization: Literal["training", "picture"] | None = None
-    third_kernel: Kernel | None = None  # None: the recipe's
+    third_kernel: Kernel | None = None  # None: the recipe's; the narrow body has none
     top_fractions: Shares | None = None  # that a defect may cover; None: the recipe's
     # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
     pairs: Annotated[int, Range(1, 1024, 1)] | None = None

@@ -12,6 +12,8 @@ from weakspot.jobs.plan import Plan, own_size, plan_training
 from weakspot.settings import SMALLEST, Size, TrainSettings
 from weakspot.training.state import Machine
 
+SIZE = (128, 96)
+
 
 def pictures(*sizes: Size) -> Pictures:
     return Pictures(lambda number: np.zeros(sizes[number]), np.arange(len(sizes)) % 2, list(sizes), 8, 1, 0.0)
@@ -63,6 +65,21 @@ def test_a_plan_that_is_read_again_is_the_same(monkeypatch: pytest.MonkeyPatch):
     clock(monkeypatch, 0.1)
     plan = plan_training(pictures(*[(128, 96)] * 4), TrainSettings(), Machine("cpu", True, False, 2))
     assert Plan.read(json.loads(json.dumps(plan.plain()))) == plan
+
+
+@pytest.mark.parametrize(("recipe", "factor"), [("sharp", 0.5), ("paper", 0.5), ("synthetic", 1.0)])
+def test_folds_are_planned_for_as_long_as_the_recipe_trains_them(
+    recipe: str, factor: float, monkeypatch: pytest.MonkeyPatch
+):
+    clock(monkeypatch, 0.1)
+
+    def minutes(**settings: Any) -> float:
+        return plan_training(
+            pictures(*[SIZE] * 8), TrainSettings(recipe=recipe, size=SIZE, **settings), Machine()
+        ).minutes
+
+    assert minutes() == minutes(fold_schedule=factor) != minutes(fold_schedule=0.2)
+    assert minutes(schedule=1000) / minutes(schedule=1000, folds=0) == pytest.approx(1 + 3 * factor, rel=1e-3)
 
 
 def test_own_size_is_the_median_in_whole_cells():

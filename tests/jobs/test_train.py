@@ -21,9 +21,11 @@ from tests.training.toys import toy_images
 from weakspot.data import reading
 from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.model_file import read_model_file
+from weakspot.jobs.observe import Observer, TrainingStopped
 from weakspot.jobs.passing import fit_arrays, train_in_passing
 from weakspot.jobs.train import train
 from weakspot.settings import TrainSettings
+from weakspot.training.state import Step
 
 SETTINGS = TrainSettings(
     schedule=0.02,
@@ -58,6 +60,7 @@ def finished(parts: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_run_leaves_everything_that_tells_what_it_was(finished):
+    assert not (finished.run / "contact_sheet.png").exists() and 'id="drawn"' not in finished.report.read_text()
     names = {path.name for path in finished.run.iterdir()}
     assert names >= {
         "model.weakspot",
@@ -172,6 +175,35 @@ def test_other_parts_or_pictures_are_refused_on_resumption(parts: Path, tmp_path
         train(folder, SETTINGS, output=tmp_path / "run", resume=True)
     with pytest.raises(SettingsError, match=r"settings\.seed is 1, but the run was begun with 0"):
         train(folder, replace(SETTINGS, seed=1), output=tmp_path / "run", resume=True)
+
+
+def test_the_synthetic_recipe_leaves_a_model_on_both_runtimes_and_a_sheet_of_what_was_drawn(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = replace(SETTINGS, recipe="synthetic", schedule=0.01, fold_schedule=None)
+    undisturbed = train(parts, settings, output=tmp_path / "undisturbed")
+    manifest = read_model_file(undisturbed.model).manifest
+    assert set(manifest.parity) >= {"onnxruntime", "openvino"}
+    assert (manifest.network["body"], manifest.network["decision"]) == ("narrow", "heat")
+    assert Image.open(undisturbed.run / "contact_sheet.png").mode == "RGB"
+    card = undisturbed.report.read_text().partition('id="drawn"')[2]
+    assert "What was drawn" in card and 'src="data:image/jpeg' in card[:1000]
+    rows = [json.loads(line) for line in (undisturbed.run / "history.jsonl").read_text().splitlines()]
+    assert {row["of"] for row in rows if "stage" in row} == {15}, "folds have the final training's own schedule"
+    with monkeypatch.context() as patch:
+        patch.setattr("weakspot.jobs.observe.CHECKPOINT_EVERY", 0.0)
+        patch.setattr("weakspot.jobs.observe.Observer._show", stop_at_the_final_trainings_seventh_step)
+        with pytest.raises(TrainingStopped):
+            train(parts, settings, output=tmp_path / "stopped")
+    resumed = train(parts, settings, output=tmp_path / "stopped", resume=True)
+    one, other = (read_model_file(result.model) for result in (undisturbed, resumed))
+    assert all(np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert one.graph == other.graph
+
+
+def stop_at_the_final_trainings_seventh_step(observer: Observer, step: Step) -> None:
+    if observer.name.startswith("final") and step.step == 7:
+        observer.stopping.set()
 
 
 def command(parts: Path, output: Path, *more: str, checkpoint_every: float = 20.0) -> list[str]:

@@ -16,10 +16,17 @@ def small() -> Detector:
     return Detector(NetworkSettings(third_kernel=7), mean=120, std=40).eval()
 
 
+@pytest.fixture(scope="module")
+def narrow() -> Detector:
+    torch.manual_seed(0)
+    return Detector(NetworkSettings(body="narrow", decision="heat"), mean=120, std=40).eval()
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_any_picture_gives_an_eighth_of_its_size(small: Detector, size: tuple[int, int]):
+@pytest.mark.parametrize("body", ["small", "narrow"])
+def test_any_picture_gives_an_eighth_of_its_size(body: str, size: tuple[int, int], request: pytest.FixtureRequest):
     with torch.no_grad():
-        answer = small(torch.rand(2, 1, *size) * 255)
+        answer = request.getfixturevalue(body)(torch.rand(2, 1, *size) * 255)
     assert answer.heat.shape == (2, 1, -(-size[0] // 8), -(-size[1] // 8))
     assert answer.raw_score.shape == answer.heat_score.shape == (2,)
     assert all(values.isfinite().all() for values in answer)
@@ -30,6 +37,43 @@ def test_the_printed_network_has_as_many_weights_as_the_tables_say():
     count = sum(weight.numel() for weight in detector.parameters())
     assert 8.6e6 < count < 8.9e6
     assert detector.localization[2][0].weight.numel() == 64 * 512 * 15 * 15
+
+
+def test_the_narrow_network_takes_7_4_giga_multiply_adds_at_the_papers_size(narrow: Detector):
+    counted: list[int] = []
+
+    def count(layer: torch.nn.Conv2d, _: object, maps: torch.Tensor) -> None:
+        counted.append(layer.weight.numel() * maps.shape[-2] * maps.shape[-1])
+
+    layers = [layer for layer in narrow.modules() if isinstance(layer, torch.nn.Conv2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        narrow(torch.zeros(1, 1, 1408, 512))
+    for hook in hooks:
+        hook.remove()
+    assert sum(counted) / 1e9 == pytest.approx(7.4, abs=0.05)
+
+
+def test_a_narrow_cell_sees_64_pixels_a_side(narrow: Detector):
+    image = torch.rand(1, 1, 192, 192, requires_grad=True)
+    (gradient,) = torch.autograd.grad(narrow(image).heat[0, 0, 12, 12], image)
+    rows = gradient[0, 0].abs().sum(1).nonzero()
+    assert rows.max() - rows.min() + 1 <= 64
+
+
+def test_an_odd_size_is_extended_by_its_edge(narrow: Detector):
+    image = torch.rand(1, 1, 127, 95)
+    with torch.no_grad():
+        extended = torch.nn.functional.pad(image, (0, 1, 0, 1), mode="replicate")
+        assert narrow(image).heat.shape == narrow(extended).heat.shape == (1, 1, 16, 12)
+        blind = Detector(NetworkSettings(body="narrow", decision="heat")).eval()
+        assert torch.equal(blind(image).heat, blind(extended).heat)
+
+
+def test_where_nothing_decides_the_raw_score_is_the_heats(narrow: Detector):
+    with torch.no_grad():
+        answer = narrow(torch.rand(2, 1, 80, 64) * 255)
+    assert torch.equal(answer.raw_score, answer.heat_score) and not list(narrow.decision.parameters())
 
 
 def test_colour_pictures_have_three_channels():

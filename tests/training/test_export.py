@@ -36,7 +36,13 @@ def session_of(graph: bytes):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"decision": "correct", "attention": "mask_only"}, {"channels": 3, "decision_pooling": "lse"}]
+    "settings",
+    [
+        {},
+        {"decision": "correct", "attention": "mask_only"},
+        {"channels": 3, "decision_pooling": "lse"},
+        {"body": "narrow", "decision": "heat"},
+    ],
 )
 @pytest.mark.parametrize("bit_depth", [8, 16])
 def test_a_runtime_answers_as_torch_does(settings: dict, bit_depth: int):

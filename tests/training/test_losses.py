@@ -7,8 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weakspot.network.detector import heat_score, top_means
-from weakspot.training.losses import cosine_alpha, decision_loss, locate_loss, search_loss, weak_loss
+from weakspot.network.detector import Logits, heat_score, top_means
+from weakspot.training.losses import (
+    TERMS,
+    Target,
+    cosine_alpha,
+    decision_loss,
+    locate_loss,
+    search_loss,
+    synthetic_loss,
+    weak_loss,
+)
 
 
 def logit(p: float) -> float:
@@ -50,6 +59,25 @@ def test_the_search_wants_one_hot_place_on_a_bad_picture_and_none_on_a_good_one(
     bad, good = torch.tensor([1.0]), torch.tensor([0.0])
     assert search_loss(hot_spot, bad, (0.01,)) < search_loss(dark, bad, (0.01,))
     assert search_loss(dark, good, (0.01,)) < search_loss(hot_spot, good, (0.01,))
+
+
+def test_a_drawn_picture_costs_its_bad_cells_the_others_and_half_the_hottest_other():
+    heat = torch.tensor([[2.0, -1.0], [0.5, -3.0]]).view(1, 1, 2, 2)
+    cells = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 2)
+    softplus = [math.log1p(math.exp(z)) for z in (-2.0, -1.0, 0.5, -3.0)]
+    expected = softplus[0] + sum(softplus[1:]) / 3 + softplus[2] / 2
+    assert synthetic_loss(heat, cells, 0.25).item() == pytest.approx(expected, rel=1e-5)
+    nowhere = synthetic_loss(heat, torch.zeros(1, 1, 2, 2), 0.25).item()
+    softplus[0] = math.log1p(math.exp(2.0))
+    assert nowhere == pytest.approx(sum(softplus) / 4 + softplus[0] / 2, rel=1e-5), "as a good picture's"
+
+
+def test_the_search_looks_at_pairs_alone_and_the_synthetic_term_at_drawn_pictures_alone():
+    heat, labels, cells = torch.randn(5, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(3, 1, 8, 8)
+    cells[:, :, 2:4, 5] = 1
+    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, None, cells, (0.1,), 0, 100)
+    assert TERMS["search"](answer, target) == search_loss(heat[:2], labels, (0.1,))
+    assert TERMS["synthetic"](answer, target) == synthetic_loss(heat[2:], cells, 0.1)
 
 
 def test_the_search_asks_for_every_share_of_the_cells_alike():

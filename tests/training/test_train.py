@@ -1,6 +1,6 @@
 """Trainings change what they should, repeat to the bit, and go on after a stop as if nothing had been."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,9 +10,17 @@ import pytest
 import torch
 
 from tests.training.toys import toy_images
-from weakspot.errors import TrainingError
+from weakspot.errors import SettingsError, TrainingError
 from weakspot.settings import TrainSettings
-from weakspot.training.batches import View, endless_pairs
+from weakspot.training.batches import (
+    Batch,
+    Drawings,
+    TrainingImages,
+    View,
+    endless_batches,
+    endless_drawings,
+    endless_pairs,
+)
 from weakspot.training.cells import bad_cells
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.looks import look_of
@@ -27,7 +35,8 @@ SIZE = (64, 64)
 
 def tiny(name: str = "sharp", steps: int = 3) -> Recipe:
     """The recipe's stages at a few steps each, on a small third kernel."""
-    whole = recipe(TrainSettings(recipe=name, third_kernel=7, top_fractions=(0.05,), pairs=1), 1, SIZE)
+    kernel = None if name == "synthetic" else 7
+    whole = recipe(TrainSettings(recipe=name, third_kernel=kernel, top_fractions=(0.05,), pairs=1), 1, SIZE)
     stages = tuple(
         replace(stage, iterations=steps, find_first=min(stage.find_first, steps), warm_up=min(stage.warm_up, 1))
         for stage in whole.stages
@@ -43,7 +52,7 @@ def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> b
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", ["sharp", "paper"])
+@pytest.mark.parametrize("name", ["sharp", "paper", "synthetic"])
 def test_a_stage_changes_only_the_parts_it_trains(name: str):
     for stage in tiny(name).stages:
         training = start_training(replace(tiny(name), stages=(stage,)), IMAGES, 0, MACHINE)
@@ -55,7 +64,7 @@ def test_a_stage_changes_only_the_parts_it_trains(name: str):
         assert changed == set(stage.trains), "batch norms of frozen parts count too"
 
 
-@pytest.mark.parametrize("name", ["sharp", "paper"])
+@pytest.mark.parametrize("name", ["sharp", "paper", "synthetic"])
 def test_two_runs_with_one_seed_have_the_same_bits_and_another_seed_has_others(name: str):
     one, two, other = (start_training(tiny(name), IMAGES, seed, MACHINE) for seed in (1, 1, 2))
     for training in (one, two, other):
@@ -96,7 +105,10 @@ def run_here(folder: Path, stop: Callable[[], bool] = lambda: False, name: str =
     return training, shelf
 
 
-@pytest.mark.parametrize(("name", "at"), [("sharp", 1), ("sharp", 4), ("sharp", 8), ("paper", 3), ("paper", 7)])
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("sharp", 1), ("sharp", 4), ("sharp", 8), ("paper", 3), ("paper", 7), ("synthetic", 1), ("synthetic", 2)],
+)
 def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, at: int, name: str):
     with pytest.raises(Stopped):
         run_here(tmp_path / "stopped", StopAt(at), name)
@@ -200,6 +212,58 @@ def test_pairs_use_up_each_list_before_they_begin_again_and_can_be_skipped_into(
     assert sorted(good.index for _, good in first[:4]) == [3, 4, 5, 6]
     skipped = endless_pairs(labels, (0, 0), mirrored=True, start=5)
     assert [next(skipped) for _ in range(7)] == first[5:]
+
+
+DRAWN = (1, 0), True, 0.1, 8  # seed, mirrored, jitter, shift
+
+
+def test_drawings_can_be_skipped_into_and_are_not_those_of_another_seed():
+    stream = endless_drawings(IMAGES, 2, *DRAWN)
+    first = [next(stream) for _ in range(4)]
+    skipped, other = endless_drawings(IMAGES, 2, *DRAWN, start=2), endless_drawings(IMAGES, 2, (2, 0), *DRAWN[1:])
+    for (views, cells), (again, same_cells) in zip(first[2:], skipped):
+        assert views == again and torch.equal(cells, same_cells) and cells.shape == (2, 1, 8, 8)
+        assert all(np.array_equal(one.drawn, two.drawn) for one, two in zip(views, again))
+    assert not np.array_equal(first[0][0][0].drawn, next(other)[0][0].drawn)
+    assert all(IMAGES.labels[view.index] == 0 for views, _ in first for view in views)
+
+
+def test_pairs_are_the_same_whether_something_is_drawn_beside_them_or_not():
+    def batches(drawings: Iterator[Drawings] | None) -> list[Batch]:
+        pairs = endless_pairs(IMAGES.labels, *DRAWN)
+        return list(islice(endless_batches(pairs, 2, drawings, IMAGES.labels, None, "cpu"), 4))
+
+    for plain, drawn in zip(batches(None), batches(endless_drawings(IMAGES, 3, *DRAWN))):
+        assert plain.views == drawn.views[:4] and torch.equal(plain.labels, drawn.labels)
+        assert len(drawn.views) == 7 and drawn.drawn_cells.shape == (3, 1, 8, 8) and plain.drawn_cells is None
+
+
+def test_a_drawn_defect_lies_in_its_cells_however_the_view_is_mirrored():
+    blank = TrainingImages(np.full((5, 1, 64, 64), 100, np.uint8), np.array([1, 0, 0, 0, 0]))
+    inside, anywhere, mirrors = 0, 0, set()
+    for views, cells in islice(endless_drawings(blank, 4, (0, 0), True, 0.0, 8), 10):
+        changed = (blank.seen(views) != 100).reshape(4, 1, 8, 8, 8, 8).sum((3, 5))
+        inside, anywhere = inside + changed[cells > 0].sum(), anywhere + changed.sum()
+        mirrors |= {view.mirror for view in views}
+    assert inside > 0.95 * anywhere and mirrors == {0, 1, 2, 3}
+
+
+def test_a_shifted_view_moves_over_its_mirrored_border():
+    column = TrainingImages(np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1).repeat(3, 3), np.array([0]))
+    for shift, expected in (((2, 0), [2, 1, 0, 1, 2]), ((-1, 1), [1, 2, 3, 4, 3])):
+        assert column.seen((View(0, shift=shift),))[0, 0, :, 1].tolist() == expected
+
+
+def test_a_recipe_without_a_third_kernel_refuses_one():
+    with pytest.raises(SettingsError, match="third_kernel = 7; the recipe synthetic has none"):
+        recipe(TrainSettings(recipe="synthetic", third_kernel=7), 1, SIZE)
+
+
+def test_a_rate_that_is_held_falls_along_a_cosine_afterwards():
+    (stage,) = recipe(TrainSettings(recipe="synthetic"), 1, SIZE).stages
+    rates = [learning_rate(stage, step, None) for step in (0, 20, 900, 1200, 1500)]
+    assert rates == pytest.approx([0.001, 0.02, 0.02, 0.01, 0.0])
+    assert (stage.iterations, stage.weight_decay, stage.pairs, stage.synthetic) == (1500, 0.002, 2, 2)
 
 
 def test_the_search_keeps_its_rate_until_it_has_found_something():

@@ -56,6 +56,7 @@ class Background:
     held_out: bool | None = None  # whether the pictures had no part in training, thresholds and recipe; None: not known
     trained_on: frozenset[str] = frozenset()  # SHA-256 of the training pictures' files: looked for among these pictures
     doubted: tuple[Sample, ...] = ()  # training pictures whose label the evidence doubts, so that they can be shown
+    drawn: Path | None = None  # contact sheet of the defects that were drawn on good pictures in training
     split: str = ""  # the rule that divided the pictures, in words
     # "training", "test", …: counts such as good, bad, parts
     parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from weakspot.errors import shown
 from weakspot.evaluation import intervals, words
 from weakspot.evaluation.charts import Histogram, histogram, number, precision_recall_curve
 from weakspot.evaluation.evaluate import Evaluation, Row
-from weakspot.evaluation.pictures import Layers, ReadPixels, Selection, bare_picture, heat_layer
+from weakspot.evaluation.pictures import Layers, ReadPixels, Selection, bare_picture, heat_layer, sheet_picture
 
 TRUTH = {0: "good", 1: "bad"}
 RANKING = (  # name in records, in words, in the field
@@ -80,6 +80,7 @@ def page_of(evaluation: Evaluation, selection: Selection, read_pixels: ReadPixel
         "said_there": [*evidence.get("sentences", ()), *evidence.get("warnings", ())],
         "deciding": list(evidence.get("deciding", ())),
         "doubts": _doubts(evaluation, read_pixels),
+        "drawn": sheet_picture(background.drawn) if background.drawn else "",
         "promises": _promises(evaluation),
         "table": _decisions(evaluation),
         "ranking": _ranking(evaluation),

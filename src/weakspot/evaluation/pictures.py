@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ MOST_SHOWN = 400  # pictures of the gallery
 MOST_WORST = 8  # of the misses and of the false alarms shown large
 CLOSEST = 4  # of the right decisions nearest to wrong, shown where there are no wrong ones
 # Pixels of a picture in a gallery of many, in one of at most FEW, and of one shown large.
-SMALL, MIDDLE, LARGE = 256 * 256, 400 * 400, 680 * 680
+SMALL, MIDDLE, LARGE, SHEET = 256 * 256, 400 * 400, 680 * 680, 1000 * 1000
 FEW = 200
 OUTLINE = 260  # the outline is as thick as this part of the picture's mean side
 MOST_BYTES = 10_000_000  # of all data URIs; the gallery ends where they are used up
@@ -108,6 +109,12 @@ def bare_picture(sample: Sample, read_pixels: ReadPixels | None) -> str:
         return _jpeg(_small(read_pixels(sample), SMALL)) if read_pixels else ""
     except ImageError:
         return ""
+
+
+def sheet_picture(sheet: Path) -> str:
+    """A contact sheet of drawn defects, as it lies in a run's folder."""
+    with Image.open(sheet) as picture:
+        return _jpeg(_small(np.asarray(picture), SHEET))
 
 
 def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

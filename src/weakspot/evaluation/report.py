@@ -73,7 +73,7 @@ def check_output(output: Path, overwrite: bool = False) -> None:
 def metrics_json(evaluation: Evaluation) -> str:
     """All figures with their intervals, counts, thresholds and background as JSON; `metrics` holds plain numbers."""
     background = {each.name: getattr(evaluation.background, each.name) for each in fields(evaluation.background)}
-    background = {key: value for key, value in background.items() if key not in ("trained_on", "doubted")}
+    background = {key: value for key, value in background.items() if key not in ("trained_on", "doubted", "drawn")}
     model = evaluation.rows[0].inspection.model
     content = {
         "made_by": MADE_BY,

@@ -17,7 +17,7 @@ from weakspot.jobs.begin import audited
 from weakspot.jobs.train import TrainResult, train
 from weakspot.progress import Shows
 from weakspot.runs import MARK, Run
-from weakspot.settings import Range, Seed, Settings, TrainSettings, read_settings
+from weakspot.settings import Range, RecipeName, Seed, Settings, TrainSettings, read_settings
 
 # A run's seed is all three of these: other parts are tested, other bad ones train, other weights.
 DRAWN = ("split_seed", "draw_seed", "seed")
@@ -32,7 +32,7 @@ class Experiment(Settings):
     splits: Literal["official", "clean", "hold_out"] = "hold_out"
     folds: tuple[Annotated[int, Range(0, 2, 0)], ...] = (0,)  # of the published ones
     seeds: tuple[Seed, ...] = (0,)  # a spread over them is one over all that is drawn
-    recipes: tuple[Literal["sharp", "paper"], ...] = ("sharp",)
+    recipes: tuple[RecipeName, ...] = ("sharp",)
     settings: dict[str, Any] = field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ from weakspot.network.detector import Detector
 from weakspot.provenance import training_code, versions
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages
-from weakspot.training.stages import Recipe, recipe
+from weakspot.training.stages import Recipe, fold_schedule, recipe
 from weakspot.training.state import Machine
 from weakspot.training.train import Scores, run_training, scores, start_training
 
@@ -90,7 +90,7 @@ def _tasks(pictures: int, folds: np.ndarray | None, settings: TrainSettings) -> 
     everything = np.arange(pictures)
     for number in sorted(set(() if folds is None else folds.tolist())):
         inside = folds == number
-        schedule = settings.schedule * settings.fold_schedule
+        schedule = settings.schedule * fold_schedule(settings)
         yield _Task(f"fold {number}", everything[~inside], everything[inside], schedule)
     yield _Task(FINAL, everything, everything[:0], settings.schedule)
 

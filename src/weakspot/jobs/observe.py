@@ -26,6 +26,7 @@ from weakspot.training.batches import View
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.loop import train_only
 from weakspot.training.state import Step, Training
+from weakspot.training.synthetic import contact_sheet
 
 log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
@@ -73,6 +74,8 @@ class Observer:
                 return True
             self._forget_steps_after(training)
         self.fixed = _fixed(training) if name == "final" else []
+        if self.run is not None and name == "final" and any(stage.synthetic for stage in training.recipe.stages):
+            _write_contact_sheet(self.run, training)
         return False
 
     def keep(self, training: Training) -> None:
@@ -188,6 +191,15 @@ def _fixed(training: Training) -> list[tuple[str, torch.Tensor]]:
         for i in np.flatnonzero(images.labels == label)[:FIXED]
     ]
     return [(f"{word}-{index}", images.seen((View(index),))) for word, index in places]
+
+
+def _write_contact_sheet(run: Run, training: Training) -> None:
+    """Defects as the training draws them, their cells outlined, for a person to judge."""
+    images = training.images
+    good = [images.pixels[index] for index in np.flatnonzero(images.labels == 0)]
+    sheet = contact_sheet(good, np.random.default_rng(training.seed), images.std)
+    with output_errors(run.contact_sheet):
+        Image.fromarray(sheet).save(run.contact_sheet)
 
 
 @contextmanager

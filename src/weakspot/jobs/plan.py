@@ -13,7 +13,7 @@ from weakspot.jobs.pictures import Pictures
 from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import seconds_a_step
-from weakspot.training.stages import Recipe, pairs_a_step, recipe
+from weakspot.training.stages import Recipe, fold_schedule, pairs_a_step, recipe
 from weakspot.training.state import Machine
 
 PROBE = 256 * 256  # pixels of the pictures on which a step is timed first, at most
@@ -85,19 +85,19 @@ class _Clock:
         self.settings, self.pictures = settings, pictures
         self.recipe = recipe(settings, pictures.channels, size, schedule=1.0)
         kind = np.uint8 if pictures.bit_depth == 8 else np.uint16
-        noise = np.random.default_rng(0).integers(0, 2**pictures.bit_depth, (2, pictures.channels, *size)).astype(kind)
-        self.seconds = seconds_a_step(self.recipe, TrainingImages(noise, np.array([1, 0])), machine)
+        # from black to white and no noise, on which hardly anything that is drawn could be seen
+        ramp = np.resize(np.linspace(0, 2**pictures.bit_depth - 1, size[1]).astype(kind), (2, pictures.channels, *size))
+        self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([1, 0])), machine)
         self.work = _work(settings, size)
 
     def minutes(self, size: Size) -> float:
         """Of the final training and the folds, and of scoring every picture twice, at a size."""
         settings, scale = self.settings, _work(self.settings, size) / self.work
-        folds = settings.folds * settings.fold_schedule if settings.folds > 1 else 0
+        folds = settings.folds * fold_schedule(settings) if settings.folds > 1 else 0
         steps = _seconds(self.recipe, self.seconds) * settings.schedule * (1 + folds)
-        first, pairs = self.recipe.stages[0], self.recipe.stages[0].pairs
-        scoring = (
-            len(self.pictures.sizes) * self.seconds[first.name] / pairs / 2
-        )  # twice, each a quarter of a pair's step
+        first = self.recipe.stages[0]
+        # twice, each half of its share in a step
+        scoring = len(self.pictures.sizes) * self.seconds[first.name] / (2 * first.pairs + first.synthetic)
         return (steps + scoring) * scale * OTHER_WORK / 60
 
     def largest_that_fits(self, own: Size) -> Size:

@@ -101,7 +101,8 @@ def train(
         evaluation = None
         if split.test:
             seconds = time.monotonic() - began
-            background = _background(split, found, learned, verdict, draft, pictures, seconds)
+            sheet = run.contact_sheet if run.contact_sheet.exists() else None
+            background = _background(split, found, learned, verdict, draft, pictures, seconds, sheet)
             judged = loaded(model), split.test, run.folder, background
             evaluation = evaluate_samples(*judged, lambda done, of: observer.heed(), overwrite=True)
         summary = _summary(evaluation, verdict, found)
@@ -127,7 +128,14 @@ def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
 
 
 def _background(
-    split: Split, found: Audit, learned: Learned, verdict: Verdict, draft: Manifest, pictures: Pictures, seconds: float
+    split: Split,
+    found: Audit,
+    learned: Learned,
+    verdict: Verdict,
+    draft: Manifest,
+    pictures: Pictures,
+    seconds: float,
+    sheet: Path | None,
 ) -> Background:
     network = learned.recipe.network
     doubted = {each["picture"] for each in verdict.choice.evidence["label_doubts"]["pictures"]}
@@ -136,6 +144,7 @@ def _background(
         data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart",
         held_out=True,
         trained_on=frozenset(pictures.hashes),
+        drawn=sheet,
         split=split.name,
         parts={name: _counts(part) for name, part in (("training", split.train), ("test", split.test))},
         threshold_evidence=verdict.choice.evidence,

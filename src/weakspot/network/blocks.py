@@ -76,6 +76,8 @@ def mirror(x: Tensor, border: int) -> Tensor:
 
     A map no larger than its border is extended by its edge first, and cut again.
     """
+    if not border:
+        return x
     (height, width), wanted = x.shape[-2:], 2 * border
     if min(height, width) > border:
         with torch.autocast(x.device.type, enabled=False):  # autocast would pad in fp32, and copy twice to do so

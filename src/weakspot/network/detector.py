@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from weakspot.network.blocks import Chain, ConvBlock
 from weakspot.settings import NetworkSettings
@@ -99,27 +100,22 @@ class Detector(nn.Module):
         self.settings = settings
         self.register_buffer("mean", torch.tensor(float(mean)))  # raw pixel units
         self.register_buffer("std", torch.tensor(float(std)))
-        pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
-        self.shared = Chain(
-            ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
-            ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
-            ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
-            ConvBlock(128, 128, 3),
-        )  # fmt: skip
-        self.localization = Chain(
-            ConvBlock(128, 64, 5),
-            ConvBlock(64, 64, 5),
-            ConvBlock(64, 512, settings.third_kernel),
-            nn.Conv2d(512, 1, 1),
-            nn.BatchNorm2d(1),
-        )
-        self.decision = Decision(settings)
+        self.shared, self.localization = (_narrow if settings.body == "narrow" else _printed)(settings)
+        self.decision = nn.Identity() if settings.decision == "heat" else Decision(settings)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
         assert images.shape[1] == self.settings.channels, images.shape
+        return self.shared(self.normalized(images))  # type: ignore[no-any-return]
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """What the shared layers see of images (B, C, H, W), raw pixels.
+
+        (B, C, H, W), or for the narrow body (B, 4 C, ⌈H/2⌉, ⌈W/2⌉).
+        """
         mean, deviation = self.statistics(images.float())
-        return self.shared((images.float() - mean) / deviation)  # type: ignore[no-any-return]
+        maps = (images.float() - mean) / deviation
+        return _halved(maps) if self.settings.body == "narrow" else maps
 
     def statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation that normalize images (B, C, H, W), raw units.
@@ -139,7 +135,43 @@ class Detector(nn.Module):
         """images (B, C, H, W), raw pixels → Logits."""
         features = self.features(images)
         heat = self.heat(features)
-        return Logits(self.decision(features, heat), heat_score(heat, self.settings.top_fractions), heat)
+        score = heat_score(heat, self.settings.top_fractions)
+        return Logits(score if self.settings.decision == "heat" else self.decision(features, heat), score, heat)
+
+
+def _printed(settings: NetworkSettings) -> tuple[Chain, Chain]:
+    """Shared layers and localization (Xu et al. 2020, tables 1 and 2)."""
+    pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
+    shared = Chain(
+        ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
+        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
+        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
+        ConvBlock(128, 128, 3),
+    )  # fmt: skip
+    blocks = ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel)
+    return shared, Chain(*blocks, nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1))
+
+
+def _narrow(settings: NetworkSettings) -> tuple[Chain, Chain]:
+    """Ours (LOG.md): a cell sees so little around it that the heat lies on the defect by itself."""
+    pool = nn.MaxPool2d(2, ceil_mode=True)
+    shared = Chain(
+        ConvBlock(4 * settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
+        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
+        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3),
+    )  # fmt: skip
+    blocks = ConvBlock(128, 128, 1), ConvBlock(128, 256, 1)
+    return shared, Chain(*blocks, nn.Conv2d(256, 1, 1), nn.BatchNorm2d(1))
+
+
+def _halved(maps: Tensor) -> Tensor:
+    """Each 2 × 2 pixels as one of four times the channels; an odd size is extended by its edge first.
+
+    (B, C, H, W) → (B, 4 C, ⌈H/2⌉, ⌈W/2⌉). Extended always and cut, so that an exported graph takes maps of any size.
+    """
+    height, width = ((side + 1) // 2 * 2 for side in maps.shape[-2:])
+    even = F.pad(maps, (0, 1, 0, 1), mode="replicate")[..., :height, :width]
+    return F.pixel_unshuffle(even, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _log_mean_exp(maps: Tensor) -> Tensor:

@@ -1,40 +1,49 @@
 """What a step looks at: pictures in memory, views of them, pairs of a bad and a good one, and the batch of a step.
 
-Holds no file names and no masks. A stream of views can be entered anywhere, as if it had been drawn from its beginning.
+Holds no file names and no masks. A stream can be entered anywhere, as if it had been drawn from its beginning.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
-from typing import NamedTuple
+from itertools import count, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from weakspot.errors import TrainingError
+from weakspot.training.synthetic import draw_defect
+
+DRAWING = 1  # in the seed of the stream of drawings, which is not that of the pairs
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture as it is shown once: mirrored, a little brighter or darker, with a little more or less contrast."""
+    """A picture as it is shown once: shifted, mirrored, a little brighter or darker, with more or less contrast."""
 
     index: int
     mirror: int = 0  # 0 none, 1 left–right, 2 up–down, 3 both
     contrast: float = 1.0  # factor about the training mean
     brightness: float = 0.0  # added, in training deviations
+    shift: tuple[int, int] = (0, 0)  # pixels down and to the right, over the mirrored border
+    drawn: np.ndarray | None = field(default=None, compare=False)  # (C, H, W), the picture where it was drawn on
 
 
 Views = tuple[View, ...]
 
 
 class Batch(NamedTuple):
-    """The views of one step, and what is known of them."""
+    """The views of one step, those of its B / 2 pairs first, and what is known of them."""
 
     views: Views
     labels: Tensor  # (B,), 1 bad, 0 good
     bad_cells: Tensor | None  # (B, 1, h, w), 1 where a cell is held for bad; None where no cell is known
+    drawn_cells: Tensor | None  # (S, 1, h, w), 1 where the last S views were drawn on; None where none was
+
+
+Drawings = tuple[Views, Tensor]  # good pictures that were drawn on, and where: (S, 1, h, w) of 0 and 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class TrainingImages:
     def seen(self, views: Views, device: str | torch.device = "cpu") -> Tensor:
         """Views of pictures → (B, C, H, W) float32, channels last, on the device, where the pictures then stay."""
         pixels = self._on(torch.device(device))
-        images = torch.stack([_seen(pixels[view.index], view, self.mean, self.std) for view in views])
+        shown = [pixels[v.index] if v.drawn is None else torch.from_numpy(v.drawn).to(device) for v in views]
+        images = torch.stack([_seen(image, view, self.mean, self.std) for image, view in zip(shown, views)])
         return images.contiguous(memory_format=torch.channels_last)
 
     def part(self, indices: np.ndarray) -> "TrainingImages":
@@ -76,39 +86,74 @@ class TrainingImages:
 
 
 def endless_batches(
-    pairs: Iterator[Views], pairs_a_step: int, labels: np.ndarray, cells: Tensor | None, device: str
+    pairs: Iterator[Views],
+    pairs_a_step: int,
+    drawings: Iterator[Drawings] | None,
+    labels: np.ndarray,
+    cells: Tensor | None,
+    device: str,
 ) -> Iterator[Batch]:
-    """Batches of so many pairs each. labels: (n,) of all pictures; cells: (n, 1, h, w) of all, where they are known."""
+    """Batches of so many pairs each, and of what is drawn for a step.
+
+    labels: (n,) of all pictures; cells: (n, 1, h, w) of all, where they are known.
+    """
     known = torch.from_numpy(labels.astype(np.float32)).to(device)
     of_all = None if cells is None else cells.to(device)
     while True:
         views = tuple(view for pair in islice(pairs, pairs_a_step) for view in pair)
         bad_cells = None if of_all is None else torch.stack([mirrored(of_all[v.index], v.mirror) for v in views])
-        yield Batch(views, torch.stack([known[view.index] for view in views]), bad_cells)
+        drawn, drawn_cells = next(drawings) if drawings else ((), None)
+        on_device = None if drawn_cells is None else drawn_cells.to(device)
+        yield Batch(views + drawn, torch.stack([known[view.index] for view in views]), bad_cells, on_device)
 
 
 def endless_pairs(
-    labels: np.ndarray, seed: tuple[int, ...], mirrored: bool, jitter: float = 0.0, start: int = 0
+    labels: np.ndarray, seed: tuple[int, ...], mirrored: bool, jitter: float = 0.0, shift: int = 0, start: int = 0
 ) -> Iterator[Views]:
     """Pairs of a bad and a good view, from the `start`-th on; a list is drawn without repetition, then reshuffled.
 
     labels: (n,), 1 bad, 0 good; jitter: contrast varies by this share, brightness by this many deviations, evenly
-    both ways. Raises TrainingError where a label is missing: there is nothing to draw.
+    both ways; shift: pixels at most. Raises TrainingError where a label is missing: there is nothing to draw.
     """
     bad, good = (np.flatnonzero(labels == label) for label in (1, 0))
     if not len(bad) or not len(good):
         raise TrainingError(
             f"{len(bad)} bad and {len(good)} good pictures to draw from; needed is at least one of each"
         )
-    return islice(_pairs(bad, good, np.random.default_rng(seed), mirrored, jitter), start, None)
+    return islice(_pairs(bad, good, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
 
 
 def _pairs(
-    bad: np.ndarray, good: np.ndarray, rng: np.random.Generator, mirrored: bool, jitter: float
+    bad: np.ndarray, good: np.ndarray, rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
 ) -> Iterator[Views]:
     bad_ones, good_ones = _endless(bad, rng), _endless(good, rng)
     while True:
-        yield _view(next(bad_ones), rng, mirrored, jitter), _view(next(good_ones), rng, mirrored, jitter)
+        yield tuple(_view(next(ones), rng, mirrored, jitter, shift) for ones in (bad_ones, good_ones))
+
+
+def endless_drawings(
+    images: TrainingImages, size: int, seed: tuple[int, ...], mirrored: bool, jitter: float, shift: int, start: int = 0
+) -> Iterator[Drawings]:
+    """For each step, from the `start`-th on, `size` good pictures with a defect drawn on each, and its cells.
+
+    mirrored, jitter, shift: as of pairs. A step has a generator of its own, so that a stopped training draws the same.
+    """
+    good = np.flatnonzero(images.labels == 0)
+    others = [images.pixels[index] for index in good]
+    for step in count(start):
+        rng = np.random.default_rng((*seed, DRAWING, step))
+        views = [_view(index, rng, mirrored, jitter, shift) for index in rng.choice(good, size).tolist()]
+        drawn, cells = zip(*(_drawn_on(view, images, others, rng) for view in views))
+        yield drawn, torch.stack(cells)
+
+
+def _drawn_on(
+    view: View, images: TrainingImages, others: list[np.ndarray], rng: np.random.Generator
+) -> tuple[View, Tensor]:
+    """The view with a defect on it, drawn after the shift, and its cells (1, h, w) of 0 and 1, mirrored as it is."""
+    defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others)
+    cells = mirrored(torch.from_numpy(defect.cells.astype(np.float32))[None], view.mirror)
+    return replace(view, shift=(0, 0), drawn=defect.image), cells
 
 
 def mirrored(maps: Tensor, mirror: int) -> Tensor:
@@ -117,10 +162,11 @@ def mirrored(maps: Tensor, mirror: int) -> Tensor:
     return torch.flip(maps, axes) if axes else maps
 
 
-def _view(index: int, rng: np.random.Generator, mirrored: bool, jitter: float) -> View:
+def _view(index: int, rng: np.random.Generator, mirrored: bool, jitter: float, shift: int) -> View:
     mirror = int(rng.integers(4)) if mirrored else 0
     contrast, brightness = rng.uniform(-jitter, jitter, 2).tolist() if jitter else (0.0, 0.0)
-    return View(index, mirror, 1 + contrast, brightness)
+    down, right = rng.integers(-shift, shift + 1, 2).tolist() if shift else (0, 0)
+    return View(index, mirror, 1 + contrast, brightness, (down, right))
 
 
 def _endless(indices: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
@@ -128,8 +174,19 @@ def _endless(indices: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(indices).tolist()
 
 
+def _shifted(image: Any, shift: tuple[int, int]) -> Any:
+    """A picture (C, H, W), array or tensor, moved down and to the right; its mirror image comes after it."""
+    rows, columns = (_places(side, by) for side, by in zip(image.shape[-2:], shift, strict=True))
+    return image[:, rows[:, None], columns]
+
+
+def _places(side: int, by: int) -> np.ndarray:
+    """For each place along a side the one that is shown there."""
+    return np.asarray(side - 1 - np.abs(side - 1 - np.abs(np.arange(side) - by)))
+
+
 def _seen(image: Tensor, view: View, mean: float, std: float) -> Tensor:
-    seen = mirrored(image.float(), view.mirror)
+    seen = mirrored(_shifted(image.float(), view.shift) if any(view.shift) else image.float(), view.mirror)
     if view.contrast == 1 and view.brightness == 0:
         return seen
     return (seen - mean) * view.contrast + (mean + view.brightness * std)

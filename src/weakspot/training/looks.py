@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weakspot.network.detector import Logits, heat_score
+from weakspot.network.detector import Decision, Logits, heat_score
 from weakspot.training.batches import View, Views
 from weakspot.training.stages import Stage
 from weakspot.training.state import Training
@@ -44,7 +44,8 @@ def _logits(training: Training, images: Tensor, stage: Stage) -> Logits:
 def _look_at_features(training: Training) -> Look:
     """Frozen parts answer the same each time, so what they give for a view is kept when it is first drawn."""
     kept: dict[View, tuple[Tensor, Tensor, Tensor]] = {}
-    detector, machine = training.detector, training.machine
+    detector, machine, decision = training.detector, training.machine, training.detector.decision
+    assert isinstance(decision, Decision)
 
     @torch.no_grad()
     def frozen(view: View) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +54,7 @@ def _look_at_features(training: Training) -> Look:
         with machine.autocast():
             features = detector.features(training.images.seen((view,), machine.device))
             heat = detector.heat(features)
-            maps = detector.decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
+            maps = decision.attended(features, heat), heat, heat_score(heat, detector.settings.top_fractions)
         if (len(kept) + 1) * maps[0].nbytes <= (MOST_KEPT_SMALL if machine.small else MOST_KEPT):
             kept[view] = maps
         return maps
@@ -61,6 +62,6 @@ def _look_at_features(training: Training) -> Look:
     def look(views: Views) -> Logits:
         attended, heat, score = (torch.cat(maps) for maps in zip(*map(frozen, views), strict=True))
         with machine.autocast():
-            return Logits(detector.decision.decide(attended, heat), score, heat)
+            return Logits(decision.decide(attended, heat), score, heat)
 
     return look

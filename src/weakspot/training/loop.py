@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from weakspot.errors import TrainingError
 from weakspot.network.detector import PARTS, Detector, Logits
 from weakspot.spectral.layer import large_layers
-from weakspot.training.batches import Batch, endless_batches, endless_pairs
+from weakspot.training.batches import Batch, endless_batches, endless_drawings, endless_pairs
 from weakspot.training.looks import look_of
 from weakspot.training.losses import TERMS, Target
 from weakspot.training.stages import Stage, learning_rate
@@ -67,7 +67,8 @@ def train_only(detector: Detector, parts: tuple[str, ...]) -> list[nn.Parameter]
 
 
 def _optimizer(detector: Detector, weights: list[nn.Parameter], stage: Stage, state: StageState) -> torch.optim.SGD:
-    optimizer = torch.optim.SGD(weights, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)
+    rate, mass, decay = stage.learning_rate, stage.momentum, stage.weight_decay
+    optimizer = torch.optim.SGD(weights, rate, mass, weight_decay=decay, nesterov=mass > 0)
     for weight, momentum in zip(weights, _laid_out(state.momenta, weights), strict=False):
         optimizer.state[weight]["momentum_buffer"] = momentum
     if stage.averaging:
@@ -76,16 +77,19 @@ def _optimizer(detector: Detector, weights: list[nn.Parameter], stage: Stage, st
 
 
 def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
-    labels, seed = training.images.labels, (training.seed, training.stage)
-    pairs = endless_pairs(labels, seed, stage.mirrored, stage.jitter, start=training.state.step * stage.pairs)
+    images, seed, step = training.images, (training.seed, training.stage), training.state.step
+    ways = stage.mirrored, stage.jitter, stage.shift
+    pairs = endless_pairs(images.labels, seed, *ways, start=step * stage.pairs)
+    drawings = endless_drawings(images, stage.synthetic, seed, *ways, start=step) if stage.synthetic else None
     cells = training.cells if stage.needs_cells else None
-    return endless_batches(pairs, stage.pairs, labels, cells, training.machine.device)
+    return endless_batches(pairs, stage.pairs, drawings, images.labels, cells, training.machine.device)
 
 
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
-    target = Target(batch.labels, batch.bad_cells, fractions, training.state.step, stage.iterations)
+    known = batch.labels, batch.bad_cells, batch.drawn_cells
+    target = Target(*known, fractions, training.state.step, stage.iterations)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()
 
@@ -132,8 +136,9 @@ def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tens
 
 def _figures(stage: Stage, answer: Logits, labels: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
     """What of a `Step` only the device knows: loss, gradient norm, heat of bad and good, score of bad and good."""
-    heat = answer.heat.detach().sigmoid().mean((1, 2, 3)).float()
-    score = (answer.raw_score if "decision" in stage.trains else answer.heat_score).detach().float()
+    of_pairs = slice(len(labels))
+    heat = answer.heat[of_pairs].detach().sigmoid().mean((1, 2, 3)).float()
+    score = (answer.raw_score if "decision" in stage.trains else answer.heat_score)[of_pairs].detach().float()
     bad = labels / labels.sum().clamp(min=1)
     good = (1 - labels) / (1 - labels).sum().clamp(min=1)
     means = [(values * share).sum() for values in (heat, score) for share in (bad, good)]

@@ -16,6 +16,7 @@ class Target(NamedTuple):
 
     labels: Tensor  # (B,), 1 bad, 0 good
     bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
+    drawn_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were drawn
     fractions: tuple[float, ...]  # shares of the cells that a defect may cover
     step: int  # of the stage, from 0
     iterations: int  # of the stage
@@ -61,19 +62,32 @@ def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float
     heat: logits (B, 1, h, w); bad_cells: (B, 1, h, w) of 0 and 1, all 0 for good images. In a bad picture bad cells,
     good cells and the hottest good cells weigh 1, 1 and 1/2, whatever their number.
     """
-    z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
-    on_bad = _mean_where(F.softplus(-z), is_bad_cell)
-    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
-    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
-    bad = on_bad + on_good + hottest_good / 2
-    good = F.softplus(z).mean(1) + F.softplus(top_means(heat, (fraction,))[:, 0])
+    bad = _by_cell(heat, bad_cells, fraction)
+    good = F.softplus(heat.float().flatten(1)).mean(1) + F.softplus(top_means(heat, (fraction,))[:, 0])
     return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
+
+
+def synthetic_loss(heat: Tensor, drawn_cells: Tensor, fraction: float) -> Tensor:
+    """Cell by cell, where a defect was drawn and where none was, weighed as `locate_loss` weighs a bad picture's.
+
+    heat: logits (S, 1, h, w); drawn_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
+    """
+    return _by_cell(heat, drawn_cells, fraction).mean()
 
 
 def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy on the decision's logits (Xu et al. 2020, eq. 1, with its minus). raw_scores, labels:
     (B,)."""
     return F.binary_cross_entropy_with_logits(raw_scores.float(), labels.float())
+
+
+def _by_cell(heat: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
+    """Of each picture: mean over bad cells, mean over good ones, and half of the hottest good ones' → (B,)."""
+    z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
+    on_bad = _mean_where(F.softplus(-z), is_bad_cell)
+    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
+    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
+    return on_bad + on_good + hottest_good / 2
 
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
@@ -85,10 +99,16 @@ def _locate(answer: Logits, target: Target) -> Tensor:
     return locate_loss(answer.heat, target.labels, target.bad_cells, min(target.fractions))
 
 
+def _synthetic(answer: Logits, target: Target) -> Tensor:
+    assert target.drawn_cells is not None, "the term is for pictures on which a defect was drawn"
+    return synthetic_loss(answer.heat[len(target.labels) :], target.drawn_cells, min(target.fractions))
+
+
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
     "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations)),
     "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
-    "search": lambda answer, to: search_loss(answer.heat, to.labels, to.fractions),
+    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions),
+    "synthetic": _synthetic,
     "locate": _locate,
     "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),
 }

@@ -29,8 +29,7 @@ class SparingDetector(Detector):
         """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
         if not (self.shared.training and torch.is_grad_enabled()):
             return super().features(images)
-        mean, deviation = self.statistics(images.float())
-        maps = (images.float() - mean) / deviation
+        maps = self.normalized(images)
         for part in _up_to_each_pooling(self.shared):
             maps = checkpoint(
                 part, maps, use_reentrant=False, preserve_rng_state=False, context_fn=partial(_contexts, part)

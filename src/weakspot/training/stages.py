@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import cos, pi
 from typing import Literal
 
+from weakspot.errors import SettingsError
 from weakspot.settings import NetworkSettings, Size, TrainSettings
 
 LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
@@ -28,11 +29,15 @@ class Stage:
     find_first: int = 0  # steps at most before the `iterations`, at constant rate, until bad is told from good
     warm_up: int = 0  # iterations over which the rate rises from zero
     cosine: bool = False  # the rate falls to zero along a cosine
+    hold: float = 0.0  # share of the iterations at full rate before it
     momentum: float = 0.0  # Nesterov's
+    weight_decay: float = 0.0
     clip: float | None = None  # largest gradient norm
     averaging: float | None = None  # decay of the running mean of the weights, which is what remains
     mirrored: bool = False  # mirrored copies, left–right and up–down
     jitter: float = 0.0  # contrast varies by this share, brightness by this many deviations
+    shift: int = 0  # pixels by which a picture is shifted at most, over its mirrored border
+    synthetic: int = 0  # good pictures of a step, beside its pairs, on which a defect is drawn
     pairs: int = 1  # pairs of a bad and a good picture in a step
     together: bool = True  # a step is one batch; else each picture is normalized by itself, as printed
 
@@ -54,6 +59,7 @@ class Recipe:
     name: str
     network: NetworkSettings
     stages: tuple[Stage, ...]
+    fold_schedule: float = 0.5  # factor on the iterations of a fold's training
 
 
 _SEARCH = Stage(
@@ -82,7 +88,18 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
     network=NetworkSettings(top_fractions=(1.0,)),  # the heat's score is the mean heat, which is what its loss sees
     stages=(_LOCALIZATION, _DECISION, _FINE_TUNING),
 )
-RECIPES = {"sharp": SHARP, "paper": PAPER}
+SYNTHETIC = Recipe(  # ours; LOG.md has what each choice was measured against
+    name="synthetic",
+    network=NetworkSettings(body="narrow", decision="heat"),
+    stages=(
+        replace(
+            _SEARCH, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1500, find_first=0, hold=0.6,
+            weight_decay=0.002, shift=8, synthetic=2,
+        ),
+    ),
+    fold_schedule=1.0,  # so that scores out of fold have the final training's scale
+)  # fmt: skip
+RECIPES = {"sharp": SHARP, "paper": PAPER, "synthetic": SYNTHETIC}
 
 
 def recipe(
@@ -92,8 +109,11 @@ def recipe(
 
     channels: 1 grey, 3 colour; size: (height, width) in pixels; light_share: of the training pictures' variance, what
     lies between pictures; schedule: factor on every stage's iterations, None: the settings'.
+    Raises SettingsError for a third kernel where the network has none.
     """
     base = RECIPES[settings.recipe]
+    if settings.third_kernel and base.network.body == "narrow":
+        raise SettingsError(f"third_kernel = {settings.third_kernel}; the recipe {base.name} has none: leave it out")
     network = replace(
         base.network,
         channels=channels,
@@ -105,16 +125,21 @@ def recipe(
     return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings, size) for stage in base.stages))
 
 
+def fold_schedule(settings: TrainSettings) -> float:
+    """Factor on the iterations of a fold's training: the settings', else the recipe's."""
+    return RECIPES[settings.recipe].fold_schedule if settings.fold_schedule is None else settings.fold_schedule
+
+
 def pairs_a_step(settings: TrainSettings, size: Size) -> int:
     """Pairs in a step: the settings', else more where pictures are small. One pair a step ranks far worse (LOG.md).
 
-    Batch norm needs several pictures to know what is common. `paper`: one, as printed.
+    Batch norm needs several pictures to know what is common. `paper`: one, as printed; `synthetic` adds its own.
     """
     if settings.pairs is not None:
         return settings.pairs
     if settings.recipe == "paper":
         return 1
-    return 4 if size[0] * size[1] <= SMALL else 2
+    return 4 if settings.recipe == "sharp" and size[0] * size[1] <= SMALL else 2
 
 
 def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
@@ -122,7 +147,7 @@ def _normalization(settings: TrainSettings, light_share: float) -> Literal["trai
 
     Elsewhere a picture's brightness may tell something.
     """
-    return "picture" if settings.recipe == "sharp" and light_share > LIGHT_DIFFERS else "training"
+    return "picture" if settings.recipe != "paper" and light_share > LIGHT_DIFFERS else "training"
 
 
 def _fitted(stage: Stage, factor: float, settings: TrainSettings, size: Size) -> Stage:
@@ -148,7 +173,8 @@ def learning_rate(stage: Stage, step: int, found_at: int | None) -> float:
         rate *= min(1.0, (step + 1) / stage.warm_up)
     if not stage.cosine or (stage.find_first and found_at is None):
         return rate
-    return rate * _cosine_to_zero((step - (found_at or 0)) / stage.iterations)
+    done = (step - (found_at or 0)) / stage.iterations
+    return rate * _cosine_to_zero(max(0.0, done - stage.hold) / (1 - stage.hold))
 
 
 def _cosine_to_zero(done: float) -> float:
