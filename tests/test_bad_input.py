@@ -340,7 +340,10 @@ def test_resume_refuses_a_foreign_folder_other_settings_and_other_images(
         assert weakspot(*begin, tmp_path / "run").status == 1
     assert_told(weakspot(*begin, parts, "--resume"), 1, "holds no run to go on with; leave --resume out")
     assert_told(
-        weakspot(*begin, tmp_path / "run", "--resume", "--seed", 7), 2, "--resume: settings.seed is 7", "begin a new run"
+        weakspot(*begin, tmp_path / "run", "--resume", "--seed", 7),
+        2,
+        "--resume: settings.seed is 7",
+        "begin a new run",
     )
     write_parts(parts, seed=9)
     assert_told(
