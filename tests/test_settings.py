@@ -183,3 +183,8 @@ def test_the_page_of_settings_has_every_setting_with_what_is_allowed() -> None:
     page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.]+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
     assert dict(rows) == rows_of(TrainSettings)
+
+
+def test_a_key_in_the_wrong_place_is_answered_with_its_section() -> None:
+    with pytest.raises(SettingsError, match=r"unknown key 'bit_depth'; did you mean '\[read\] bit_depth'"):
+        read_settings(TrainSettings, bit_depth=12)

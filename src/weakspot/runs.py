@@ -15,6 +15,7 @@ from weakspot.errors import OutputError, SettingsError, shown
 
 MARK = "run.json"  # what tells a run's folder from any other
 LOCK = ".lock"
+MODEL = "model.weakspot"
 
 
 class Run:
@@ -22,7 +23,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.model = folder / "model.weakspot"  # the detector, once there is one
+        self.model = folder / MODEL  # the detector, once there is one
         self.settings = folder / "settings.toml"  # the resolved ones, as TOML that --settings takes
         self.split = folder / "split.csv"  # which picture trains and which tests
         self.audit = folder / "audit.json"  # what was found wrong with the pictures

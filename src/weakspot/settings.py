@@ -227,7 +227,8 @@ def _refuse_unknown_keys(kind: type, values: dict[str, Any], where: str) -> None
     known = {each.name: each.type for each in fields(kind)}
     for key, value in values.items():
         if key not in known:
-            near = get_close_matches(key, known, n=1)
+            sections = [name for name, inner in known.items() if is_dataclass(inner) and key in inner.__annotations__]
+            near = [f"[{name}] {key}" for name in sections] or get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(known)}"
             raise SettingsError(f"{where}: unknown key {key!r}; {hint}")
         inner = known[key]

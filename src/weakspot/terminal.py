@@ -1,6 +1,7 @@
 """What a person sees on stdout when a verb is done: a table or a few lines, or with --json the same as data."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ def show_training(result: "TrainResult", as_json: bool) -> None:
         print_json({**paths, "summary": result.summary})
         return
     say(result.summary, "", *(f"{name:<7} {shown(path)}" for name, path in paths.items() if path))
-    say("", f"next:   weakspot inspect {shown(result.model)} NEW_IMAGES -o out/")
+    say("", f"next:   weakspot inspect {shown(shlex.quote(str(result.model)))} NEW_IMAGES -o out/")
 
 
 def show_evaluation(evaluation: "Evaluation", output: Path, as_json: bool) -> None:

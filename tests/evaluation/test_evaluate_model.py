@@ -14,7 +14,7 @@ import pytest
 
 from tests.inspection.conftest import made_model, made_pixels
 from weakspot import terminal
-from weakspot.errors import DataError, MetricError
+from weakspot.errors import DataError, MetricError, OutputError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import write_model_file
 from weakspot.jobs.evaluate import evaluate_model
@@ -141,3 +141,15 @@ def test_evaluating_on_training_pictures_is_said_to_be_no_test(
     metrics, _, page = texts(tmp_path / "out")
     assert (metrics["seen_in_training"], metrics["test"]) == (1, False)
     assert "Not a test" in page
+
+
+@pytest.mark.parametrize("name", ["run.json", "inspections.jsonl", "good/1.png"])
+def test_a_folder_that_holds_something_else_is_left_alone(
+    name: str, model: Path, labelled: Callable[..., Path], tmp_path: Path
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(OutputError, match="choose another --output"):
+        evaluate_model(model, labelled(), tmp_path / "out")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]

@@ -79,3 +79,11 @@ def test_where_no_picture_is_found_it_is_said_what_is_there(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match=r"no pictures found in .* \(passed over: 2 files without .*\); give files"):
         find_images([tmp_path])
+
+
+def test_hidden_files_in_a_folder_are_passed_over_without_a_word(parts):
+    before = find_images([parts])
+    for name in (".hidden.png", "._good.png", ".DS_Store"):
+        (parts / name).write_bytes(b"a Mac left it")
+    assert find_images([parts]) == before
+    assert names(parts / ".hidden.png") == [".hidden.png"], "one that is named is meant"

@@ -61,3 +61,11 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.weakspot").write_text("no model")
     with pytest.raises(ModelFileError):
         thresholds_of(tmp_path / "a.weakspot")
+
+
+@pytest.mark.parametrize("nonsense", [1e300, -5000.0])
+def test_a_threshold_that_no_score_reaches_is_refused(model: Path, nonsense: float) -> None:
+    before = model.read_bytes()
+    with pytest.raises(SettingsError, match="raw scores lie between -1000 and 1000"):
+        thresholds_of(model, bad_from=nonsense, good_below=nonsense, reason="typo")
+    assert model.read_bytes() == before

@@ -313,3 +313,20 @@ def test_the_process_is_left_as_it_was_found(parts: Path, tmp_path: Path):
     before = torch.get_num_threads()
     train(parts, replace(SETTINGS, threads=before + 1), output=tmp_path / "run")
     assert torch.get_num_threads() == before
+
+
+def test_thresholds_changed_by_hand_are_not_lost_when_a_run_is_gone_on_with(parts: Path, tmp_path: Path):
+    from weakspot.jobs.threshold import thresholds_of
+
+    result = train(parts, SETTINGS, output=tmp_path / "run")
+    thresholds_of(result.model, bad_from=30.0, reason="agreed with quality")
+    with pytest.raises(OutputError, match="its thresholds were changed by hand"):
+        train(parts, SETTINGS, output=tmp_path / "run", resume=True)
+    assert read_model_file(result.model).manifest.thresholds.changes
+
+
+def test_a_picture_that_is_called_good_and_bad_is_said_before_the_training(parts: Path, tmp_path: Path):
+    folder = shutil.copytree(parts, tmp_path / "parts")
+    shutil.copy(folder / "bad" / "part 0.png", folder / "good" / "same.png")
+    result = train(folder, SETTINGS, output=tmp_path / "run")
+    assert "called good and bad" in (result.run / "history.jsonl").read_text()

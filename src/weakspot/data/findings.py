@@ -102,7 +102,9 @@ def of_pictures(facts: Sequence[Facts]) -> Iterable[Finding]:
     if deep and 0 < max(deep) < 0.5:
         bits = int(max(deep) * 65535).bit_length()
         what = f"the 16-bit pictures never exceed {max(deep) * 65535:.0f}"
-        yield Finding(LOOK, f"{what}; if the camera has {bits} bits, say so: bit_depth = {bits} in the settings")
+        yield Finding(
+            LOOK, f"{what}; if the camera has {bits} bits, say so in the settings: under [read], bit_depth = {bits}"
+        )
 
 
 def of_amounts(readable: Sequence[Sample]) -> Iterable[Finding]:

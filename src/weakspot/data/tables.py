@@ -51,7 +51,8 @@ def read_table(root: Path) -> list[Sample]:
     samples = [_sample(table, columns, row, number) for number, row in enumerate(rows, start=2) if any(row)]
     if samples and not any(sample.path.exists() for sample in samples):
         missing_all = f"none of its {len(samples)} pictures exists, such as {shown(samples[0].path)}"
-        raise DataError(f"{shown(table)}: {missing_all}; paths are relative to the table")
+        slashes = " and are written with /" if "\\" in str(samples[0].path) else ""
+        raise DataError(f"{shown(table)}: {missing_all}; paths are relative to the table{slashes}")
     return samples
 
 

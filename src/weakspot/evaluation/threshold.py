@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from weakspot.errors import MetricError
+from weakspot.errors import MetricError, amount
 from weakspot.evaluation import intervals
 from weakspot.evaluation.label_doubts import label_doubts
 from weakspot.evaluation.metrics import Counts, Labels, Scores, at_thresholds, checked, counts_at_cuts, cuts
@@ -201,7 +201,7 @@ def _sentences(counts: Counts, bad_parts: int) -> list[str]:
     if bad_parts < counts.bad:
         best_case = intervals.at_most(intervals.one_sided_upper(0, bad_parts))
         by_part = f"by part, even no miss would show no more than escapes below {best_case}"
-        said.append(f"the {counts.bad} bad pictures show {bad_parts} parts; {by_part}")
+        said.append(f"the {counts.bad} bad pictures show {amount(bad_parts, 'part')}; {by_part}")
     return said
 
 

@@ -91,7 +91,9 @@ def check_contrast(name: str, image: NDArray[Any], manifest: Manifest) -> None:
     """Refuse what shows nothing: one value, or far flatter than any training picture. image: (C, h, w), fitted."""
     deviation, least = float(image.std()), MIN_CONTRAST * manifest.image_std_min
     if deviation == 0 or deviation < least:
-        finding = f"its values hardly differ (standard deviation {deviation:.2g})"
+        finding = (
+            f"at {manifest.size[0]} × {manifest.size[1]} pixels its values hardly differ (deviation {deviation:.2g})"
+        )
         if deviation == 0:
             finding = f"every pixel has the value {image.flat[0]}"
         raise ImageError(

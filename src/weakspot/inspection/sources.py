@@ -100,7 +100,7 @@ def _in_folder(top: Path) -> Iterator[tuple[Path, str]]:
     # folders that cannot be listed are taken for pictures, so that they are refused by name, not passed over
     closed: list[Path] = []
     for folder, folders, files in os.walk(top, onerror=lambda error: closed.append(Path(error.filename))):
-        if written_by_weakspot(Path(folder)):
+        if Path(folder) != top and written_by_weakspot(Path(folder)):
             folders.clear()
             yield Path(folder), WRITTEN
             continue
@@ -114,9 +114,11 @@ def _in_folder(top: Path) -> Iterator[tuple[Path, str]]:
 def _sorted_out(path: Path) -> Iterator[tuple[Path, str]]:
     """A file that was found, not named: taken, passed over with a word, or, where it never is a picture, without."""
     ending = path.suffix.lower()
+    if path.name.startswith("."):
+        return
     if ending in ENDINGS or ending in FOREIGN:
         yield path, TAKEN
-    elif ending not in SIDE_SUFFIXES and not path.name.startswith("."):
+    elif ending not in SIDE_SUFFIXES:
         yield path, OTHER
 
 

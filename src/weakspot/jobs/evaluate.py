@@ -6,9 +6,9 @@ from pathlib import Path
 from weakspot.data.layouts import Sample, read_layout
 from weakspot.data.reading import read_image, read_mask
 from weakspot.durable import refuse_below, refuse_unwritable
-from weakspot.errors import amount
+from weakspot.errors import OutputError, amount, shown
 from weakspot.evaluation.evaluate import Background, Evaluation, evaluate
-from weakspot.evaluation.report import check_output, write_report
+from weakspot.evaluation.report import NAMES, check_output, write_report
 from weakspot.inspection.inspection import Inspection
 from weakspot.inspection.loaded import LoadedDetector
 
@@ -27,6 +27,7 @@ def evaluate_model(
     One label is enough: what needs both is then not measured.
     """
     check_output(output, overwrite=True)
+    _refuse_others(output)
     refuse_below(output, Path(data))
     detector = LoadedDetector.load_exact(model, threads)
     samples = read_layout(Path(data), layout, both_labels=False)
@@ -39,6 +40,14 @@ def evaluate_model(
         training={name: getattr(about, name) for name in ("seed", "machine", "versions", "commit")},
     )
     return evaluate_samples(detector, samples, output, background, on_image, overwrite=True)
+
+
+def _refuse_others(output: Path) -> None:
+    """Raise OutputError where a run, an inspection or anything else but an earlier evaluation lies."""
+    others = sorted(path for path in output.glob("*") if path.name not in NAMES) if output.is_dir() else []
+    if others:
+        holds = f"holds {shown(others[0].name)} and is no earlier evaluation's"
+        raise OutputError(f"{shown(output)}: {holds}; choose another --output, such as a new folder")
 
 
 def evaluate_samples(

@@ -4,13 +4,15 @@ What the file says is checked before the training begins; none is made where a r
 """
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from weakspot.errors import OutputError, shown
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, Manifest, ScoreStatistics, SelfTest, ThresholdRecord, safe_name
-from weakspot.inspection.model_file import ModelFile
+from weakspot.inspection.model_file import ModelFile, read_model_file
 from weakspot.inspection.rechecked import measure_bf16_margin
 from weakspot.inspection.refusals import channel_levels
 from weakspot.inspection.runtimes import open_runtime, present_runtimes
@@ -119,6 +121,13 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     more = {"parity": {parity.runtime: asdict(parity) for parity in parities}, "bf16_margin": margin}
     manifest = model.manifest.model_copy(update=more)
     return replace(model, manifest=manifest, card=_card(manifest, verdict))
+
+
+def refuse_changed(path: Path) -> None:
+    """Raise OutputError where a model file would be written anew whose thresholds a person has changed."""
+    if path.is_file() and read_model_file(path).manifest.thresholds.changes:
+        reason = "its thresholds were changed by hand, and would be lost if it were written anew"
+        raise OutputError(f"{shown(path)}: {reason}; move it elsewhere first, or begin a new run")
 
 
 def loaded(model: ModelFile) -> LoadedDetector:

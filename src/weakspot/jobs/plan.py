@@ -50,7 +50,8 @@ class Plan:
         """For the terminal."""
         kind = f"{'grey' if self.channels == 1 else 'colour'}, {self.bit_depth} bit"
         late = "" if self.fits else "; no smaller size would fit the minutes allowed"
-        return f"{self.size[0]} × {self.size[1]} pixels, {kind}: about {self.minutes:.0f} min on this machine{late}"
+        time = "less than a minute" if self.minutes < 1 else f"about {self.minutes:.0f} min"
+        return f"{self.size[0]} × {self.size[1]} pixels, {kind}: {time} on this machine{late}"
 
 
 def plan_training(pictures: Pictures, settings: TrainSettings, machine: Machine) -> Plan:

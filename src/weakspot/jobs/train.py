@@ -1,5 +1,6 @@
 """The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weakspot.data.audit import Audit
+from weakspot.data.findings import WRONG
 from weakspot.data.samples import Sample
 from weakspot.data.splits import Split
 from weakspot.durable import refuse_below
@@ -19,12 +21,12 @@ from weakspot.jobs.begin import audited, folds_of, plan_of, record_beginnings, s
 from weakspot.jobs.evaluate import evaluate_samples
 from weakspot.jobs.judge import Verdict, judge
 from weakspot.jobs.learn import Learned, learn
-from weakspot.jobs.model import build_model, draft_manifest, loaded
+from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_changed
 from weakspot.jobs.observe import observing
 from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan
 from weakspot.progress import Shows
-from weakspot.runs import open_run, refuse_taken
+from weakspot.runs import MODEL, open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
 from weakspot.training.machine import prepare, process_as_found
 
@@ -76,12 +78,20 @@ def train(
     if found is None:
         found = audited(Path(data), settings, layout, progress)
     split = split or split_of(found, settings)
+    refuse_changed(output / MODEL)
     shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
-    identity = {"data": str(data), "layout": layout, "settings": shaping}
+    identity = {
+        "data": os.path.realpath(data) if os.path.exists(data) else str(data),
+        "layout": layout,
+        "settings": shaping,
+    }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, found, settings)
         for _, reason in found.left_out:
             observer.warn(f"takes no part: {reason}")
+        for finding in found.findings:
+            if finding.grade == WRONG:
+                observer.warn(finding.text)
         pictures = pictures_of(split.train, found, settings.read)
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
