@@ -48,17 +48,17 @@ def run_experiment(
     make_folder(folder)
     data = experiment.data if experiment.layout == "elpv" else str(table.parent / experiment.data)
     records = []
-    found: Audit | None = None
+    audit: Audit | None = None
     for recipe, fold, seed in _combinations(experiment):
         record = folder / f"{_run_name(experiment, recipe, fold, seed)}.json"
         records.append(record)
         if record.exists():
             continue
         settings, place = settings_of(experiment, recipe, seed, threads), trainings / record.stem
-        found = found or audited(Path(data), settings, experiment.layout, progress)
+        audit = audit or audited(Path(data), settings, experiment.layout, progress)
         result = train(
             data, settings, layout=experiment.layout, output=place, resume=(place / MARK).is_file(), progress=progress,
-            found=found, split=split_of(experiment, found, settings, fold), title=record.stem,
+            audit=audit, split=split_of(experiment, audit, settings, fold), title=record.stem,
         )  # fmt: skip
         shutil.copyfile(place / "scores.csv", record.with_suffix(".scores.csv"))
         write_durably(record, json.dumps(_record(experiment, settings, result), indent=1, allow_nan=False).encode())
@@ -94,11 +94,11 @@ def _run_name(experiment: Experiment, recipe: str, fold: int, seed: int) -> str:
     return f"{recipe}-{part}-seed{seed}"
 
 
-def split_of(experiment: Experiment, found: Audit, settings: TrainSettings, fold: int) -> Split | None:
+def split_of(experiment: Experiment, audit: Audit, settings: TrainSettings, fold: int) -> Split | None:
     """The published list, of which `clean` drops the twins by name; None where the settings say who trains."""
     if experiment.splits == "hold_out":
         return None
-    return with_positives(kolektor_folds(found, experiment.splits)[fold], settings.positives, settings.draw_seed)
+    return with_positives(kolektor_folds(audit, experiment.splits)[fold], settings.positives, settings.draw_seed)
 
 
 def _record(experiment: Experiment, settings: TrainSettings, result: TrainResult) -> dict[str, Any]:

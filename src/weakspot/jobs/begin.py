@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from weakspot.data.audit import Audit, audit
+from weakspot.data.audit import Audit
+from weakspot.data.audit import audit as audit_samples
 from weakspot.data.layouts import read_layout
 from weakspot.data.splits import Split, fold_numbers, make_split, split_table
 from weakspot.durable import write_durably
@@ -33,13 +34,13 @@ def audited(data: Path, settings: TrainSettings, layout: str, progress: Shows | 
         bad = sum(sample.label for sample in samples)
         progress.note(f"{len(samples)} pictures, {bad} of them bad; looking at each before any training")
     keep = 0 if settings.memory == "small" else KEPT_DECODED
-    return audit(samples, settings.read, masks=False, keep=keep)
+    return audit_samples(samples, settings.read, masks=False, keep=keep)
 
 
-def split_of(found: Audit, settings: TrainSettings) -> Split:
+def split_of(audit: Audit, settings: TrainSettings) -> Split:
     """Who trains and who is kept apart, as the settings say."""
     return make_split(
-        found,
+        audit,
         given=settings.split == "given",
         hold_out=settings.hold_out,
         split_seed=settings.split_seed,
@@ -48,13 +49,13 @@ def split_of(found: Audit, settings: TrainSettings) -> Split:
     )
 
 
-def record_beginnings(run: Run, split: Split, found: Audit, settings: TrainSettings) -> None:
+def record_beginnings(run: Run, split: Split, audit: Audit, settings: TrainSettings) -> None:
     """What the run begins with; a resumed one must begin with the same pictures, parts and split."""
     table = split_table(split)
-    _refuse_others(run, found, table)
+    _refuse_others(run, audit, table)
     write_durably(run.settings, tomli_w.dumps(_without_none(as_plain(settings))).encode())
     write_durably(run.split, table.encode())
-    write_durably(run.audit, json.dumps(found.as_dict(), indent=1, allow_nan=False).encode())
+    write_durably(run.audit, json.dumps(audit.as_dict(), indent=1, allow_nan=False).encode())
 
 
 def plan_of(run: Run, pictures: Pictures, settings: TrainSettings) -> Plan:
@@ -88,7 +89,7 @@ def folds_of(
     return folds
 
 
-def _refuse_others(run: Run, found: Audit, table: str) -> None:
+def _refuse_others(run: Run, audit: Audit, table: str) -> None:
     """What a resumed run has trained already must have seen the same pictures, parted in the same way."""
     try:
         before, split = json.loads(run.audit.read_bytes())["fingerprint"], run.split.read_text(encoding="utf-8")
@@ -98,7 +99,7 @@ def _refuse_others(run: Run, found: Audit, table: str) -> None:
         reason = "damaged, so that nobody can tell whether the pictures are still the same"
         raise OutputError(f"{shown(run.audit)}: {reason}; begin a new run") from None
     begun = "that the run was begun with; put them back, or begin a new run"
-    if before != found.fingerprint:
+    if before != audit.fingerprint:
         raise DataError(f"--resume: the pictures or their labels are not those {begun}")
     if split != table:
         raise DataError(f"--resume: the parts or the split are not those {begun}")

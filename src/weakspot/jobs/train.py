@@ -60,7 +60,7 @@ def train(
     output: Path,
     resume: bool = False,
     progress: Shows | None = None,
-    found: Audit | None = None,
+    audit: Audit | None = None,
     split: Split | None = None,
     title: str | None = None,
     lasting: bool = True,
@@ -68,16 +68,16 @@ def train(
     """Audit, split, train, choose thresholds, write the model file, and report on the parts kept apart.
 
     data: a folder or table in one of the layouts; output: a new folder outside of it, or with `resume` the one of a run
-    that was stopped; found, split: the data's audit, and who trains, where the caller has decided; title: the
+    that was stopped; audit, split: of the data, and who trains, where the caller has them; title: the
     detector's name, else the data's; lasting: whether the output will still be there to go on with.
     Raises DataError, TrainingError (also when nothing was learned), OutputError.
     """
     began = time.monotonic()
     refuse_taken(output, resume)
     refuse_below(output, Path(data))
-    if found is None:
-        found = audited(Path(data), settings, layout, progress)
-    split = split or split_of(found, settings)
+    if audit is None:
+        audit = audited(Path(data), settings, layout, progress)
+    split = split or split_of(audit, settings)
     refuse_changed(output / MODEL)
     shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
     identity = {
@@ -86,21 +86,21 @@ def train(
         "settings": shaping,
     }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
-        record_beginnings(run, split, found, settings)
-        for _, reason in found.left_out:
+        record_beginnings(run, split, audit, settings)
+        for _, reason in audit.left_out:
             observer.warn(f"takes no part: {reason}")
-        for finding in found.findings:
+        for finding in audit.findings:
             if finding.grade == WRONG:
                 observer.warn(finding.text)
-        pictures = pictures_of(split.train, found, settings.read)
+        pictures = pictures_of(split.train, audit, settings.read)
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
         observer.note(_told_of(split, plan, pictures))
         images = pictures.fitted(plan.size)
-        found.decoded.clear()  # they have served
+        audit.decoded.clear()  # they have served
         name = title or Path(data).resolve().name
-        draft = draft_manifest(name, pictures, images, settings, plan.machine, found.fingerprint)
+        draft = draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)
         learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
         groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
         observer.heed()
@@ -112,10 +112,10 @@ def train(
         if split.test:
             seconds = time.monotonic() - began
             sheet = run.contact_sheet if run.contact_sheet.exists() else None
-            background = _background(split, found, learned, verdict, draft, pictures, seconds, sheet)
+            background = _background(split, audit, learned, verdict, draft, pictures, seconds, sheet)
             judged = loaded(model), split.test, run.folder, background
             evaluation = evaluate_samples(*judged, lambda done, of: observer.heed(), overwrite=True)
-        summary = _summary(evaluation, verdict, found)
+        summary = _summary(evaluation, verdict, audit)
         seconds = time.monotonic() - began
         run.record(finished=True, seconds=seconds, summary=summary, learned=_described(learned, verdict))
     return TrainResult(
@@ -126,7 +126,7 @@ def train(
         summary=summary,
         evaluation=evaluation,
         size=plan.size,
-        left_out=len(found.left_out),
+        left_out=len(audit.left_out),
     )
 
 
@@ -139,7 +139,7 @@ def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
 
 def _background(
     split: Split,
-    found: Audit,
+    audit: Audit,
     learned: Learned,
     verdict: Verdict,
     draft: Manifest,
@@ -165,7 +165,7 @@ def _background(
             "normalization": network.normalization, "evidence": verdict.learned,
             "machine": draft.machine, "versions": draft.versions, "commit": draft.commit,
         },
-        audit=tuple(finding.text for finding in found.findings),
+        audit=tuple(finding.text for finding in audit.findings),
         limits=verdict.warnings,
         doubted=tuple(sample for sample in split.train if sample.id in doubted),
     )  # fmt: skip
@@ -176,8 +176,8 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
 
 
-def _summary(evaluation: Evaluation | None, verdict: Verdict, found: Audit) -> str:
-    unread, unfit = len(found.unreadable), len(found.unfit)
+def _summary(evaluation: Evaluation | None, verdict: Verdict, audit: Audit) -> str:
+    unread, unfit = len(audit.unreadable), len(audit.unfit)
     lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
     lines += verdict.warnings
