@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from weakspot.settings import TrainSettings
 
 VERBS = ("audit", "train", "evaluate", "inspect", "threshold", "verify", "experiment", "demo", "doctor")
 WEAKSPOT = (sys.executable, "-m", "weakspot")
+PYTHON = shlex.quote(sys.executable)  # for shells: a clone may lie in a folder with a space in its name
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -294,7 +296,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
 
 
 def test_a_reader_that_goes_away_ends_the_command_without_a_traceback() -> None:
-    shell = f"{sys.executable} -m weakspot --help | head -n 1"
+    shell = f"{PYTHON} -m weakspot --help | head -n 1"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=300)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
@@ -313,7 +315,7 @@ def test_a_reader_that_goes_away_stops_no_inspection_and_the_status_tells_of_the
         Image.fromarray(made_pixels(level)).save(tmp_path / "new" / f"{index}.png")
     (tmp_path / "new" / "3.png").write_bytes(b"cut")
     script = (
-        f"{sys.executable} -m weakspot inspect a.weakspot new/ -o out {flags} --runtime onnxruntime | true; "
+        f"{PYTHON} -m weakspot inspect a.weakspot new/ -o out {flags} --runtime onnxruntime | true; "
         "echo ${PIPESTATUS[0]}"
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, cwd=tmp_path)
@@ -330,7 +332,7 @@ def test_a_reader_that_goes_away_changes_no_status(tmp_path: Path, arguments: st
     from weakspot.inspection.model_file import write_model_file
 
     write_model_file(tmp_path / "a.weakspot", made_model())
-    script = f"(sleep 1; {sys.executable} -m weakspot {arguments}; echo $? >&2) | true"
+    script = f"(sleep 1; {PYTHON} -m weakspot {arguments}; echo $? >&2) | true"
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(["bash", "-c", script], stderr=-1, text=True, timeout=300, cwd=tmp_path, env=environment)
     assert done.stderr == "0\n"
@@ -412,7 +414,7 @@ def test_a_closed_output_changes_nothing(tmp_path: Path, closed: str) -> None:
     from weakspot.inspection.model_file import write_model_file
 
     write_model_file(tmp_path / "a.weakspot", made_model())
-    command = f"{sys.executable} -m weakspot threshold {tmp_path / 'a.weakspot'} {closed}"
+    command = f"{PYTHON} -m weakspot threshold {shlex.quote(str(tmp_path / 'a.weakspot'))} {closed}"
     assert subprocess.run(command, shell=True, timeout=120).returncode == 0
 
 

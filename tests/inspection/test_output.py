@@ -198,6 +198,7 @@ STOPPED = """
 import os, signal, sys, weakspot.cli
 from weakspot.inspection import folder
 judged, count, times = folder._judged, [], sys.argv[-1]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
 
 def interrupted(*asked):
     count.append(1)
