@@ -80,6 +80,8 @@ class Observer:
 
     def keep(self, training: Training) -> None:
         """A training is done."""
+        if self.progress:
+            self.progress.end()
         if self.shelf is not None:
             self.shelf.save_weights(training.detector)
 
