@@ -18,13 +18,15 @@ import torch
 from PIL import Image
 
 from tests.training.toys import toy_images
+from weakspot import provenance
 from weakspot.data import reading
 from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.model_file import read_model_file
 from weakspot.jobs.observe import Observer, TrainingStopped
-from weakspot.jobs.passing import fit_arrays, train_in_passing
+from weakspot.jobs.passing import _parts, fit_arrays, train_in_passing
+from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.train import train
-from weakspot.settings import TrainSettings
+from weakspot.settings import ReadSettings, TrainSettings
 from weakspot.training.state import Step
 
 SETTINGS = TrainSettings(
@@ -330,3 +332,18 @@ def test_a_picture_that_is_called_good_and_bad_is_said_before_the_training(parts
     shutil.copy(folder / "bad" / "part 0.png", folder / "good" / "same.png")
     result = train(folder, SETTINGS, output=tmp_path / "run")
     assert "called good and bad" in (result.run / "history.jsonl").read_text()
+
+
+def test_the_same_picture_given_twice_as_an_array_is_one_part():
+    array = toy_images(bad=1, good=1).pixels
+    pictures = pictures_in_memory(
+        [array[0, 0], array[1, 0], array[0, 0].copy(), array[1, 0]], [1, 0, 1, 0], "rgb", ReadSettings()
+    )
+    assert _parts(pictures, ["a", "b", "c", "d"]) == ["a", "b", "a", "b"]
+
+
+def test_a_checkout_on_a_machine_without_git_trains_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    provenance.commit.cache_clear()
+    assert provenance.commit() == ""
+    provenance.commit.cache_clear()

@@ -131,8 +131,8 @@ def refuse_changed(path: Path) -> None:
 
 
 def loaded(model: ModelFile) -> LoadedDetector:
-    """The model ready to inspect, without a file."""
-    return LoadedDetector(model, open_runtime(model))
+    """The model ready to inspect, without a file, on as many threads as trained it."""
+    return LoadedDetector(model, open_runtime(model, threads=model.manifest.machine["threads"]))
 
 
 def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages, tested: int) -> Manifest:
