@@ -19,6 +19,7 @@ CELL = 8  # pixels a side: a cell of the heat map
 SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 LARGEST = 64_000_000  # pixels of a picture at the size of the training: what memory can hold
 RecipeName = Literal["sharp", "paper", "synthetic"]
+Fit = Literal["stretch", "keep"]
 S = TypeVar("S")
 
 
@@ -128,6 +129,9 @@ class TrainSettings(Settings):
     recipe: RecipeName = "sharp"
     size: Size | None = None  # None: the pictures' own, reduced until training fits `minutes`
     minutes: Annotated[float, Range(1e-6, 10**7, 30)] = 30.0  # of training on this machine, where `size` is not given
+    # how pictures of other proportions come to that size: pressed into it, or as they are, with mirrored borders; None:
+    # the recipe's
+    fit: Fit | None = None
     positives: Annotated[int, Range(2, 10**9, 10)] | None = None  # bad pictures to train on; None: all
     split: Literal["given", "own"] = "given"  # own: drawn here even where the data say what trains and what tests
     hold_out: Annotated[float, Range(0, 0.9, 0.25)] = 0.25  # share of the groups kept for the report's test; 0: none

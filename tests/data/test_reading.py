@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageFile, ImageOps
 
 from tests.hostile import GREY, PALETTE, chunk, encoded, exif, hostile_images, png, surface
-from weakspot.data.reading import array_pixels, decode_image, fit_image, read_image, read_mask
+from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image, read_mask
 from weakspot.errors import ImageError, SettingsError
 from weakspot.settings import ReadSettings
 
@@ -292,6 +292,26 @@ def test_sixteen_bits_are_resized_as_sixteen_bits():
 def test_a_picture_of_any_shape_can_be_fitted():
     for shape in ((1, 1), (1, 5000), (5000, 1)):
         assert fit_image(np.zeros(shape, np.uint8), (64, 80), 1, 8).shape == (1, 64, 80)
+
+
+def test_a_picture_that_keeps_its_shape_is_mirrored_at_its_edge():
+    pixels = surface()[:60, :96]
+    fitted = fit_image(pixels, (64, 64), 1, 8, "keep")[0]
+    assert area(60, 96, (64, 64), "keep") == (40, 64)
+    assert (fitted[:40] == fit_image(pixels, (40, 64), 1, 8)[0]).all()
+    assert (fitted[40:] == fitted[39:15:-1]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (64, 64), (100, 101), (64, 2000)])
+def test_what_a_picture_takes_of_the_size_is_whole_cells_of_it(shape):
+    for size in ((64, 80), (70, 75)):
+        taken = area(*shape, size, "keep")
+        assert fit_image(np.zeros(shape, np.uint8), size, 1, 8, "keep").shape == (1, *size)
+        assert all(
+            8 <= side <= most and (side % 8 == 0 or side == most) for side, most in zip(taken, size, strict=True)
+        )
+        assert any(side > most - 8 for side, most in zip(taken, size, strict=True))
+        assert area(*shape, size, "stretch") == size
 
 
 @pytest.mark.parametrize("pixels", [DEEP, surface(channels=3).astype(">u2") * 257], ids=["grey", "colour"])

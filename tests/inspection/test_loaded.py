@@ -376,3 +376,19 @@ def test_too_little_memory_is_no_fault_of_the_model_file_or_the_runtime(
             "open": lambda: open_runtime(model, "onnxruntime"),
             "unpack": lambda: LoadedDetector.load(model_path),
         }[work]()
+
+
+def test_heat_over_mirrored_borders_is_left_out(model_path, make_pixels):
+    """The made detector looks at 64 × 96 pixels; a tall picture takes the left half of that."""
+    model = LoadedDetector.load(model_path, threads=1).model
+    tall = np.full((128, 64), 100, np.uint8)
+    tall[:32, 32:] = 250
+    keeps = replace(
+        model,
+        manifest=model.manifest.model_copy(
+            update={"fit": "keep", "image_sizes": ImageSizes(min=(64, 64), max=(128, 128))}
+        ),
+    )
+    found = LoadedDetector(keeps, open_runtime(keeps, threads=1)).inspect(tall)
+    assert found.heat_map.shape == (8, 4)
+    assert [(region.x, region.y, region.width, region.height) for region in found.regions] == [(32, 0, 32, 32)]

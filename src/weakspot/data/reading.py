@@ -21,7 +21,7 @@ from weakspot.data.formats import SUFFIXES, Decoded, recognise
 from weakspot.data.jpeg import decode_jpeg
 from weakspot.data.png import decode_png
 from weakspot.errors import ImageError, SettingsError, shown
-from weakspot.settings import ReadSettings, Size
+from weakspot.settings import CELL, Fit, ReadSettings, Size
 
 MOST_BYTES = 1 << 30
 MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
@@ -131,21 +131,34 @@ def array_pixels(array: np.ndarray, name: str, channels: Literal["rgb", "bgr"] =
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
-def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int) -> np.ndarray:
+def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int, fit: Fit = "stretch") -> np.ndarray:
     """What the network gets of a picture, by one rule for training and inspection: channels, then depth, then size.
 
     pixels: (H, W) or (H, W, 3), uint8 or uint16 of any byte order; size: (h, w); channels: 1 or 3; bit_depth: 8 or 16.
     Returns (channels, h, w), uint8 or uint16. Grey from colour by ITU-R 601 (19595 R + 38470 G + 7471 B, over 65536);
     8 bits from 16 by dividing by 257, 16 from 8 by multiplying; size by Pillow's BILINEAR, which averages when it
-    reduces; 16 bits through float, rounded.
+    reduces; 16 bits through float, rounded. fit: "stretch" fills the size; "keep" fills `area` of it from the top left,
+    and the rest with what the picture mirrors at its edge.
     """
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), pixels.dtype
     pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
     planes = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
-    if pixels.shape[:2] != size:
-        planes = [_resized(plane, size) for plane in planes]
+    height, width = area(pixels.shape[0], pixels.shape[1], size, fit)
+    if pixels.shape[:2] != (height, width):
+        planes = [_resized(plane, (height, width)) for plane in planes]
+    if (height, width) != size:
+        planes = [np.pad(plane, ((0, size[0] - height), (0, size[1] - width)), "symmetric") for plane in planes]
     return np.ascontiguousarray(np.stack(planes))
+
+
+def area(height: int, width: int, size: Size, fit: Fit) -> Size:
+    """How much of the size, (h, w), a picture of height × width pixels takes: whole cells where it keeps its shape."""
+    if fit == "stretch":
+        return size
+    scale = min(size[0] / height, size[1] / width)
+    tall, wide = (max(CELL, round(side * scale / CELL) * CELL) for side in (height, width))
+    return min(tall, size[0]), min(wide, size[1])
 
 
 def as_grey(pixels: np.ndarray) -> np.ndarray:

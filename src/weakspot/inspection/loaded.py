@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.data.reading import array_pixels, decode_image, fit_image, read_image
+from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.inspection import (
@@ -27,6 +27,7 @@ from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.refusals import check_channels, check_contrast, check_size, level_warnings
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
+from weakspot.settings import CELL
 
 Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
 Channels = Literal["rgb", "bgr"]  # the order in an array of colour; files say theirs themselves
@@ -121,7 +122,8 @@ class LoadedDetector:
         name = "picture" if info.path is None else shown(info.path)
         check_size(name, pixels, self.manifest)
         check_channels(name, pixels, self.manifest)
-        image = fit_image(pixels, self.manifest.size, self.manifest.channels, self.manifest.bit_depth)
+        seen = self.manifest
+        image = fit_image(pixels, seen.size, seen.channels, seen.bit_depth, seen.fit)
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
             warnings += ("a grey picture for a detector that was trained in colour",)
@@ -136,9 +138,10 @@ class LoadedDetector:
         start = perf_counter()
         answer = _answer(self.runtime, prepared.image, prepared.name)
         infer = _milliseconds_since(start)
-        raw_score, heat_map = float(answer.raw_score[0]), answer.heat_map[0]
+        raw_score = float(answer.raw_score[0])
         decision = _decide(prepared.name, answer, self.thresholds)
         height, width = prepared.pixels.shape[:2]
+        heat_map = self._cropped(answer.heat_map[0], height, width)
         regions = find_regions(heat_map, height, width, self.thresholds.region_from)
         total = prepared.milliseconds + _milliseconds_since(start)
         return Inspection(
@@ -182,6 +185,11 @@ class LoadedDetector:
             raise ImageError(f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array")
         info = ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0])
         return info, file.pixels, tuple(file.warnings)
+
+    def _cropped(self, heat_map: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+        """The heat (h, w) without what lies over the picture's mirrored borders. height, width: of the picture."""
+        rows, columns = (-(-side // CELL) for side in area(height, width, self.manifest.size, self.manifest.fit))
+        return heat_map[:rows, :columns]
 
     def _verified(self, name: str, image: NDArray[Any], threads: int | None) -> Verified:
         expected = self.manifest.selftest

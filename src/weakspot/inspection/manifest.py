@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from weakspot.inspection.inspection import Thresholds, now
-from weakspot.settings import ReadSettings, Size
+from weakspot.settings import Fit, ReadSettings, Size
 
 FORMAT_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -117,6 +117,7 @@ class Manifest(_Record):
     thresholds: ThresholdRecord
     score_statistics: dict[str, ScoreStatistics] = {}  # "good", "bad"
     size: Size  # height, width in pixels at which the detector looks
+    fit: Fit = "stretch"  # how pictures of other proportions come to it
     channels: int  # 1 grey, 3 colour
     bit_depth: int  # 8 or 16
     image_sizes: ImageSizes

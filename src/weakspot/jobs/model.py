@@ -25,6 +25,7 @@ from weakspot.provenance import commit, machine, time_of_making, versions
 from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.export import compare, export_graph, refuse_differences
+from weakspot.training.stages import fit_of
 from weakspot.training.state import Machine
 from weakspot.training.train import scores
 
@@ -69,6 +70,7 @@ def draft_manifest(
         name=safe_name(name),
         thresholds=ThresholdRecord(bad_from=0, good_below=0, rule="none", chosen_on="nothing yet"),
         size=(images.pixels.shape[2], images.pixels.shape[3]),
+        fit=fit_of(settings),
         channels=pictures.channels,
         bit_depth=pictures.bit_depth,
         image_sizes=ImageSizes(min=(min(heights), min(widths)), max=(max(heights), max(widths))),

@@ -19,6 +19,7 @@ from weakspot.jobs.train import train
 from weakspot.progress import Shows
 from weakspot.settings import TrainSettings
 from weakspot.training.machine import choose_machine, prepare, process_as_found
+from weakspot.training.stages import fit_of
 
 
 def train_in_passing(data: Path | str, settings: TrainSettings, layout: str, progress: Shows | None) -> LoadedDetector:
@@ -47,7 +48,7 @@ def fit_arrays(
         prepare(machine)
         plan = plan_training(pictures, settings, machine)
         folds = folds_of(None, pictures.labels, parts, settings, observer)
-        fitted = pictures.fitted(plan.size)
+        fitted = pictures.fitted(plan.size, fit_of(settings))
         draft = draft_manifest("arrays", pictures, fitted, settings, plan.machine, "")
         learned = learn(fitted, folds, settings, plan.machine, pictures.light_share, observer)
         return loaded(build_model(draft, learned, judge(learned, pictures.labels, parts, names, settings), fitted))

@@ -11,7 +11,7 @@ from weakspot.data.cues import measure
 from weakspot.data.reading import array_pixels, fit_image, has_colour
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError
-from weakspot.settings import ReadSettings, Size
+from weakspot.settings import Fit, ReadSettings, Size
 from weakspot.training.batches import TrainingImages
 
 Order = Literal["rgb", "bgr"]  # of the colours in an array
@@ -30,10 +30,10 @@ class Pictures:
     light_share: float  # of the pixels' variance, what lies between the pictures' means, 0 to 1
     hashes: tuple[str, ...] = ()  # SHA-256 of the files
 
-    def fitted(self, size: Size) -> TrainingImages:
+    def fitted(self, size: Size, fit: Fit) -> TrainingImages:
         """All at one size, by the one documented rule."""
         numbers = range(len(self.labels))
-        images = [fit_image(self.pixels(number), size, self.channels, self.bit_depth) for number in numbers]
+        images = [fit_image(self.pixels(number), size, self.channels, self.bit_depth, fit) for number in numbers]
         return TrainingImages(np.stack(images), self.labels)
 
 

@@ -29,6 +29,7 @@ from weakspot.progress import Shows
 from weakspot.runs import MODEL, open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
 from weakspot.training.machine import prepare, process_as_found
+from weakspot.training.stages import fit_of
 
 SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with
 
@@ -97,7 +98,7 @@ def train(
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
         observer.note(_told_of(split, plan, pictures))
-        images = pictures.fitted(plan.size)
+        images = pictures.fitted(plan.size, fit_of(settings))
         audit.decoded.clear()  # they have served
         name = title or Path(data).resolve().name
         draft = draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)

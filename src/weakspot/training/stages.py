@@ -8,7 +8,7 @@ from math import cos, pi
 from typing import Literal
 
 from weakspot.errors import SettingsError
-from weakspot.settings import NetworkSettings, Size, TrainSettings
+from weakspot.settings import Fit, NetworkSettings, Size, TrainSettings
 
 LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
 SMALL = 100_000  # pixels of a picture up to which four pairs make a step
@@ -60,6 +60,7 @@ class Recipe:
     network: NetworkSettings
     stages: tuple[Stage, ...]
     fold_schedule: float = 0.5  # factor on the iterations of a fold's training
+    fit: Fit = "stretch"  # how pictures of other proportions come to the size
 
 
 _SEARCH = Stage(
@@ -98,6 +99,7 @@ SYNTHETIC = Recipe(  # ours; LOG.md has what each choice was measured against
         ),
     ),
     fold_schedule=1.0,  # so that scores out of fold have the final training's scale
+    fit="keep",
 )  # fmt: skip
 RECIPES = {"sharp": SHARP, "paper": PAPER, "synthetic": SYNTHETIC}
 
@@ -128,6 +130,11 @@ def recipe(
 def fold_schedule(settings: TrainSettings) -> float:
     """Factor on the iterations of a fold's training: the settings', else the recipe's."""
     return RECIPES[settings.recipe].fold_schedule if settings.fold_schedule is None else settings.fold_schedule
+
+
+def fit_of(settings: TrainSettings) -> Fit:
+    """How pictures of other proportions come to the size: as the settings say, else the recipe."""
+    return settings.fit or RECIPES[settings.recipe].fit
 
 
 def pairs_a_step(settings: TrainSettings, size: Size) -> int:
