@@ -14,6 +14,7 @@ from weakspot.errors import DataError, SettingsError, TrainingError
 from weakspot.experiments import run as module
 from weakspot.experiments.run import run_experiment
 from weakspot.jobs.observe import TrainingStopped
+from weakspot.settings import TrainSettings
 
 TOML = """
 data = "parts"
@@ -54,14 +55,14 @@ def records(folder: Path) -> list[str]:
 
 
 def test_runs_side_by_side_leave_the_records_and_tables_that_one_after_the_other_leave(tmp_path: Path) -> None:
-    made = {}
-    for name, jobs in (("one", "1"), ("two", "2")):
-        asked_for(tmp_path / name)
-        done = subprocess.run(command(tmp_path / name, "--jobs", jobs), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        made[name] = {
-            path.relative_to(tmp_path / name): path for path in sorted((tmp_path / name / "results").rglob("*.*"))
-        }
+    tables = {name: asked_for(tmp_path / name) for name in ("one", "two")}
+    run_experiment(tables["one"], tmp_path / "one" / "results")
+    done = subprocess.run(command(tmp_path / "two", "--jobs", "2"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = {
+        name: {path.relative_to(tmp_path / name): path for path in sorted((tmp_path / name / "results").rglob("*.*"))}
+        for name in tables
+    }
     assert list(made["one"]) == list(made["two"])
     assert len(made["two"]) == 5
     scores = [path for path in made["one"] if path.suffix == ".csv"]
@@ -87,7 +88,8 @@ def test_a_run_that_fails_stops_none_of_the_others_and_is_named_at_the_end(tmp_p
     assert records(tmp_path) == ["sharp-hold_out-seed1"]
 
 
-@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_stopped_experiment_goes_on(tmp_path: Path, jobs: str) -> None:
     asked_for(tmp_path, schedule=0.2)
     with subprocess.Popen(
@@ -146,6 +148,26 @@ def test_cores_are_shared_out_where_nobody_says_the_threads(tmp_path: Path, monk
     assert given == ["1", "1", "3", "3", "5", "5"]
 
 
+def test_the_last_run_left_computes_on_as_many_threads_as_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that was begun beside others would not be gone on with alone."""
+    table = asked_for(tmp_path, seeds="[0]")
+    table.write_text(table.read_text().replace("threads = 1", ""))
+    monkeypatch.setattr(module, "usable_cores", lambda: 6)
+    chosen: list[TrainSettings] = []
+
+    def stopped(_data: str, settings: TrainSettings, **_: object) -> None:
+        chosen.append(settings)
+        raise TrainingStopped("stopped")
+
+    monkeypatch.setattr(module, "train", stopped)
+    for jobs in (2, 1):
+        with pytest.raises(TrainingStopped):
+            run_experiment(table, tmp_path / "results", jobs=jobs)
+    assert [settings.threads for settings in chosen] == [3, None]
+
+
 def test_a_stop_is_no_failure_that_others_outlive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise TrainingStopped("stopped; go on with --resume")
@@ -163,10 +185,15 @@ def test_a_run_without_a_test_has_nothing_to_record(tmp_path: Path) -> None:
     assert records(tmp_path) == []
 
 
-def test_one_failed_run_of_one_says_its_own_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise TrainingError("nothing was learned")
+def test_where_all_fail_all_are_named_and_one_alone_says_its_own_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, title: str, **__: object) -> None:
+        raise TrainingError(f"nothing was learned by {title[-1]}")
 
     monkeypatch.setattr(module, "train", fails)
-    with pytest.raises(TrainingError, match="^nothing was learned$"):
+    with pytest.raises(TrainingError, match="^nothing was learned by 0$"):
         run_experiment(asked_for(tmp_path, seeds="[0]"), tmp_path / "results")
+    each = "sharp-hold_out-seed0: nothing was learned by 0; sharp-hold_out-seed1: nothing was learned by 1"
+    with pytest.raises(TrainingError, match=f"^2 of 2 runs failed: {each}$"):
+        run_experiment(asked_for(tmp_path), tmp_path / "results")

@@ -39,8 +39,8 @@ class Place:
     table: Path
     experiment: Experiment
     results: Path  # records lie in a folder named after the file, trainings in runs/ beside it
-    threads: int | None
-    progress: Shows
+    threads: int | None  # of each run; None: as many as cores
+    progress: Shows | None
 
     @property
     def data(self) -> str:
@@ -60,6 +60,11 @@ class Place:
         """The settings of a run."""
         return settings_of(self.experiment, run, self.threads)
 
+    def note(self, text: str) -> None:
+        """A line for whoever looks on."""
+        if self.progress:
+            self.progress.note(text)
+
 
 def run_experiment(
     table: Path,
@@ -76,9 +81,10 @@ def run_experiment(
     an even share of the cores where nobody says the threads; only: the one run of this name. A run that fails stops
     none of the others; TrainingError names all of these at the end. Raises SettingsError, DataError before any run.
     """
-    place = Place(
-        table=table, experiment=read_experiment(table), results=results, threads=threads, progress=progress or Shows()
-    )
+    experiment = read_experiment(table)
+    share = max(1, usable_cores() // jobs) if jobs > 1 else None  # however many are left: going on takes the same
+    threads = threads or experiment.settings.get("threads", share)
+    place = Place(table=table, experiment=experiment, results=results, threads=threads, progress=progress)
     runs = _asked_for(place, only)
     make_folder(results / table.stem)
     left = [run for run in runs if not place.record(run).exists()]
@@ -87,10 +93,9 @@ def run_experiment(
     elif left:
         failures = _run_here(place, left) if jobs == 1 else _run_in_processes(place, left, jobs)
         if failures:
+            others = ", the others are on record" if len(failures) < len(left) else ""
             each = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-            raise TrainingError(
-                f"{len(failures)} of {amount(len(left), 'run')} failed, the others are on record: {each}"
-            )
+            raise TrainingError(f"{len(failures)} of {amount(len(left), 'run')} failed{others}: {each}")
     return [place.record(run) for run in runs]
 
 
@@ -110,12 +115,13 @@ def _run_here(place: Place, runs: Sequence[Combination]) -> dict[str, str]:
     """One run after the other; a name and a reason for each that failed."""
     audit, failures = _audited(place, runs[0]), {}
     for run in runs:
+        place.note(f"run {run.name}")
         try:
             _record(place, run, audit)
         except TrainingStopped:
             raise
         except WeakspotError as error:
-            place.progress.note(f"{run.name}: {error}")
+            place.note(f"{run.name}: {error}")
             failures[run.name] = str(error)
     return failures
 
@@ -123,12 +129,11 @@ def _run_here(place: Place, runs: Sequence[Combination]) -> dict[str, str]:
 def _run_in_processes(place: Place, runs: Sequence[Combination], jobs: int) -> dict[str, str]:
     """The same, `jobs` at a time: each is this command again, for one run."""
     read_layout(Path(place.data), place.experiment.layout)  # what is wrong with all is said once
-    share = max(1, usable_cores() // jobs)
-    threads = place.threads or place.experiment.settings.get("threads", share)
+    assert place.threads is not None
     command = [sys.executable, "-m", "weakspot", "experiment", str(place.table), "-o", str(place.results)]
-    commands = {run.name: [*command, "--threads", str(threads), "--run", run.name] for run in runs}
-    place.progress.note(f"{amount(len(runs), 'run')}, {jobs} at a time, {amount(threads, 'thread')} each")
-    return run_side_by_side(commands, jobs, lambda name, line: place.progress.note(f"{name}: {line}"))
+    commands = {run.name: [*command, "--threads", str(place.threads), "--run", run.name] for run in runs}
+    place.note(f"{amount(len(runs), 'run')}, {jobs} at a time, {amount(place.threads, 'thread')} each")
+    return run_side_by_side(commands, jobs, lambda name, line: place.note(f"{name}: {line}"))
 
 
 def _audited(place: Place, run: Combination) -> Audit:
@@ -150,7 +155,7 @@ def _record(place: Place, run: Combination, audit: Audit) -> None:
     shutil.copyfile(training / "scores.csv", record.with_suffix(".scores.csv"))
     write_durably(record, json.dumps(plain, indent=1, allow_nan=False).encode())
     write_tables(place.results)
-    place.progress.note("on record")
+    place.note("on record")
 
 
 def _plain_record(
