@@ -233,22 +233,31 @@ def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Jso
     raise typer.Exit(0 if all(each.ok for each in verified) else 1)
 
 
-@app.command(epilog=_examples("weakspot experiment experiments/kolektorsdd_clean.toml -o results/"))
+@app.command(
+    epilog=_examples(
+        "weakspot experiment experiments/kolektorsdd_clean.toml -o results/",
+        "weakspot experiment experiments/casting.toml -o results/ --jobs 2  # two runs at a time",
+    )
+)
 def experiment(
     table: Annotated[
         Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)
     ],
     output: flags.Output,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are shared out among them.")] = 1,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this run of the file.", show_default=False)
+    ] = None,
     threads: flags.Threads = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Run one experiment and write its records, from which tables are made."""
+    """Run one experiment and write its records, from which tables are made. What has a record is not run again."""
     from weakspot import progress, terminal
     from weakspot.experiments.run import run_experiment
 
     with progress.progress(quiet) as shows:
-        records = run_experiment(table, output, threads=threads, progress=shows)
+        records = run_experiment(table, output, threads=threads, jobs=jobs, only=run, progress=shows)
     terminal.show_records(records, as_json)
 
 

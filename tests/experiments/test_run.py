@@ -1,76 +1,199 @@
-"""What a file of an experiment asks for: which settings its runs get, and what it is refused for."""
+"""Experiments on small folders: records, failures, runs side by side, a stop, and going on."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from weakspot.data.samples import Sample
-from weakspot.errors import SettingsError
-from weakspot.experiments.run import Experiment, read_experiment, settings_of, split_of
+from tests.jobs.test_train import write_parts
+from weakspot.errors import DataError, SettingsError, TrainingError
+from weakspot.experiments import run as module
+from weakspot.experiments.run import run_experiment
+from weakspot.jobs.observe import TrainingStopped
 from weakspot.settings import TrainSettings
 
-HERE = Path(__file__).parents[2]
+TOML = """
+data = "parts"
+seeds = {seeds}
+[settings]
+schedule = {schedule}
+size = [64, 64]
+folds = 0
+hold_out = 0.5
+top_fractions = [0.05]
+threads = 1
+pairs = 1
+unlearned = "keep"
+"""
 
 
-def written(folder: Path, text: str) -> Path:
-    path = folder / "table.toml"
-    path.write_bytes(text.encode())
-    return path
+def asked_for(folder: Path, seeds: str = "[0, 1]", schedule: float = 0.004, **parts: int) -> Path:
+    write_parts(folder / "parts", **parts)
+    (folder / "small.toml").write_text(TOML.format(seeds=seeds, schedule=schedule))
+    return folder / "small.toml"
 
 
-def test_a_seed_moves_split_draw_and_weights_together(tmp_path: Path) -> None:
-    experiment = read_experiment(written(tmp_path, "data = 'elpv'\nseeds = [0, 3]\n[settings]\npositives = 30"))
-    chosen = settings_of(experiment, "paper", 3)
-    assert chosen == TrainSettings(recipe="paper", positives=30, split_seed=3, draw_seed=3, seed=3)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("seeds = [0]", "table.toml: holds no data"),
-        ("data = 'x'\nfolds = [3]", r"folds = \[3\]; needed is a number from 0 to 2"),
-        ("data = 'x'\nseeds = [true]", r"seeds = \[True\]; needed is a number from 0"),
-        ("data = 'x'\nrecipe = ['sharp']", "unknown key 'recipe'; did you mean 'recipes'"),
-        ("data = 'x'\n[settings]\nseed = 3", "settings.seed would be overruled by seeds"),
-        ("data = 'x'\n[settings]\nsplit_seed = 3", "settings.split_seed would be overruled by seeds"),
-        ("data = 'x'\n[settings]\nrecipe = 'sharp'", "settings.recipe would be overruled by recipes"),
-    ],
-)
-def test_a_wrong_experiment_is_named_with_the_way_out(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        read_experiment(written(tmp_path, text))
-
-
-def test_published_folds_train_on_as_many_bad_pictures_as_asked_for() -> None:
-    samples = [
-        Sample(path=Path(f"kos{item:02}/Part{part}.jpg"), label=int(part == 0), group=f"kos{item:02}")
-        for item in range(1, 51)
-        for part in range(3)
+def command(folder: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "weakspot",
+        "experiment",
+        str(folder / "small.toml"),
+        "-o",
+        str(folder / "results"),
+        *more,
     ]
-    audited: Any = SimpleNamespace(readable=samples, same_part=[], merged=lambda: samples)
-    experiment = Experiment(data="x", splits="official", settings={"positives": 5})
-    drawn = [
-        {s.id for s in split_of(experiment, audited, settings_of(experiment, "sharp", seed), 1).train if s.label}
-        for seed in (0, 1)
-    ]
-    assert [len(each) for each in drawn] == [5, 5]
-    assert drawn[0] != drawn[1]
 
 
-def test_an_experiment_may_come_from_a_windows_editor(tmp_path: Path) -> None:
-    assert read_experiment(written(tmp_path, "\ufeffdata = 'elpv'\r\nseeds = [1]\r\n")).seeds == (1,)
+def records(folder: Path) -> list[str]:
+    return sorted(path.stem for path in (folder / "results" / "small").glob("*.json"))
 
 
-def test_recorded_runs_are_what_their_experiments_ask_for_today() -> None:
-    """All that is on record stands in the settings of today's run of that name, but for settings that are gone."""
-    for path in sorted((HERE / "results").glob("*/*.json")):
-        record = json.loads(path.read_text())
-        table = HERE / "experiments" / f"{path.parent.name}.toml"
-        if "recipe" in record and table.exists():  # benchmarks write records of their own
-            experiment = read_experiment(table)
-            asked = settings_of(experiment, record["recipe"], record["seed"])
-            recorded = {key: value for key, value in record["settings"].items() if key not in ("masks", "top_fraction")}
-            assert asked == TrainSettings(**recorded | dict.fromkeys(("split_seed", "draw_seed"), record["seed"]))
+def test_runs_side_by_side_leave_the_records_and_tables_that_one_after_the_other_leave(tmp_path: Path) -> None:
+    tables = {name: asked_for(tmp_path / name) for name in ("one", "two")}
+    run_experiment(tables["one"], tmp_path / "one" / "results")
+    done = subprocess.run(command(tmp_path / "two", "--jobs", "2"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = {
+        name: {path.relative_to(tmp_path / name): path for path in sorted((tmp_path / name / "results").rglob("*.*"))}
+        for name in tables
+    }
+    assert list(made["one"]) == list(made["two"])
+    assert len(made["two"]) == 5
+    scores = [path for path in made["one"] if path.suffix == ".csv"]
+    assert all(made["one"][path].read_bytes() == made["two"][path].read_bytes() for path in scores)
+    lines = done.stderr.splitlines()
+    assert lines[0] == "2 runs, 2 at a time, 1 thread each"
+    assert all(line.startswith(("sharp-hold_out-seed0: ", "sharp-hold_out-seed1: ")) for line in lines[1:])
+    assert {f"sharp-hold_out-seed{seed}: on record" for seed in (0, 1)} <= set(lines)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_fails_stops_none_of_the_others_and_is_named_at_the_end(tmp_path: Path, jobs: str) -> None:
+    asked_for(tmp_path)
+    taken = tmp_path / "runs" / "small" / "sharp-hold_out-seed0"
+    taken.mkdir(parents=True)
+    (taken / "note.txt").write_text("mine")
+    done = subprocess.run(command(tmp_path, "--jobs", jobs, "--quiet"), capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    said = "weakspot: error: 1 of 2 runs failed, the others are on record: sharp-hold_out-seed0: "
+    assert line.startswith(said)
+    assert "is not empty; choose another --output" in line
+    assert records(tmp_path) == ["sharp-hold_out-seed1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_stopped_experiment_goes_on(tmp_path: Path, jobs: str) -> None:
+    asked_for(tmp_path, schedule=0.2)
+    with subprocess.Popen(
+        command(tmp_path, "--jobs", jobs), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "iterations" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        last = process.stderr.read().splitlines()[-1]
+    assert process.returncode == 130
+    assert last.startswith("weakspot: error: stopped")
+    assert last.endswith("nothing is lost: the same command goes on")
+    assert records(tmp_path) == []
+    asked_for(tmp_path, schedule=0.2)
+    done = subprocess.run(command(tmp_path, "--jobs", jobs), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert records(tmp_path) == ["sharp-hold_out-seed0", "sharp-hold_out-seed1"]
+
+
+def test_a_single_run_may_be_asked_for_by_its_name(tmp_path: Path) -> None:
+    table = asked_for(tmp_path)
+    (record,) = run_experiment(table, tmp_path / "results", only="sharp-hold_out-seed1")
+    assert json.loads(record.read_text())["seed"] == 1
+    assert records(tmp_path) == ["sharp-hold_out-seed1"]
+    with pytest.raises(
+        SettingsError, match="has no run seed1; its runs are sharp-hold_out-seed0, sharp-hold_out-seed1"
+    ):
+        run_experiment(table, tmp_path / "results", only="seed1")
+
+
+def test_what_is_wrong_with_all_runs_is_said_once_and_before_any(tmp_path: Path) -> None:
+    table = tmp_path / "small.toml"
+    table.write_text(TOML.format(seeds="[0, 1]", schedule=1))
+    for jobs in (1, 2):
+        with pytest.raises(DataError, match="parts"):
+            run_experiment(table, tmp_path / "results", jobs=jobs)
+    table.write_text("data = 'parts'\nseeds = [0, 1]\n[settings]\nschedule = -1")
+    with pytest.raises(SettingsError, match="schedule = -1"):
+        run_experiment(table, tmp_path / "results", jobs=2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_cores_are_shared_out_where_nobody_says_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = asked_for(tmp_path)
+    text = table.read_text()
+    started: list[list[str]] = []
+    monkeypatch.setattr(module, "usable_cores", lambda: 7)
+    monkeypatch.setattr(module, "run_side_by_side", lambda commands, *_: started.extend(commands.values()) or {})
+    threads = {"of the file": (text, None), "shared": (text.replace("threads = 1", ""), None), "asked for": (text, 5)}
+    for toml, asked in threads.values():
+        table.write_text(toml)
+        run_experiment(table, tmp_path / "results", jobs=2, threads=asked)
+    given = [words[words.index("--threads") + 1] for words in started]
+    assert given == ["1", "1", "3", "3", "5", "5"]
+
+
+def test_the_last_run_left_computes_on_as_many_threads_as_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that was begun beside others would not be gone on with alone."""
+    table = asked_for(tmp_path, seeds="[0]")
+    table.write_text(table.read_text().replace("threads = 1", ""))
+    monkeypatch.setattr(module, "usable_cores", lambda: 6)
+    chosen: list[TrainSettings] = []
+
+    def stopped(_data: str, settings: TrainSettings, **_: object) -> None:
+        chosen.append(settings)
+        raise TrainingStopped("stopped")
+
+    monkeypatch.setattr(module, "train", stopped)
+    for jobs in (2, 1):
+        with pytest.raises(TrainingStopped):
+            run_experiment(table, tmp_path / "results", jobs=jobs)
+    assert [settings.threads for settings in chosen] == [3, None]
+
+
+def test_a_stop_is_no_failure_that_others_outlive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise TrainingStopped("stopped; go on with --resume")
+
+    monkeypatch.setattr(module, "train", stopped)
+    with pytest.raises(TrainingStopped, match="stopped in sharp-hold_out-seed0; nothing is lost"):
+        run_experiment(asked_for(tmp_path), tmp_path / "results")
+
+
+def test_a_run_without_a_test_has_nothing_to_record(tmp_path: Path) -> None:
+    table = asked_for(tmp_path, seeds="[0]")
+    table.write_text(table.read_text().replace("hold_out = 0.5", "hold_out = 0"))
+    with pytest.raises(SettingsError, match="nothing was kept apart"):
+        run_experiment(table, tmp_path / "results")
+    assert records(tmp_path) == []
+
+
+def test_where_all_fail_all_are_named_and_one_alone_says_its_own_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, title: str, **__: object) -> None:
+        raise TrainingError(f"nothing was learned by {title[-1]}")
+
+    monkeypatch.setattr(module, "train", fails)
+    with pytest.raises(TrainingError, match="^nothing was learned by 0$"):
+        run_experiment(asked_for(tmp_path, seeds="[0]"), tmp_path / "results")
+    each = "sharp-hold_out-seed0: nothing was learned by 0; sharp-hold_out-seed1: nothing was learned by 1"
+    with pytest.raises(TrainingError, match=f"^2 of 2 runs failed: {each}$"):
+        run_experiment(asked_for(tmp_path), tmp_path / "results")

@@ -1,108 +1,170 @@
-"""One TOML file → runs on named splits → a record each under results/. Figures in tables come from these alone."""
+"""One TOML file → a training for each of its runs → a record each under results/. Figures in tables come from these."""
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from weakspot.data.audit import Audit
-from weakspot.data.splits import Split, kolektor_folds, with_positives
+from weakspot.data.layouts import read_layout
 from weakspot.durable import make_folder, write_durably
-from weakspot.errors import SettingsError, shown
+from weakspot.errors import SettingsError, TrainingError, WeakspotError, amount, shown
+from weakspot.experiments.experiment import (
+    Combination,
+    Experiment,
+    combinations,
+    read_experiment,
+    settings_of,
+    split_of,
+)
+from weakspot.experiments.side_by_side import run_side_by_side
 from weakspot.experiments.tables import write_tables
 from weakspot.inspection.model_file import read_model_file
+from weakspot.inspection.processor import usable_cores
 from weakspot.jobs.begin import audited
+from weakspot.jobs.observe import TrainingStopped
 from weakspot.jobs.train import TrainResult, train
 from weakspot.progress import Shows
 from weakspot.runs import MARK, Run
-from weakspot.settings import Range, RecipeName, Seed, Settings, TrainSettings, read_settings
-
-# A run's seed is all three of these: other parts are tested, other bad ones train, other weights.
-DRAWN = ("split_seed", "draw_seed", "seed")
+from weakspot.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment(Settings):
-    """What one file asks for: every combination of recipe, fold and seed is a run."""
+class Place:
+    """What the runs of one file share: what they are asked for, and where things lie."""
 
-    data: str  # folder, relative to the file, or the word elpv
-    layout: str = "auto"
-    splits: Literal["official", "clean", "hold_out"] = "hold_out"
-    folds: tuple[Annotated[int, Range(0, 2, 0)], ...] = (0,)  # of the published ones
-    seeds: tuple[Seed, ...] = (0,)  # a spread over them is one over all that is drawn
-    recipes: tuple[RecipeName, ...] = ("sharp",)
-    settings: dict[str, Any] = field(default_factory=dict)
+    table: Path
+    experiment: Experiment
+    results: Path  # records lie in a folder named after the file, trainings in runs/ beside it
+    threads: int | None  # of each run; None: as many as cores
+    progress: Shows | None
+
+    @property
+    def data(self) -> str:
+        """The folder of the pictures, or the word elpv."""
+        asked = self.experiment.data
+        return asked if self.experiment.layout == "elpv" else str(self.table.parent / asked)
+
+    def record(self, run: Combination) -> Path:
+        """Where the run's record lies once it is done."""
+        return self.results / self.table.stem / f"{run.name}.json"
+
+    def training(self, run: Combination) -> Path:
+        """Where the run's training lies."""
+        return self.results.parent / "runs" / self.table.stem / run.name
+
+    def settings(self, run: Combination) -> TrainSettings:
+        """The settings of a run."""
+        return settings_of(self.experiment, run, self.threads)
+
+    def note(self, text: str) -> None:
+        """A line for whoever looks on."""
+        if self.progress:
+            self.progress.note(text)
 
 
 def run_experiment(
-    table: Path, results: Path, *, threads: int | None = None, progress: Shows | None = None, runs: Path | None = None
+    table: Path,
+    results: Path,
+    *,
+    threads: int | None = None,
+    jobs: int = 1,
+    only: str | None = None,
+    progress: Shows | None = None,
 ) -> list[Path]:
-    """Run what has no record yet, in order; a run that was stopped is gone on with. Returns the records' paths.
+    """Run what has no record yet; a run that was stopped is gone on with. Returns the records' paths.
 
-    results: where records lie, in a folder named after the file; runs: where trainings lie (results/../runs).
+    threads: of each run, instead of those that the file gives; jobs: runs at a time, each in a process of its own, with
+    an even share of the cores where nobody says the threads; only: the one run of this name. A run that fails stops
+    none of the others; TrainingError names all of these at the end. Raises SettingsError, DataError before any run.
     """
     experiment = read_experiment(table)
-    folder, trainings = results / table.stem, (runs or results.parent / "runs") / table.stem
-    make_folder(folder)
-    data = experiment.data if experiment.layout == "elpv" else str(table.parent / experiment.data)
-    records = []
-    audit: Audit | None = None
-    for recipe, fold, seed in _combinations(experiment):
-        record = folder / f"{_run_name(experiment, recipe, fold, seed)}.json"
-        records.append(record)
-        if record.exists():
-            continue
-        settings, place = settings_of(experiment, recipe, seed, threads), trainings / record.stem
-        audit = audit or audited(Path(data), settings, experiment.layout, progress)
+    share = max(1, usable_cores() // jobs) if jobs > 1 else None  # however many are left: going on takes the same
+    threads = threads or experiment.settings.get("threads", share)
+    place = Place(table=table, experiment=experiment, results=results, threads=threads, progress=progress)
+    runs = _asked_for(place, only)
+    make_folder(results / table.stem)
+    left = [run for run in runs if not place.record(run).exists()]
+    if len(left) == 1:
+        _record(place, left[0], _audited(place, left[0]))
+    elif left:
+        failures = _run_here(place, left) if jobs == 1 else _run_in_processes(place, left, jobs)
+        if failures:
+            others = ", the others are on record" if len(failures) < len(left) else ""
+            each = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+            raise TrainingError(f"{len(failures)} of {amount(len(left), 'run')} failed{others}: {each}")
+    return [place.record(run) for run in runs]
+
+
+def _asked_for(place: Place, only: str | None) -> list[Combination]:
+    """The runs, their settings tried before any begins."""
+    runs = list(combinations(place.experiment))
+    asked = [run for run in runs if only in (None, run.name)]
+    if not asked:
+        names = ", ".join(run.name for run in runs)
+        raise SettingsError(f"{shown(place.table)}: has no run {shown(only)}; its runs are {names}")
+    for run in asked:
+        place.settings(run)
+    return asked
+
+
+def _run_here(place: Place, runs: Sequence[Combination]) -> dict[str, str]:
+    """One run after the other; a name and a reason for each that failed."""
+    audit, failures = _audited(place, runs[0]), {}
+    for run in runs:
+        place.note(f"run {run.name}")
+        try:
+            _record(place, run, audit)
+        except TrainingStopped:
+            raise
+        except WeakspotError as error:
+            place.note(f"{run.name}: {error}")
+            failures[run.name] = str(error)
+    return failures
+
+
+def _run_in_processes(place: Place, runs: Sequence[Combination], jobs: int) -> dict[str, str]:
+    """The same, `jobs` at a time: each is this command again, for one run."""
+    read_layout(Path(place.data), place.experiment.layout)  # what is wrong with all is said once
+    assert place.threads is not None
+    command = [sys.executable, "-m", "weakspot", "experiment", str(place.table), "-o", str(place.results)]
+    commands = {run.name: [*command, "--threads", str(place.threads), "--run", run.name] for run in runs}
+    place.note(f"{amount(len(runs), 'run')}, {jobs} at a time, {amount(place.threads, 'thread')} each")
+    return run_side_by_side(commands, jobs, lambda name, line: place.note(f"{name}: {line}"))
+
+
+def _audited(place: Place, run: Combination) -> Audit:
+    return audited(Path(place.data), place.settings(run), place.experiment.layout, place.progress)
+
+
+def _record(place: Place, run: Combination, audit: Audit) -> None:
+    """Train, or go on, then write the run's scores and record, and the tables anew."""
+    settings, training, record = place.settings(run), place.training(run), place.record(run)
+    split = split_of(place.experiment, audit, settings, run.fold)
+    try:
         result = train(
-            data, settings, layout=experiment.layout, output=place, resume=(place / MARK).is_file(), progress=progress,
-            audit=audit, split=split_of(experiment, audit, settings, fold), title=record.stem,
+            place.data, settings, layout=place.experiment.layout, output=training, progress=place.progress,
+            resume=(training / MARK).is_file(), audit=audit, split=split, title=run.name,
         )  # fmt: skip
-        shutil.copyfile(place / "scores.csv", record.with_suffix(".scores.csv"))
-        write_durably(record, json.dumps(_record(experiment, settings, result), indent=1, allow_nan=False).encode())
-        write_tables(results)
-    return records
+    except TrainingStopped:
+        raise TrainingStopped(f"stopped in {run.name}; nothing is lost: the same command goes on") from None
+    plain = _plain_record(place.experiment, run, settings, result)
+    shutil.copyfile(training / "scores.csv", record.with_suffix(".scores.csv"))
+    write_durably(record, json.dumps(plain, indent=1, allow_nan=False).encode())
+    write_tables(place.results)
+    place.note("on record")
 
 
-def read_experiment(table: Path) -> Experiment:
-    """The file as an Experiment. Raises SettingsError naming the key."""
-    experiment = read_settings(Experiment, table)
-    for key in ("recipe", *DRAWN):
-        if key in experiment.settings:
-            by = "recipes" if key == "recipe" else "seeds"
-            raise SettingsError(f"{shown(table)}: settings.{key} would be overruled by {by}; say it there alone")
-    return experiment
-
-
-def settings_of(experiment: Experiment, recipe: str, seed: int, threads: int | None = None) -> TrainSettings:
-    """The settings of one run. Its seed draws who is tested, which bad pictures train, and the weights together."""
-    given = {**experiment.settings, "recipe": recipe, **dict.fromkeys(DRAWN, seed)}
-    return read_settings(TrainSettings, **given | ({} if threads is None else {"threads": threads}))
-
-
-def _combinations(experiment: Experiment) -> Iterator[tuple[Any, int, int]]:
-    for recipe in experiment.recipes:
-        for seed in experiment.seeds:
-            for fold in experiment.folds:
-                yield recipe, fold, seed
-
-
-def _run_name(experiment: Experiment, recipe: str, fold: int, seed: int) -> str:
-    part = "hold_out" if experiment.splits == "hold_out" else f"{experiment.splits}-fold{fold}"
-    return f"{recipe}-{part}-seed{seed}"
-
-
-def split_of(experiment: Experiment, audit: Audit, settings: TrainSettings, fold: int) -> Split | None:
-    """The published list, of which `clean` drops the twins by name; None where the settings say who trains."""
-    if experiment.splits == "hold_out":
-        return None
-    return with_positives(kolektor_folds(audit, experiment.splits)[fold], settings.positives, settings.draw_seed)
-
-
-def _record(experiment: Experiment, settings: TrainSettings, result: TrainResult) -> dict[str, Any]:
-    assert result.evaluation is not None
+def _plain_record(
+    experiment: Experiment, run: Combination, settings: TrainSettings, result: TrainResult
+) -> dict[str, Any]:
+    if result.evaluation is None:
+        raise SettingsError(
+            f"{run.name}: nothing was kept apart, so there is nothing to record; give a hold_out above 0"
+        )
     manifest, state = read_model_file(result.model).manifest, Run(result.run).state()
     split = {"train": len(result.split.train), "test": len(result.split.test)}
     return {
@@ -111,7 +173,8 @@ def _record(experiment: Experiment, settings: TrainSettings, result: TrainResult
         "recipe": settings.recipe,
         "split": {"name": experiment.splits, "run": result.split.name, **split},
         "positives": sum(sample.label for sample in result.split.train),
-        "seed": settings.seed,
+        "seed": run.seed,
+        "weights_seed": run.weights_seed,
         "size": list(result.size),
         "settings": manifest.settings,
         "data_fingerprint": manifest.data_fingerprint,
