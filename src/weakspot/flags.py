@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weakspot.settings import RecipeName
+from weakspot.settings import RecipeName, RuleName
 
 Data = Annotated[
     Path,
@@ -47,9 +47,14 @@ Schedule = Annotated[
     typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False),
 ]
 Recipe = Annotated[RecipeName | None, typer.Option(help="How to train; default sharp.", show_default=False)]
-Rule = Annotated[
-    Literal["best_f1", "no_escapes", "false_alarms", "cost"] | None,
-    typer.Option(help="What chooses the thresholds; default best_f1.", show_default=False),
+Rule = Annotated[RuleName | None, typer.Option(help="What chooses the thresholds; default limits.", show_default=False)]
+MaxFalseAlarms = Annotated[
+    float | None,
+    typer.Option(help="Share of good parts that may be called bad, such as 0.01.", show_default=False),
+]
+MaxEscapes = Annotated[
+    float | None,
+    typer.Option(help="Share of bad parts that may be called good, such as 0.05.", show_default=False),
 ]
 Runtime = Annotated[
     Literal["auto", "onnxruntime", "openvino"],
