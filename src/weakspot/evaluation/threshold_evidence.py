@@ -11,7 +11,7 @@ import numpy as np
 from weakspot.errors import amount
 from weakspot.evaluation import intervals
 from weakspot.evaluation.metrics import Counts, Labels, Scores, at_thresholds
-from weakspot.evaluation.threshold_rules import WITHOUT_BAD, in_words, thresholds_by
+from weakspot.evaluation.threshold_rules import in_words, limits_held, thresholds_by
 from weakspot.inspection.inspection import Thresholds
 from weakspot.settings import ThresholdSettings
 
@@ -38,6 +38,7 @@ def evidence_of(
         "rule": settings.rule,
         "rule_in_words": in_words(settings),
         "review": settings.review,
+        "limits": limits_held(settings),
         "chosen_on": thresholds.chosen_on,
         "bad_from": thresholds.bad_from,
         "good_below": thresholds.good_below,
@@ -124,14 +125,13 @@ def _relief(y: Labels, s: Scores, counts: Counts, settings: ThresholdSettings) -
 
 def _unshown(counts: Counts, parts: dict[int, int], settings: ThresholdSettings) -> list[str]:
     """The limits that so few parts could not show to be kept, even without an error."""
+    limits = limits_held(settings)
     said = []
-    if settings.rule == "limits" and counts.bad:
-        best = _best_case(parts[1], counts.bad, "bad", "escapes", "missed", settings.max_escape_rate)
-        said += [best] * bool(best)
-    if settings.rule in WITHOUT_BAD:
-        best = _best_case(parts[0], counts.good, "good", "false alarms", "called bad", settings.max_false_alarm_rate)
-        said += [best] * bool(best)
-    return said
+    if counts.bad and "escapes" in limits:
+        said.append(_best_case(parts[1], counts.bad, "bad", "escapes", "missed", limits["escapes"]))
+    if "false_alarms" in limits:
+        said.append(_best_case(parts[0], counts.good, "good", "false alarms", "called bad", limits["false_alarms"]))
+    return [text for text in said if text]
 
 
 def _best_case(parts: int, pictures: int, word: str, rate: str, wrong: str, limit: float) -> str:

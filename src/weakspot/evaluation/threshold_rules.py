@@ -63,6 +63,14 @@ def review_band(y: Labels, s: Scores, cut: float, settings: ThresholdSettings) -
     return _edges(seen, cut, int(lows[low]), int(highs[high]))
 
 
+def limits_held(settings: ThresholdSettings) -> dict[str, float]:
+    """The rates that the rule holds to a limit, each with its limit."""
+    of_alarms = {"false_alarms": settings.max_false_alarm_rate}
+    return {"limits": {"escapes": settings.max_escape_rate, **of_alarms}, "false_alarms": of_alarms}.get(
+        settings.rule, {}
+    )
+
+
 def in_words(settings: ThresholdSettings) -> str:
     """The rule as a sentence for reports."""
     costs = f"an escape counting {settings.cost_escape:g} and a false alarm {settings.cost_false_alarm:g}"
@@ -119,7 +127,7 @@ def _amid(rising: Scores, below: int) -> float:
     """The middle of the gap above the lowest `below` scores; half a logit beyond the outermost.
 
     With k of n scores beyond the middle of such a gap, the share of further ones beyond it is distributed about as
-    Beta(k + ½, n − k + ½), which is what promises.py expects. At the gap's ends it would be half a picture more or less.
+    Beta(k + ½, n − k + ½), which is what promises.py expects. Its ends would be half a picture off.
     """
     around = np.concatenate([[rising[0] - 1], rising, [rising[-1] + 1]])
     low, high = around[below], around[below + 1]
