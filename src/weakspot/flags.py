@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from weakspot.errors import SettingsError
 from weakspot.settings import RecipeName, RuleName
 
 Data = Annotated[
@@ -72,3 +73,18 @@ Threads = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]
+
+
+def given(**values: object) -> dict[str, object]:
+    """The settings that were given, without those that are None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def refuse_idle_limits(rule: RuleName, max_false_alarms: float | None, max_escapes: float | None) -> None:
+    """Raise SettingsError for a limit that the rule would not hold."""
+    for flag, value, rules in (
+        ("--max-false-alarms", max_false_alarms, ("limits", "false_alarms")),
+        ("--max-escapes", max_escapes, ("limits",)),
+    ):
+        if value is not None and rule not in rules:
+            raise SettingsError(f"{flag} {value:g} with rule {rule}, which holds no such limit; take --rule limits")

@@ -147,6 +147,7 @@ def test_without_bad_pictures_the_limit_of_false_alarms_decides_alone(rule):
     assert evidence["counts"] | {"passed": 198, "false_alarms": 2, "bad": 0, "review": 0} == evidence["counts"]
     assert evidence["promised"] == {"false_alarms": [2, 200]}
     assert evidence["score_range_bad"] is None
+    assert evidence["rule_in_words"] == "false alarms at most 1 % of the good pictures"
     assert evidence["label_doubts"] == {"pictures": [], "sentences": []}
     assert evidence["warnings"][0] == (
         "no bad picture was there, so nothing is known about escapes: add bad pictures to learn how many there are"

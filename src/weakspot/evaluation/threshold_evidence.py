@@ -36,9 +36,9 @@ def evidence_of(
     parts = {label: _parts(y, groups, label) for label in (0, 1)}
     return {
         "rule": settings.rule,
-        "rule_in_words": in_words(settings),
+        "rule_in_words": in_words(settings, bool(counts.bad)),
         "review": settings.review,
-        "limits": limits_held(settings),
+        "limits": limits_held(settings, bool(counts.bad)),
         "chosen_on": thresholds.chosen_on,
         "bad_from": thresholds.bad_from,
         "good_below": thresholds.good_below,
@@ -125,9 +125,8 @@ def _relief(y: Labels, s: Scores, counts: Counts, settings: ThresholdSettings) -
 
 def _unshown(counts: Counts, parts: dict[int, int], settings: ThresholdSettings) -> list[str]:
     """The limits that so few parts could not show to be kept, even without an error."""
-    limits = limits_held(settings)
-    said = []
-    if counts.bad and "escapes" in limits:
+    limits, said = limits_held(settings, bool(counts.bad)), []
+    if "escapes" in limits:
         said.append(_best_case(parts[1], counts.bad, "bad", "escapes", "missed", limits["escapes"]))
     if "false_alarms" in limits:
         said.append(_best_case(parts[0], counts.good, "good", "false alarms", "called bad", limits["false_alarms"]))

@@ -63,23 +63,24 @@ def review_band(y: Labels, s: Scores, cut: float, settings: ThresholdSettings) -
     return _edges(seen, cut, int(lows[low]), int(highs[high]))
 
 
-def limits_held(settings: ThresholdSettings) -> dict[str, float]:
-    """The rates that the rule holds to a limit, each with its limit."""
-    of_alarms = {"false_alarms": settings.max_false_alarm_rate}
-    return {"limits": {"escapes": settings.max_escape_rate, **of_alarms}, "false_alarms": of_alarms}.get(
-        settings.rule, {}
-    )
+def limits_held(settings: ThresholdSettings, with_bad: bool) -> dict[str, float]:
+    """The rates that the rule holds to a limit, each with its limit; with_bad: whether there are bad pictures."""
+    alarms = {"false_alarms": settings.max_false_alarm_rate} if settings.rule in WITHOUT_BAD else {}
+    return alarms | ({"escapes": settings.max_escape_rate} if settings.rule == "limits" and with_bad else {})
 
 
-def in_words(settings: ThresholdSettings) -> str:
-    """The rule as a sentence for reports."""
+def in_words(settings: ThresholdSettings, with_bad: bool) -> str:
+    """The rule as a phrase for reports; with_bad: whether there are bad pictures."""
+    of = {
+        "false_alarms": "false alarms at most {} of the good pictures",
+        "escapes": "escapes at most {} of the bad ones",
+    }
+    if held := limits_held(settings, with_bad):
+        return ", ".join(of[rate].format(intervals.share(limit)) for rate, limit in held.items())
     costs = f"an escape counting {settings.cost_escape:g} and a false alarm {settings.cost_false_alarm:g}"
-    alarms = f"false alarms at most {intervals.share(settings.max_false_alarm_rate)} of the good pictures"
     rules = {
-        "limits": f"{alarms}, escapes at most {intervals.share(settings.max_escape_rate)} of the bad ones",
         "best_f1": "the best F1",
         "no_escapes": f"no missed defect, with a margin of {settings.margin:g} below the lowest bad score",
-        "false_alarms": alarms,
         "cost": f"least cost, {costs}",
     }
     return rules[settings.rule]
@@ -88,26 +89,32 @@ def in_words(settings: ThresholdSettings) -> str:
 def _limits(y: Labels, s: Scores, settings: ThresholdSettings) -> tuple[float, float]:
     """Bad from where few enough good pictures score, good below where few enough bad ones do.
 
-    Where one cut keeps both limits no picture needs a person: of such cuts the one with fewest errors, and the gap
-    around it for review. Where none does and there is to be no review, the limit of false alarms holds.
+    Where one cut keeps both limits no picture needs a person, and only the gap around it is for review. Where none does
+    and there is to be no review, the limit of false alarms is both thresholds.
     """
-    bad, good, at = s[y == 1], s[y == 0], cuts(s)
-    true, false = counts_at_cuts(y, s, at)
-    escapes = len(bad) - true
-    keeps = (escapes <= _at_most(settings.max_escape_rate, len(bad))) & (
-        false <= _at_most(settings.max_false_alarm_rate, len(good))
-    )
-    if not keeps.any():
-        bad_from = _bad_from(good, settings.max_false_alarm_rate)
-        return (_good_below(bad, settings.max_escape_rate) if settings.review == "gap" else bad_from), bad_from
-    errors = np.where(keeps, escapes + false, len(s) + 1)
-    best = np.flatnonzero(errors == errors.min())
-    cut = float(at[best[len(best) // 2]])
+    cut = _cut_within_limits(y, s, settings)
+    if cut is None:
+        bad_from = _bad_from(s[y == 0], settings.max_false_alarm_rate)
+        return (_good_below(s[y == 1], settings.max_escape_rate) if settings.review == "gap" else bad_from), bad_from
     if settings.review == "none":
         return cut, cut
     seen = np.unique(s)
     place = int(np.searchsorted(seen, cut))
     return _edges(seen, cut, place, place)
+
+
+def _cut_within_limits(y: Labels, s: Scores, settings: ThresholdSettings) -> float | None:
+    """Of the cuts that keep both limits the one with fewest errors, the middle one of several; None where none does."""
+    at = cuts(s)
+    true, false = counts_at_cuts(y, s, at)
+    escapes, bad, good = y.sum() - true, int(y.sum()), int((y == 0).sum())
+    few_escapes = escapes <= _at_most(settings.max_escape_rate, bad)
+    keeps = few_escapes & (false <= _at_most(settings.max_false_alarm_rate, good))
+    if not keeps.any():
+        return None
+    errors = (escapes + false)[keeps]
+    best = at[keeps][errors == errors.min()]
+    return float(best[len(best) // 2])
 
 
 def _bad_from(good: Scores, rate: float) -> float:
