@@ -181,6 +181,14 @@ def test_one_hopeless_bad_picture_sends_all_to_a_person_and_the_way_out_is_said(
     )
 
 
+def test_limits_that_the_scores_cannot_keep_without_sending_most_to_a_person_say_why():
+    (said,) = (text for text in chosen(np.arange(200.0), np.arange(30.0) * 5).evidence["warnings"] if "only" in text)
+    assert said == (
+        "only 3 of 200 good pictures would be called good: "
+        "the scores of good and bad ones overlap too far for these limits"
+    )
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_of_one_label_alone_nothing_is_doubted_and_nothing_swapped(label):
     labels, scores = [label] * 20, np.arange(20.0)

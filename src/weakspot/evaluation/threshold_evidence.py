@@ -110,17 +110,17 @@ def _warnings(counts: Counts, settings: ThresholdSettings) -> list[str]:
 
 
 def _relief(y: Labels, s: Scores, counts: Counts, settings: ThresholdSettings) -> list[str]:
-    """Where the limits leave few good pictures that pass: what one escape more would change."""
+    """Where the limits let few good pictures pass: whether a single bad one is the cause, and the way out."""
     if settings.rule != "limits" or counts.passed >= counts.good / 2:
         return []
     said = f"only {counts.passed} of {counts.good} good pictures would be called good"
-    if not counts.escapes < counts.bad:
-        return [said]
-    rate = ceil(1000 * (counts.escapes + 1) / counts.bad - 1e-9) / 1000  # rounded up, so that it can be typed
-    good_below, bad_from = thresholds_by(y, s, replace(settings, max_escape_rate=rate))
-    passed = at_thresholds(y, s, bad_from, good_below).passed
-    more = f"were one more bad picture let through (max_escape_rate = {rate:g}), {passed} would"
-    return [f"{said}; {more}" if passed > counts.passed else said]
+    if counts.escapes < counts.bad:
+        rate = ceil(1000 * (counts.escapes + 1) / counts.bad - 1e-9) / 1000  # rounded up, so that it can be typed
+        good_below, bad_from = thresholds_by(y, s, replace(settings, max_escape_rate=rate))
+        passed = at_thresholds(y, s, bad_from, good_below).passed
+        if passed >= counts.good / 2:
+            return [f"{said}; were one more bad picture let through (max_escape_rate = {rate:g}), {passed} would"]
+    return [f"{said}: the scores of good and bad ones overlap too far for these limits"]
 
 
 def _unshown(counts: Counts, parts: dict[int, int], settings: ThresholdSettings) -> list[str]:

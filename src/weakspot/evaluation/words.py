@@ -70,8 +70,9 @@ def headline(evaluation: Evaluation) -> str:
     if c.good:
         which = "ones" if c.bad else "pictures"
         parts.append(f"{_none_or(c.false_alarms)} of {c.good:,} good {which} would be called bad")
-    review = c.bad_in_review + c.good_in_review
-    tail = f" {review:,} would go to a person." if review else ""
+    kinds = ((c.bad, c.bad_in_review, "bad"), (c.good, c.good_in_review, "good"))
+    went = ", ".join(f"{k:,} {kind}" for n, k, kind in kinds if n)
+    tail = f" To a person would go {went}." if c.bad_in_review + c.good_in_review else ""
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "." + tail
 

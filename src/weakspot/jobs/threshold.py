@@ -29,9 +29,8 @@ def thresholds_of(
     bad_from, good_below: raw scores; max_false_alarms, max_escapes: shares of the good and of the bad pictures. Raises
     ModelFileError, SettingsError for what cannot be, and OutputError; the file then stays as it was.
     """
-    by_hand = {"bad_from": bad_from, "good_below": good_below}
-    by_limit = {"max_false_alarm_rate": max_false_alarms, "max_escape_rate": max_escapes}
-    by_hand, by_limit = ({k: v for k, v in given.items() if v is not None} for given in (by_hand, by_limit))
+    by_hand = _given(bad_from=bad_from, good_below=good_below)
+    by_limit = _given(max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
     if not by_hand and not by_limit:
         if reason is not None:
             raise SettingsError("--reason without a threshold to change; give --bad-from, --good-below or both")
@@ -53,6 +52,10 @@ def held_out_counts(model: Path) -> Counts | None:
     labels, scores = _held_out(manifest)
     record = manifest.thresholds
     return at_thresholds(labels, scores, record.bad_from, record.good_below) if scores else None
+
+
+def _given(**values: float | None) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _by_hand(manifest: Manifest, given: dict[str, float], reason: str) -> Thresholds:
