@@ -228,10 +228,11 @@ def threshold(
     A limit chooses both thresholds by the scores of the training images; one that is not given is the training's.
     """
     from weakspot import terminal
+    from weakspot.inspection.model_file import read_model_file
     from weakspot.jobs.threshold import held_out_counts, thresholds_of
 
     record = thresholds_of(model, bad_from, good_below, reason, max_false_alarms, max_escapes)
-    terminal.show_thresholds(record, held_out_counts(model), as_json)
+    terminal.show_thresholds(record, held_out_counts(read_model_file(model).manifest), as_json)
 
 
 @app.command(epilog=_examples("weakspot verify part.weakspot"))

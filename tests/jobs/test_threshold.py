@@ -42,11 +42,11 @@ def test_a_limit_that_is_not_given_is_that_of_the_training(tmp_path: Path) -> No
 
 def test_the_pictures_that_chose_are_counted_at_the_thresholds_in_force(model: Path, scored_model: Path) -> None:
     thresholds_of(scored_model, bad_from=190.0, good_below=150.0, reason="by hand")
-    counts = held_out_counts(scored_model)
+    counts = held_out_counts(read_model_file(scored_model).manifest)
     assert counts is not None
     assert (counts.escapes, counts.bad, counts.false_alarms, counts.good) == (2, 30, 10, 200)
     assert (counts.bad_in_review, counts.good_in_review) == (7, 40)
-    assert held_out_counts(model) is None
+    assert held_out_counts(read_model_file(model).manifest) is None
 
 
 def test_thresholds_are_shown_and_the_file_stays_as_it_is(model: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_model_file_answers_alike_on_every_runtime(finished):
 
 def test_the_model_file_holds_the_scores_that_chose_its_thresholds(finished):
     manifest, run = read_model_file(finished.model).manifest, json.loads((finished.run / "run.json").read_text())
-    counted = held_out_counts(finished.model)
+    counted = held_out_counts(manifest)
     assert counted and counted.as_dict() == run["learned"]["thresholds"]["counts"]
     for name, statistics in manifest.score_statistics.items():
         scores = manifest.held_out_scores[name]

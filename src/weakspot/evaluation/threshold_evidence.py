@@ -31,8 +31,6 @@ def evidence_of(
     y: (N,), 1 bad, 0 good, at least one good; s: (N,), raw; groups: (N,), physical parts; ids: (N,), names.
     """
     counts = at_thresholds(y, s, thresholds.bad_from, thresholds.good_below)
-    errors = {"escapes": (counts.escapes, counts.bad), "false_alarms": (counts.false_alarms, counts.good)}
-    errors = {name: (k, n) for name, (k, n) in errors.items() if n}
     parts = {label: _parts(y, groups, label) for label in (0, 1)}
     return {
         "rule": settings.rule,
@@ -45,9 +43,9 @@ def evidence_of(
         "score_range_good": _range(s[y == 0]),
         "score_range_bad": _range(s[y == 1]) if counts.bad else None,
         "counts": counts.as_dict(),
-        "promised": {name: list(error) for name, error in errors.items()},
-        **{f"{name}_interval": list(intervals.clopper_pearson(*error)) for name, error in errors.items()},
-        **{f"{name}_at_most": intervals.one_sided_upper(*error) for name, error in errors.items()},
+        "promised": counts.promised,
+        **{f"{name}_interval": list(intervals.clopper_pearson(*error)) for name, error in counts.promised.items()},
+        **{f"{name}_at_most": intervals.one_sided_upper(*error) for name, error in counts.promised.items()},
         "parts": None if groups is None else len(set(groups)),
         "bad_parts": None if groups is None else parts[1],
         "sentences": _sentences(counts, parts[1], settings),

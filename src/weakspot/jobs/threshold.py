@@ -46,9 +46,8 @@ def thresholds_of(
     return set_thresholds(model, changed, reason.strip()).manifest.thresholds
 
 
-def held_out_counts(model: Path) -> Counts | None:
-    """What the thresholds in force make of the pictures whose out-of-fold scores the file holds; None without any."""
-    manifest = read_model_file(model).manifest
+def held_out_counts(manifest: Manifest) -> Counts | None:
+    """What the thresholds in force make of the pictures whose out-of-fold scores a model holds; None without any."""
     labels, scores = _held_out(manifest)
     record = manifest.thresholds
     return at_thresholds(labels, scores, record.bad_from, record.good_below) if scores else None
