@@ -60,11 +60,9 @@ def evidence_of(
 
 def _parts(y: Labels, groups: Sequence[Hashable] | None, label: int) -> int:
     """Physical parts with a picture of this label; where they are not known each picture counts as one."""
-    return (
-        int((y == label).sum())
-        if groups is None
-        else len({g for g, one in zip(groups, y, strict=True) if one == label})
-    )
+    if groups is None:
+        return int((y == label).sum())
+    return len({group for group, one in zip(groups, y, strict=True) if one == label})
 
 
 def _range(scores: Scores) -> list[float]:
@@ -139,8 +137,9 @@ def _best_case(parts: int, pictures: int, word: str, rate: str, wrong: str, limi
     who, unit = amount(pictures, f"{word} picture"), ""
     if parts < pictures:
         who, unit = f"{who} of {amount(parts, 'part')}", " parts"
-    takes = f"takes {intervals.needed_without_miss(limit):,}{unit}" if limit else ""
-    needed = f"{intervals.share(limit)} {takes}" if limit else f"no number shows {intervals.share(limit)}"
+    needed = "no number shows 0 %"
+    if limit:
+        needed = f"{intervals.share(limit)} takes {intervals.needed_without_miss(limit):,}{unit}"
     at_best = f"can promise no better than {intervals.at_most(bound)} {rate} (95 %)"
     return f"{who} {at_best}, even if none is {wrong}: {needed}"
 
