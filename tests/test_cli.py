@@ -207,6 +207,50 @@ def summary(status: int = 0, bad: int = 1, refused: tuple[Any, ...] = ()) -> Sim
     )
 
 
+def test_train_takes_limits_and_keeps_what_the_file_says_beside_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
+    toml = tmp_path / "line3.toml"
+    toml.write_text('[threshold]\nreview = "none"\nmax_escape_rate = 0.2\n')
+    limits = ("--max-false-alarms", "0.02", "--settings", str(toml))
+    assert call(monkeypatch, "train", "parts/", "-o", "runs/a", "--quiet", *limits) == 0
+    chosen = job.given[1].threshold
+    assert (chosen.rule, chosen.review) == ("limits", "none")
+    assert (chosen.max_false_alarm_rate, chosen.max_escape_rate) == (0.02, 0.2)
+
+
+def test_a_limit_that_the_rule_would_not_hold_is_refused_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    instead_of(monkeypatch, "weakspot.jobs.train:train", AssertionError("trained"))
+    toml = tmp_path / "line3.toml"
+    toml.write_text('[threshold]\nrule = "false_alarms"\n')
+    arguments = ("parts/", "-o", "runs/a", "--settings", str(toml), "--max-escapes", "0.1")
+    assert call(monkeypatch, "train", *arguments) == 2
+    said = capsys.readouterr().err
+    assert "--max-escapes 0.1 with rule false_alarms, which holds no such limit; take --rule limits" in said
+    assert call(monkeypatch, "train", *arguments[:-2], "--rule", "cost", "--max-false-alarms", "0.1") == 2
+    assert "--max-false-alarms 0.1 with rule cost" in capsys.readouterr().err
+
+
+def test_threshold_moves_the_thresholds_by_limits_and_shows_what_they_make_of_the_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from tests.inspection.conftest import made_model
+    from weakspot.inspection.model_file import write_model_file
+
+    scores = {"good": [float(i) for i in range(100)], "bad": [60.5 + i for i in range(40)]}
+    write_model_file(tmp_path / "a.weakspot", made_model(held_out_scores=scores))
+    arguments = ("--max-false-alarms", "0.1", "--max-escapes", "0.2", "--reason", "line 3")
+    assert call(monkeypatch, "threshold", str(tmp_path / "a.weakspot"), *arguments, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["good_below"], shown["bad_from"]) == (68.0, 89.5)
+    assert (shown["held_out"]["escapes"], shown["held_out"]["false_alarms"]) == (8, 10)
+    assert call(monkeypatch, "threshold", str(tmp_path / "a.weakspot")) == 0
+    assert "each judged by a detector that had not seen it" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("status", [0, 1, 3])
 def test_inspect_ends_as_its_summary_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int

@@ -1,6 +1,7 @@
 """What a person reads when a verb is done, and the same as data."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from weakspot import terminal
 from weakspot.data.layouts import Sample
 from weakspot.errors import ImageError
 from weakspot.evaluation.evaluate import Evaluation, evaluate
+from weakspot.evaluation.metrics import at_thresholds
 from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo, Thresholds, decide, sigmoid
 from weakspot.inspection.manifest import ThresholdChange, ThresholdRecord
 from weakspot.settings import ThresholdSettings, TrainSettings
@@ -78,12 +80,28 @@ def test_thresholds_are_told_with_who_chose_them_and_what_they_were(capsys: pyte
     record = ThresholdRecord(
         bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="[line 3] alarms", changes=[earlier]
     )
-    terminal.show_thresholds(record, as_json=False)
+    terminal.show_thresholds(record, None, as_json=False)
     out = capsys.readouterr().out
     assert "bad from raw score 2, good below 0.5" in out
     assert out.count("[line 3] alarms") == 2
-    terminal.show_thresholds(record, as_json=True)
-    assert json.loads(capsys.readouterr().out)["changes"][0]["reason"] == "[line 3] alarms"
+    assert "had not seen" not in out
+    terminal.show_thresholds(record, None, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["changes"][0]["reason"], shown["held_out"]) == ("[line 3] alarms", None)
+
+
+def test_thresholds_are_told_with_what_they_make_of_the_training_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    record = ThresholdRecord(bad_from=2.0, good_below=0.5, rule="limits", chosen_on="folds")
+    counts = at_thresholds([0] * 9 + [1] * 5, [0.0] * 6 + [1.0] * 2 + [3.0, 0.0] + [1.0] * 3 + [3.0], 2.0, 0.5)
+    terminal.show_thresholds(record, counts, as_json=False)
+    rows = [re.findall(r"\w+", line) for line in capsys.readouterr().out.splitlines()]
+    assert ["bad", "5", "1", "3", "1"] in rows
+    assert ["good", "9", "6", "2", "1"] in rows
+    terminal.show_thresholds(record, counts, as_json=True)
+    assert json.loads(capsys.readouterr().out)["held_out"]["escapes"] == 1
+    one = ThresholdRecord(bad_from=2.0, good_below=2.0, rule="limits", chosen_on="folds")
+    terminal.show_thresholds(one, None, as_json=False)
+    assert "bad from raw score 2, good below it\n" in capsys.readouterr().out
 
 
 def test_an_inspection_names_the_first_refusals_and_counts_the_others(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,7 @@ def audit(
         "weakspot train parts/ -o runs/first",
         "weakspot train parts/ -o runs/quick --size 256x256 --schedule 0.5",
         "weakspot train parts/ -o runs/few --positives 10 --rule no_escapes",
+        "weakspot train parts/ -o runs/strict --max-escapes 0.01 --max-false-alarms 0.02",
         "weakspot train parts/ -o runs/line3 --settings line3.toml",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
     )
@@ -107,6 +108,8 @@ def train(
     ] = None,
     schedule: flags.Schedule = None,
     rule: flags.Rule = None,
+    max_false_alarms: flags.MaxFalseAlarms = None,
+    max_escapes: flags.MaxEscapes = None,
     seed: flags.Seed = None,
     device: flags.Device = None,
     threads: flags.Threads = None,
@@ -118,9 +121,11 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": rule and {"rule": rule}}
+    thresholds = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
+    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": thresholds or None}
     of_training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
     chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **of_data, **of_training)
+    flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
     with progress.progress(quiet) as shows:
@@ -199,6 +204,7 @@ def inspect(
 @app.command(
     epilog=_examples(
         "weakspot threshold part.weakspot  # show them",
+        'weakspot threshold part.weakspot --max-false-alarms 0.02 --reason "too much to review"',
         'weakspot threshold part.weakspot --bad-from 1.5 --reason "false alarms"',
     )
 )
@@ -210,16 +216,23 @@ def threshold(
     good_below: Annotated[
         float | None, typer.Option(help="Raw score below which a part is good; between the two it is for review.")
     ] = None,
+    max_false_alarms: flags.MaxFalseAlarms = None,
+    max_escapes: flags.MaxEscapes = None,
     reason: Annotated[
         str | None, typer.Option(help="Why; kept in the model file with the change.", show_default=False)
     ] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Show a model's thresholds, or change them: the change and its reason stay in the file."""
-    from weakspot import terminal
-    from weakspot.jobs.threshold import thresholds_of
+    """Show a model's thresholds, or change them: the change and its reason stay in the file.
 
-    terminal.show_thresholds(thresholds_of(model, bad_from, good_below, reason), as_json)
+    A limit chooses both thresholds by the scores of the training images; one that is not given is the training's.
+    """
+    from weakspot import terminal
+    from weakspot.inspection.model_file import read_model_file
+    from weakspot.jobs.threshold import held_out_counts, thresholds_of
+
+    record = thresholds_of(model, bad_from, good_below, reason, max_false_alarms, max_escapes)
+    terminal.show_thresholds(record, held_out_counts(read_model_file(model).manifest), as_json)
 
 
 @app.command(epilog=_examples("weakspot verify part.weakspot"))

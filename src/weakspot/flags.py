@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from weakspot.settings import RecipeName
+from weakspot.errors import SettingsError
+from weakspot.settings import RecipeName, RuleName
 
 Data = Annotated[
     Path,
@@ -47,9 +48,14 @@ Schedule = Annotated[
     typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False),
 ]
 Recipe = Annotated[RecipeName | None, typer.Option(help="How to train; default sharp.", show_default=False)]
-Rule = Annotated[
-    Literal["best_f1", "no_escapes", "false_alarms", "cost"] | None,
-    typer.Option(help="What chooses the thresholds; default best_f1.", show_default=False),
+Rule = Annotated[RuleName | None, typer.Option(help="What chooses the thresholds; default limits.", show_default=False)]
+MaxFalseAlarms = Annotated[
+    float | None,
+    typer.Option(help="Share of good parts that may be called bad, such as 0.01.", show_default=False),
+]
+MaxEscapes = Annotated[
+    float | None,
+    typer.Option(help="Share of bad parts that may be called good, such as 0.05.", show_default=False),
 ]
 Runtime = Annotated[
     Literal["auto", "onnxruntime", "openvino"],
@@ -67,3 +73,18 @@ Threads = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]
+
+
+def given(**values: object) -> dict[str, object]:
+    """The settings that were given, without those that are None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def refuse_idle_limits(rule: RuleName, max_false_alarms: float | None, max_escapes: float | None) -> None:
+    """Raise SettingsError for a limit that the rule would not hold."""
+    for flag, value, rules in (
+        ("--max-false-alarms", max_false_alarms, ("limits", "false_alarms")),
+        ("--max-escapes", max_escapes, ("limits",)),
+    ):
+        if value is not None and rule not in rules:
+            raise SettingsError(f"{flag} {value:g} with rule {rule}, which holds no such limit; take --rule limits")

@@ -20,6 +20,7 @@ SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 LARGEST = 64_000_000  # pixels of a picture at the size of the training: what memory can hold
 RecipeName = Literal["sharp", "paper", "synthetic"]
 Fit = Literal["stretch", "keep"]
+RuleName = Literal["limits", "best_f1", "no_escapes", "false_alarms", "cost"]
 S = TypeVar("S")
 
 
@@ -113,13 +114,14 @@ class NetworkSettings(Settings):
 class ThresholdSettings(Settings):
     """Which rule turns out-of-fold scores into the decision good / review / bad."""
 
-    rule: Literal["best_f1", "no_escapes", "false_alarms", "cost"] = "best_f1"
+    rule: RuleName = "limits"
     margin: Annotated[float, Range(0, 1000, 0.5)] = 0.5  # no_escapes: how far below the lowest bad score, in logits
-    # false_alarms: share of good pictures that may be called bad
+    # limits, false_alarms: share of good pictures that may be called bad
     max_false_alarm_rate: Annotated[float, Range(0, 1, 0.01)] = 0.01
+    max_escape_rate: Annotated[float, Range(0, 1, 0.05)] = 0.05  # limits: share of bad pictures that may be called good
     cost_escape: Annotated[float, Range(0, 10**9, 100)] = 100.0  # cost: of a bad part called good, in false alarms
     cost_false_alarm: Annotated[float, Range(0, 10**9, 1)] = 1.0
-    review: Literal["gap", "none"] = "gap"  # gap: scores between the two classes' ranges go to a person
+    review: Literal["gap", "none"] = "gap"  # gap: what the rule leaves open goes to a person; none: one threshold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from weakspot.errors import amount, shown
 if TYPE_CHECKING:
     from weakspot.data.audit import Audit
     from weakspot.evaluation.evaluate import Evaluation
+    from weakspot.evaluation.metrics import Counts
     from weakspot.inspection.folder import Summary
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
@@ -164,13 +165,20 @@ def show_inspected(summary: "Summary", as_json: bool) -> None:
     )
 
 
-def show_thresholds(record: "ThresholdRecord", as_json: bool) -> None:
-    """The thresholds in force, who chose them, and each earlier one."""
+def show_thresholds(record: "ThresholdRecord", counts: "Counts | None", as_json: bool) -> None:
+    """The thresholds in force, who chose them, what they make of the pictures out of fold, and each earlier one."""
     if as_json:
-        print_json(record.model_dump(mode="json"))
+        print_json({**record.model_dump(mode="json"), "held_out": counts and counts.as_dict()})
         return
-    say(f"bad from raw score {record.bad_from:.6g}, good below {record.good_below:.6g}, between them review")
+    review = f"{record.good_below:.6g}, between them review" if record.good_below < record.bad_from else "it"
+    say(f"bad from raw score {record.bad_from:.6g}, good below {review}")
     say(f"chosen by: {record.rule}, on: {record.chosen_on}")
+    if counts:
+        rows = [("bad", counts.bad, counts.escapes, counts.bad_in_review, counts.caught)] * bool(counts.bad)
+        rows.append(("good", counts.good, counts.passed, counts.good_in_review, counts.false_alarms))
+        called = ("called good", "for review", "called bad")
+        say("", "Of the training pictures, each judged by a detector that had not seen it, they make:")
+        say(table("", ("in truth", "all", *called), [*rows]))
     earlier = [
         (change.time, change.bad_from, change.good_below, change.rule, change.reason) for change in record.changes
     ]

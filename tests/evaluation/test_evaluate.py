@@ -159,8 +159,8 @@ def test_pictures_that_were_trained_on_are_recognised_by_their_bytes(made):
 
 def test_the_headline_says_in_counts_how_often_it_would_be_wrong(made):
     assert (
-        words.headline(made(MIXED))
-        == "1 of 3 bad pictures would pass as good; 1 of 3 good ones would be called bad. 1 would go to a person."
+        words.headline(made(MIXED)) == "1 of 3 bad pictures would pass as good; 1 of 3 good ones would be called bad. "
+        "To a person would go 1 bad, 0 good."
     )
     right = made({"a": (0, -3.0), "b": (1, 3.0)})
     assert (

@@ -153,3 +153,22 @@ def test_a_folder_that_holds_something_else_is_left_alone(
     with pytest.raises(OutputError, match="choose another --output"):
         evaluate_model(model, labelled(), tmp_path / "out")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+
+
+def test_what_the_model_file_promises_is_held_against_pictures_it_has_not_seen_and_only_those(
+    tmp_path: Path, labelled: Callable[..., Path]
+):
+    scores = {"good": [-3.0] * 19 + [0.0], "bad": [-2.0] + [3.0] * 9}
+    data = labelled(good=4, bad=3)
+    write_model_file(tmp_path / "a.weakspot", made_model(held_out_scores=scores))
+    evaluate_model(tmp_path / "a.weakspot", data, tmp_path / "out")
+    figures, _, words = texts(tmp_path / "out")
+    assert {rate: (one["promised"], one["found"]) for rate, one in figures["promises"].items()} == {
+        "escapes": ([1, 10], [0, 3]),
+        "false_alarms": ([0, 20], [0, 4]),
+    }
+    assert "good pictures for review 1 of 20 0 of 4" in words
+    trained = [hashlib.sha256(next((data / "good").iterdir()).read_bytes()).hexdigest()]
+    write_model_file(tmp_path / "b.weakspot", made_model(held_out_scores=scores, training_files=trained))
+    evaluate_model(tmp_path / "b.weakspot", data, tmp_path / "seen")
+    assert texts(tmp_path / "seen")[0]["promises"] == {}

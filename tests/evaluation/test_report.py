@@ -276,7 +276,29 @@ def test_what_was_promised_stands_beside_what_was_found(made):
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", report.report_html(evaluation)))
     assert "Promised and found" in words
     assert "escapes 0 of 30 1 of 8 expected 0 to 1 yes" in words
+    assert "good pictures for review 0 of 40 0 of 31 –" in words
+    assert "bad pictures for review 0 of 30 2 of 8 –" in words
     assert "Promised and found" not in report.report_html(made(SCORES))
+
+
+def test_the_limits_that_were_set_are_held_against_the_count_too(made):
+    settings = ThresholdSettings(max_escape_rate=0.2, max_false_alarm_rate=0.0)
+    evidence = choose_thresholds([0] * 40 + [1] * 30, np.arange(70.0), settings).evidence
+    rates = json.loads(report.metrics_json(made(SCORES, Background(threshold_evidence=evidence))))["rates"]
+    limits = {rate["key"]: [check["limit"] for check in rate["limits"]] for rate in rates}
+    assert limits == {"escapes": [0.2, 0.1, 0.05, 0.01], "false_alarms": [0.05, 0.01], "review": []}
+
+
+def test_thresholds_chosen_without_bad_pictures_are_told_and_promise_no_escapes(made):
+    evidence = choose_thresholds([0] * 40, np.arange(40.0), ThresholdSettings()).evidence
+    words = re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", " ", report.report_html(made(SCORES, Background(threshold_evidence=evidence))))
+    )
+    assert "no bad picture was there, so nothing is known about escapes" in words
+    promised = words[words.index("Promised and found") :][:600]
+    assert "false alarms 0 of 40 1 of 31" in promised
+    assert "escapes" not in promised
+    assert "bad pictures for review" not in promised
 
 
 def test_scores_csv_has_a_row_a_picture_and_the_refused_ones_with_their_reason():

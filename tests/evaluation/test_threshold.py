@@ -1,5 +1,5 @@
-"""Rules that choose the decision from out-of-fold scores: what each promises, the review band, and the evidence kept of
-the choice."""
+"""Rules of one cut that choose the decision from out-of-fold scores: what each promises, the review band, and the
+evidence kept of the choice. The rule `limits` is in test_threshold_limits.py."""
 
 import json
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weakspot.errors import MetricError
-from weakspot.evaluation import threshold
+from weakspot.evaluation import threshold, threshold_rules
 from weakspot.evaluation.metrics import at_thresholds
 from weakspot.settings import ThresholdSettings
 
@@ -71,7 +71,7 @@ def test_cost_is_the_least_of_all_thresholds(pair, costs):
 @given(scored)
 def test_best_f1_is_the_best_of_all_thresholds(pair):
     labels, scores = arrays(pair)
-    found = counts(labels, scores, review="none")
+    found = counts(labels, scores, rule="best_f1", review="none")
     best = max(
         2 * o.caught / (o.caught + o.false_alarms + o.bad)
         for o in (at_thresholds(labels, scores, cut, cut) for cut in scores - 0.01)
@@ -108,20 +108,20 @@ def test_review_never_makes_more_errors_than_one_threshold(pair, rule):
 
 def test_the_gap_between_classes_that_lie_apart_goes_to_a_person():
     labels, scores = np.array([0] * 20 + [1] * 5), np.concatenate([np.linspace(-6, -4, 20), [6, 7, 8, 9, 10]])
-    found = threshold.choose_thresholds(labels, scores, ThresholdSettings()).thresholds
+    found = threshold.choose_thresholds(labels, scores, ThresholdSettings(rule="best_f1")).thresholds
     assert (found.good_below, found.bad_from) == pytest.approx((-3, 5))  # a tenth of the gap of 10 stays with each side
 
 
 def test_an_overlap_is_covered_where_it_is_small():
     good, bad = [*np.linspace(-6, -1, 40), 1.0], [0.0, *np.linspace(3, 8, 9)]
     labels, scores = np.array([0] * 41 + [1] * 10), np.array([*good, *bad])
-    found = counts(labels, scores)
+    found = counts(labels, scores, rule="best_f1")
     assert (found.escapes, found.false_alarms, found.good_in_review, found.bad_in_review) == (0, 0, 1, 1)
 
 
 def test_one_hopeless_bad_picture_does_not_send_all_good_ones_to_a_person():
     labels, scores = np.array([0] * 200 + [1] * 10), np.array([*np.linspace(-8, -2, 200), -7.5, *np.linspace(2, 8, 9)])
-    found = counts(labels, scores)
+    found = counts(labels, scores, rule="best_f1")
     assert (found.escapes, found.good_in_review, found.passed) == (1, 0, 200)
 
 
@@ -132,7 +132,7 @@ def test_of_errors_that_do_not_all_fit_into_the_band_the_dearer_ones_go_first():
         (100, 1),
         (1, 100),
     ):  # either the bad one at −1.5 or the good one at 3.5, for only one bad picture may be inside
-        good_below, bad_from = threshold.review_band(
+        good_below, bad_from = threshold_rules.review_band(
             labels, scores, 0.0, ThresholdSettings(cost_escape=escape, cost_false_alarm=alarm)
         )
         found = at_thresholds(labels, scores, bad_from, good_below)
@@ -140,7 +140,7 @@ def test_of_errors_that_do_not_all_fit_into_the_band_the_dearer_ones_go_first():
     assert left == {100: (0, 1), 1: (1, 0)}
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [*RULES, "limits"])
 @pytest.mark.parametrize("bad", [[5.0], [5.0, 6, 7, 8, 9], [-3.0, 6, 7, 8, 9]])
 def test_five_bad_pictures_or_one_are_enough(rule, bad):
     generator = np.random.default_rng(0)
@@ -152,7 +152,8 @@ def test_five_bad_pictures_or_one_are_enough(rule, bad):
 
 def test_neighbouring_floats_are_parted_too():
     low = -1.0
-    found = threshold.choose_thresholds([0, 1], [low, np.nextafter(low, 1)], ThresholdSettings()).thresholds
+    rule = ThresholdSettings(rule="best_f1")
+    found = threshold.choose_thresholds([0, 1], [low, np.nextafter(low, 1)], rule).thresholds
     assert at_thresholds([0, 1], [low, np.nextafter(low, 1)], found.bad_from, found.good_below).as_dict() | {
         "bad": 1
     } == {
@@ -173,7 +174,7 @@ def test_the_evidence_counts_says_what_the_count_proves_and_is_plain():
     ids = [f"{i:02}.png" for i in range(30)]
     groups = [i // 2 for i in range(30)]
     evidence = threshold.choose_thresholds(
-        labels, scores, ThresholdSettings(), groups, ids, chosen_on="a few pictures"
+        labels, scores, ThresholdSettings(rule="best_f1"), groups, ids, chosen_on="a few pictures"
     ).evidence
     assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
     assert evidence["sentences"][0] == "0 missed of 10: escapes below 26 % (one-sided 95 %)"
@@ -194,10 +195,8 @@ def test_thresholds_that_would_be_of_no_use_are_said():
     assert "nothing would be called bad" in strict["warnings"][0]
 
 
-@pytest.mark.parametrize(
-    ("labels", "scores"), [([0, 0], [0.1, 0.2]), ([1, 1], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([], [])]
-)
-def test_without_both_classes_no_threshold_is_chosen(labels, scores):
+@pytest.mark.parametrize(("labels", "scores"), [([1, 1], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([], [])])
+def test_without_good_pictures_or_scores_no_threshold_is_chosen(labels, scores):
     with pytest.raises(MetricError):
         threshold.choose_thresholds(labels, scores, ThresholdSettings())
 

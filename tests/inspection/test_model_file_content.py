@@ -72,6 +72,7 @@ def test_a_manifest_that_is_no_plain_json_of_this_version_is_refused(model_path,
         ("size", [64_000, 64_000]),
         ("image_sizes", {"min": [0, 200], "max": [100, 300]}),
         ("image_sizes", {"min": [200, 200], "max": [100, 300]}),
+        ("held_out_scores", {"middling": [1.0]}),
     ],
 )
 def test_a_manifest_with_a_value_that_cannot_be_is_refused(model_path, key, value, forge):
@@ -85,6 +86,12 @@ def test_sizes_of_files_have_no_bounds_of_a_training(model_path, largest, forge)
     """8 pictures of 64 x 9000 and 9000 x 64 pixels have a largest height and a largest width of 9000."""
     forge(model_path, lambda members: None, lambda plain: plain["image_sizes"].update(min=[1, 64], max=largest))
     assert read_model_file(model_path).manifest.image_sizes.max == tuple(largest)
+
+
+def test_a_file_from_before_the_scores_out_of_fold_were_kept_is_read(model_path, forge):
+    forge(model_path, lambda members: None, lambda plain: plain.pop("held_out_scores"))
+    manifest = read_model_file(model_path).manifest
+    assert (manifest.thresholds.rule, manifest.held_out_scores) == ("best_f1", {})
 
 
 def test_thresholds_that_contradict_each_other_are_refused(model_path, forge):

@@ -7,13 +7,46 @@ import pytest
 from tests.inspection.conftest import made_model
 from weakspot.errors import ModelFileError, SettingsError
 from weakspot.inspection.model_file import read_model_file, write_model_file
-from weakspot.jobs.threshold import thresholds_of
+from weakspot.jobs.threshold import held_out_counts, thresholds_of
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     write_model_file(tmp_path / "part.weakspot", made_model())  # good below -1, bad from 1
     return tmp_path / "part.weakspot"
+
+
+@pytest.fixture
+def scored_model(tmp_path: Path) -> Path:
+    """With the scores that chose its thresholds: 200 good pictures, and 30 bad ones of which ten score among them."""
+    scores = {"good": [float(i) for i in range(200)], "bad": [140.5 + 6 * i for i in range(30)]}
+    write_model_file(tmp_path / "scored.weakspot", made_model(held_out_scores=scores))
+    return tmp_path / "scored.weakspot"
+
+
+def test_limits_choose_from_the_scores_in_the_file_and_stand_with_their_reason(scored_model: Path) -> None:
+    record = thresholds_of(scored_model, max_false_alarms=0.02, max_escapes=0.1, reason=" line 3 ")
+    assert (record.good_below, record.bad_from) == (155.5, 195.5)  # 3 of 30 below, 4 of 200 at or above
+    assert record.rule == "false alarms at most 2 % of the good pictures, escapes at most 10 % of the bad ones"
+    assert record.chosen_on == "out-of-fold scores of the training pictures"
+    assert [(change.bad_from, change.reason) for change in record.changes] == [(1.0, "line 3")]
+
+
+def test_a_limit_that_is_not_given_is_that_of_the_training(tmp_path: Path) -> None:
+    trained = {"threshold": {"rule": "best_f1", "max_escape_rate": 0.1}}
+    scores = {"good": [float(i) for i in range(200)], "bad": [140.5 + 6 * i for i in range(30)]}
+    write_model_file(tmp_path / "a.weakspot", made_model(held_out_scores=scores, settings=trained))
+    record = thresholds_of(tmp_path / "a.weakspot", max_false_alarms=0.02, reason="line 3")
+    assert (record.good_below, record.bad_from) == (155.5, 195.5)
+
+
+def test_the_pictures_that_chose_are_counted_at_the_thresholds_in_force(model: Path, scored_model: Path) -> None:
+    thresholds_of(scored_model, bad_from=190.0, good_below=150.0, reason="by hand")
+    counts = held_out_counts(read_model_file(scored_model).manifest)
+    assert counts is not None
+    assert (counts.escapes, counts.bad, counts.false_alarms, counts.good) == (2, 30, 10, 200)
+    assert (counts.bad_in_review, counts.good_in_review) == (7, 40)
+    assert held_out_counts(read_model_file(model).manifest) is None
 
 
 def test_thresholds_are_shown_and_the_file_stays_as_it_is(model: Path) -> None:
@@ -48,6 +81,9 @@ def test_one_threshold_changes_and_the_other_stays_and_the_reason_is_kept(model:
         ({"reason": "because"}, "--bad-from, --good-below or both"),
         ({"bad_from": -3.0, "reason": "because"}, "good_below <= bad_from"),
         ({"bad_from": float("nan"), "reason": "because"}, "finite"),
+        ({"max_escapes": 0.1}, "needs its reason"),
+        ({"max_escapes": 0.1, "reason": "because"}, "holds no out-of-fold scores.*--bad-from and --good-below"),
+        ({"max_escapes": 0.1, "bad_from": 1.0, "reason": "because"}, "thresholds and limits at once; give one kind"),
     ],
 )
 def test_a_change_that_cannot_be_leaves_the_file_as_it_is(model: Path, change: dict[str, object], said: str) -> None:
@@ -61,6 +97,23 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.weakspot").write_text("no model")
     with pytest.raises(ModelFileError):
         thresholds_of(tmp_path / "a.weakspot")
+
+
+def test_a_limit_that_is_no_share_is_refused(scored_model: Path) -> None:
+    before = scored_model.read_bytes()
+    with pytest.raises(SettingsError, match=r"max_escape_rate = 5; needed is a number from 0 to 1, such as 0.05"):
+        thresholds_of(scored_model, max_escapes=5, reason="per cent")
+    assert scored_model.read_bytes() == before
+
+
+def test_without_bad_pictures_false_alarms_can_be_limited_and_escapes_cannot(tmp_path: Path) -> None:
+    path = tmp_path / "a.weakspot"
+    write_model_file(path, made_model(held_out_scores={"good": [float(i) for i in range(200)]}))
+    with pytest.raises(SettingsError, match="no bad picture was trained on, so no limit of escapes can be held"):
+        thresholds_of(path, max_escapes=0.1, reason="line 3")
+    record = thresholds_of(path, max_false_alarms=0.1, reason="line 3")
+    assert (record.good_below, record.bad_from) == (179.5, 179.5)
+    assert record.rule == "false alarms at most 10 % of the good pictures"
 
 
 @pytest.mark.parametrize("nonsense", [1e300, -5000.0])

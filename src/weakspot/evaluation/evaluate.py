@@ -108,12 +108,14 @@ class Evaluation:
     @property
     def errors(self) -> dict[str, tuple[int, int]]:
         """Escapes of the bad pictures, false alarms of the good ones: k of n."""
-        c = self.counts
-        return {"escapes": (c.escapes, c.bad), "false_alarms": (c.false_alarms, c.good)}
+        return self.counts.errors
 
     @property
     def promises(self) -> dict[str, dict[str, Any]]:
-        """What the choice of thresholds promised beside what was found; empty where nothing is known of the choice."""
+        """What the choice of thresholds promised beside what was found; empty where nothing is known of the choice, or
+        where these pictures took part in it."""
+        if self.seen_in_training or self.background.held_out is False:
+            return {}
         return promises(self.background.threshold_evidence.get("promised", {}), self.errors)
 
 

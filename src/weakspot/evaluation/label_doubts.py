@@ -27,10 +27,10 @@ def label_doubts(
     picture is doubted below the median of the good ones; bad ones have no common level that it could be far from.
     Where more than MOST of a label, and more than one, look so, none is named. labels: (N,), 1 bad, 0 good; scores:
     (N,), raw, out of fold; groups: (N,), physical parts.
-    Gives {"pictures": [{"picture", "label", "raw_score"}], "sentences": [...]}.
+    Gives {"pictures": [{"picture", "label", "raw_score"}], "sentences": [...]}; both are empty without both labels.
     """
-    y, s = checked(labels, scores)
-    if better_than_chance(y, s, groups) >= CHANCE:
+    y, s = checked(labels, scores, both=False)
+    if not 0 < y.sum() < len(y) or better_than_chance(y, s, groups) >= CHANCE:
         return {"pictures": [], "sentences": []}
     doubted = {label: _contradicting(y, s, label) for label in (0, 1)}
     pictures = [
@@ -47,9 +47,11 @@ def swap_sentence(labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashabl
 
     Two things do: an out-of-fold ranking that is upside down beyond chance, and more bad than good pictures of which
     nothing could be learned, since what is the rule is darkened only where it is labelled good. labels: (N,), 1 bad,
-    0 good; scores: (N,), raw, out of fold; groups: (N,), the physical part of each.
+    0 good; scores: (N,), raw, out of fold; groups: (N,), the physical part of each. Of one label alone it says nothing.
     """
-    y, s = checked(labels, scores)
+    y, s = checked(labels, scores, both=False)
+    if not 0 < y.sum() < len(y):
+        return ""
     bad, good = int(y.sum()), int((y == 0).sum())
     way_out = "good and bad seem to be swapped: look at both kinds, and swap the labels"
     if better_than_chance(1 - y, s, groups) < UPSIDE_DOWN:

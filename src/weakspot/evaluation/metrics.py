@@ -33,6 +33,17 @@ class Counts:
     good_in_review: int
     passed: int  # good, called good
 
+    @property
+    def errors(self) -> dict[str, tuple[int, int]]:
+        """Escapes of the bad pictures, false alarms of the good ones: k of n."""
+        return {"escapes": (self.escapes, self.bad), "false_alarms": (self.false_alarms, self.good)}
+
+    @property
+    def promised(self) -> dict[str, list[int]]:
+        """What these counts let one expect of other pictures, as plain values; a kind without pictures promises
+        nothing."""
+        return {name: [k, n] for name, (k, n) in self.errors.items() if n}
+
     def as_dict(self) -> dict[str, int]:
         """The counts as plain numbers, with those sent to review in one."""
         return {**asdict(self), "review": self.bad_in_review + self.good_in_review}

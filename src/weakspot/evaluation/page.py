@@ -163,9 +163,16 @@ def _doubts(evaluation: Evaluation, read_pixels: ReadPixels | None) -> dict[str,
 
 
 def _promises(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Each rate as the choice of thresholds promised it, and as it was found."""
+    """Each rate as the choice of thresholds promised it and as it was found; then what goes to a person, which is the
+    price and promises nothing."""
     names = {"escapes": "escapes", "false_alarms": "false alarms"}
-    return [{"name": names[key], **promise} for key, promise in evaluation.promises.items()]
+    rows = [{"name": names[key], **promise} for key, promise in evaluation.promises.items()]
+    chosen, found = evaluation.background.threshold_evidence.get("counts", {}), evaluation.counts.as_dict()
+    for kind in ("bad", "good") if rows and evaluation.thresholds.good_below < evaluation.thresholds.bad_from else ():
+        there, here = ([counts.get(f"{kind}_in_review"), counts.get(kind)] for counts in (chosen, found))
+        if there[1] and here[1]:
+            rows.append({"name": f"{kind} pictures for review", "promised": there, "found": here, "expected": None})
+    return rows
 
 
 def _decisions(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -70,8 +70,9 @@ def headline(evaluation: Evaluation) -> str:
     if c.good:
         which = "ones" if c.bad else "pictures"
         parts.append(f"{_none_or(c.false_alarms)} of {c.good:,} good {which} would be called bad")
-    review = c.bad_in_review + c.good_in_review
-    tail = f" {review:,} would go to a person." if review else ""
+    kinds = ((c.bad, c.bad_in_review, "bad"), (c.good, c.good_in_review, "good"))
+    went = ", ".join(f"{k:,} {kind}" for n, k, kind in kinds if n)
+    tail = f" To a person would go {went}." if c.bad_in_review + c.good_in_review else ""
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "." + tail
 
@@ -79,9 +80,14 @@ def headline(evaluation: Evaluation) -> str:
 def rates(evaluation: Evaluation) -> list[Rate]:
     """Escapes, false alarms, and the good pictures sent to a person; a rate whose pictures are missing is left out."""
     c, p, background = evaluation.counts, evaluation.part_counts, evaluation.background
+    held = background.threshold_evidence.get("limits", {})
     by_key = {
-        "escapes": ((c.escapes, c.bad), (p.escapes, p.bad), background.escape_limits),
-        "false_alarms": ((c.false_alarms, c.good), (p.false_alarms, p.good), background.false_alarm_limits),
+        "escapes": ((c.escapes, c.bad), (p.escapes, p.bad), _limits(background.escape_limits, held.get("escapes"))),
+        "false_alarms": (
+            (c.false_alarms, c.good),
+            (p.false_alarms, p.good),
+            _limits(background.false_alarm_limits, held.get("false_alarms")),
+        ),
         "review": ((c.good_in_review, c.good), (p.good_in_review, p.good), ()),
     }
     return [_rate(key, *counted) for key, counted in by_key.items() if counted[0][1]]
@@ -154,6 +160,11 @@ def _rate(key: str, pictures: Count, parts: Count, limits: tuple[float, ...]) ->
         by_part="" if parts[1] == n else f"by part: {parts[0]:,} of {parts[1]:,} {with_one}, at most {bound}",
         limits=tuple(intervals.against_limit(k, n, limit, without_one) for limit in limits),
     )
+
+
+def _limits(shares: tuple[float, ...], held: float | None) -> tuple[float, ...]:
+    """The limits to hold a count against, falling, with the one that the thresholds hold where counting can show it."""
+    return tuple(sorted({*shares, *([held] if held and held < 1 else [])}, reverse=True))
 
 
 def _none_or(count: int) -> str:

@@ -116,6 +116,7 @@ class Manifest(_Record):
     labels: dict[int, str] = {0: "good", 1: "bad"}
     thresholds: ThresholdRecord
     score_statistics: dict[str, ScoreStatistics] = {}  # "good", "bad"
+    held_out_scores: dict[str, list[float]] = {}  # raw, of training pictures out of fold, likewise: thresholds can move
     size: Size  # height, width in pixels at which the detector looks
     fit: Fit = "stretch"  # how pictures of other proportions come to it
     channels: int  # 1 grey, 3 colour
@@ -154,7 +155,8 @@ class Manifest(_Record):
         levels = self.channel_levels
         if levels is not None and (len(levels) != self.channels or any(low > high for low, high in levels)):
             raise ValueError("channel_levels are the lowest and the highest mean of each channel")
-        if self.labels != {0: "good", 1: "bad"} or not self.score_statistics.keys() <= set(self.labels.values()):
+        named = self.score_statistics.keys() | self.held_out_scores.keys()
+        if self.labels != {0: "good", 1: "bad"} or not named <= set(self.labels.values()):
             raise ValueError("labels are 0 good and 1 bad")
         return self
 

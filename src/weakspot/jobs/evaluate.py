@@ -11,6 +11,7 @@ from weakspot.evaluation.evaluate import Background, Evaluation, evaluate
 from weakspot.evaluation.report import NAMES, check_output, write_report
 from weakspot.inspection.inspection import Inspection
 from weakspot.inspection.loaded import LoadedDetector
+from weakspot.jobs.threshold import held_out_counts
 
 
 def evaluate_model(
@@ -33,9 +34,11 @@ def evaluate_model(
     samples = read_layout(Path(data), layout, both_labels=False)
     refuse_unwritable(output)  # before the long part
     about = detector.manifest
+    chosen = held_out_counts(about)
     background = Background(
         title=f"{about.name} on {amount(len(samples), 'picture')}",
         trained_on=frozenset(about.training_files),
+        threshold_evidence={"counts": chosen.as_dict(), "promised": chosen.promised} if chosen else {},
         settings=about.settings,
         training={name: getattr(about, name) for name in ("seed", "machine", "versions", "commit")},
     )

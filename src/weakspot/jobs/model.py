@@ -140,9 +140,11 @@ def loaded(model: ModelFile) -> LoadedDetector:
 def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages, tested: int) -> Manifest:
     """The draft with what the training gave; tested: the picture of the self-test, asked here, on the processor."""
     answers = scores(learned.detector, images.part(np.array([tested])))
+    held_out = _held_out(learned, images.labels)
     more = {
         "thresholds": ThresholdRecord.of(verdict.choice.thresholds),
-        "score_statistics": _statistics(learned, images.labels),
+        "score_statistics": {name: _statistics(raw) for name, raw in held_out.items()},
+        "held_out_scores": {name: raw.tolist() for name, raw in held_out.items()},
         "network": asdict(learned.recipe.network),
         "selftest": SelfTest(raw_score=float(answers.raw[0]), heat_score=float(answers.heat[0])),
         "warnings": [*verdict.choice.evidence["warnings"], *verdict.warnings],
@@ -150,17 +152,16 @@ def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: Trai
     return draft.model_copy(update=more)
 
 
-def _statistics(learned: Learned, labels: np.ndarray) -> dict[str, ScoreStatistics]:
-    """Of the scores out of fold, by label."""
+def _held_out(learned: Learned, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The scores out of fold by label; a label without pictures is left out."""
     if learned.held_out is None:
         return {}
-    by_label = {"good": learned.held_out.raw[labels == 0], "bad": learned.held_out.raw[labels == 1]}
-    return {
-        name: ScoreStatistics(
-            n=len(s), mean=float(s.mean()), std=float(s.std()), min=float(s.min()), max=float(s.max())
-        )
-        for name, s in by_label.items()
-    }
+    by_label = {name: learned.held_out.raw[labels == label] for label, name in ((0, "good"), (1, "bad"))}
+    return {name: raw for name, raw in by_label.items() if len(raw)}
+
+
+def _statistics(s: np.ndarray) -> ScoreStatistics:
+    return ScoreStatistics(n=len(s), mean=float(s.mean()), std=float(s.std()), min=float(s.min()), max=float(s.max()))
 
 
 def _card(manifest: Manifest, verdict: Verdict) -> str:

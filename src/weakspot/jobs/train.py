@@ -181,7 +181,7 @@ def _summary(evaluation: Evaluation | None, verdict: Verdict, audit: Audit) -> s
     unread, unfit = len(audit.unreadable), len(audit.unfit)
     lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
-    lines += verdict.warnings
+    lines += [*verdict.warnings, *verdict.choice.evidence["warnings"]]
     lines += verdict.choice.evidence["label_doubts"]["sentences"]
     if evaluation is None:
         way_on = "run `weakspot evaluate` on labelled pictures it has not seen"
