@@ -61,9 +61,9 @@ class Fill:
 
 
 def shade(scene: Scene, window: Window) -> Values:
-    """The surface lighter or darker, with a grain of its own; a tint where there is colour."""
+    """The surface darker or, less often, lighter, with a grain of its own; a tint where there is colour."""
     rng, here = scene.rng, scene.values(window)
-    strength = _between(0.35, 4.0, rng) * scene.std * rng.choice((-1, 1))
+    strength = _between(0.5, 4.0, rng) * scene.std * rng.choice((-1, 1), p=(0.65, 0.35))
     tint = 1 + 0.4 * rng.normal(size=len(here)) if len(here) > 1 else np.ones(1)
     grain = np.float32(rng.uniform(0, 0.4)) * noise(window.size, int(rng.integers(1, 4)), rng)
     return np.asarray(here + (strength * tint).astype(np.float32)[:, None, None] * (1 + grain))
@@ -132,11 +132,11 @@ def missing(scene: Scene, window: Window) -> Values:
 
 
 FILLS = {
-    "shade": Fill(0.3, shade),
-    "patch": Fill(0.2, patch, copied=True),
-    "foreign": Fill(0.15, foreign),
-    "relief": Fill(0.1, relief),
-    "warped": Fill(0.1, warped, copied=True),
+    "shade": Fill(0.45, shade),
+    "patch": Fill(0.1, patch, copied=True),
+    "foreign": Fill(0.12, foreign),
+    "relief": Fill(0.12, relief),
+    "warped": Fill(0.06, warped, copied=True),
     "smeared": Fill(0.05, smeared, copied=True),
     "missing": Fill(0.1, missing, at_edge=True),
 }

@@ -11,6 +11,7 @@ from math import ceil, cos, exp, log, pi, sin, sqrt
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Values = NDArray[np.float32]  # a map (h, w), or one for each channel (C, h, w)
 Size = tuple[int, int]  # height, width in pixels
@@ -61,6 +62,24 @@ def scratch(area: float, size: Size, rng: Generator) -> Values:
     return _stamped(points - points.mean(0), radii)
 
 
+def crack(area: float, size: Size, rng: Generator) -> Values:
+    """A jagged line across much of the image, wider in its middle, soft at its sides, stronger here than there.
+
+    Its length and width are its own, whatever the area: a crack is long and thin.
+    """
+    width = exp(rng.uniform(log(1.2), log(max(2.5, 0.035 * min(size)))))
+    length = float(np.clip(exp(rng.uniform(log(0.12), log(0.9))) * max(size), 6 * width, 1.2 * max(size)))
+    step = max(0.7, width / 4)
+    count = ceil(length / step)
+    points = _walk(count, step, rng) + step * np.cumsum(rng.normal(0, 0.12, (count, 2)), axis=0)
+    tapered = np.sin(pi * np.linspace(0.02, 0.98, count)) ** rng.uniform(0.2, 0.8)
+    radii = width / 2 * tapered * (1 + 0.35 * noise((1, count), 10, rng)[0]).clip(0.4, 1.7)
+    drawn = np.pad(_stamped(points - points.mean(0), radii.clip(0.45)), 3)
+    soft = ndimage.gaussian_filter(drawn, 0.15 * width + 0.2)
+    strength = np.clip(0.8 + 0.3 * noise(drawn.shape, max(4, int(6 * width)), rng), 0.35, 1)
+    return np.asarray(soft / max(float(soft.max()), 1e-6) * strength, np.float32)
+
+
 def specks(area: float, size: Size, rng: Generator) -> Values:
     """One dot or a group of them."""
     count = 1 if rng.random() < 0.4 else int(rng.integers(2, 13))
@@ -70,10 +89,11 @@ def specks(area: float, size: Size, rng: Generator) -> Values:
 
 
 SHAPES = {
-    "blob": Shape(0.35, blob, 0.3),
-    "scratch": Shape(0.3, scratch, 0.03),
-    "specks": Shape(0.2, specks, 0.01),
-    "rectangle": Shape(0.15, rectangle, 0.3),
+    "crack": Shape(0.35, crack, 0.03),
+    "blob": Shape(0.25, blob, 0.3),
+    "scratch": Shape(0.15, scratch, 0.03),
+    "specks": Shape(0.15, specks, 0.01),
+    "rectangle": Shape(0.1, rectangle, 0.3),
 }
 
 

@@ -26,11 +26,11 @@ ANYWHERE = 0.2  # of the defects, since a plain surface with one feature looks l
 TRIES = 12  # drawings thrown away as hardly visible before the image is left as it is
 SHOWN = 0.5  # share of a shape that must be seen; below it, the drawing is thrown away
 SHOWN_COPIED = 0.15  # the same for a piece of surface put elsewhere, of which a moved outline may be all that shows
-SEEN = 0.12  # deviations by which a place must change to be seen on a surface without grain
-ABOVE_GRAIN = 1.25  # by how many deviations of what the surface itself changes from place to place a place must change
-# the same for a piece of surface put elsewhere: one pixel in eighty differs by that much anyway
-ABOVE_GRAIN_COPIED = 2.5
-ROUGHER = 0.35  # share by which a place's roughness must change to be seen by that alone
+SEEN = 0.2  # deviations by which a place must change to be seen on a surface without grain
+ABOVE_GRAIN = 1.75  # by how many deviations of what the surface itself changes from place to place a place must change
+# the same for a piece of surface put elsewhere: a grain in another grain's place differs by the rest anyway
+ABOVE_GRAIN_COPIED = 3.0
+ROUGHER = 0.4  # share by which a place's roughness must change to be seen by that alone
 COARSE = 5  # pixels, side of the square over which a shape is looked at, from which roughness can be told
 AROUND = 12  # pixels around a defect from which the surface's own changes are told
 PROBE = 72  # pixels, side of the largest piece of surface that is looked at for that
@@ -170,7 +170,7 @@ def _seen(scene: Scene, window: Window, after: Pixels, copied: bool) -> Cells:
     seen = np.abs(_evened(after - before, side)) > np.maximum(least, limit)
     if side >= COARSE:
         rough, rougher = _roughness(before, side), _roughness(after.astype(np.float32), side)
-        seen |= np.abs(rougher - rough) > np.maximum(least, np.float32(ROUGHER) * np.maximum(rough, rougher))
+        seen |= np.abs(rougher - rough) > np.maximum(least / 2, np.float32(ROUGHER) * np.maximum(rough, rougher))
     return np.asarray(seen.any(0) & (window.share > 0.05))
 
 
