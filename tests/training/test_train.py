@@ -24,6 +24,7 @@ from weakspot.training.batches import (
 from weakspot.training.cells import bad_cells
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.looks import look_of
+from weakspot.training.loop import _batches
 from weakspot.training.stages import Recipe, learning_rate, recipe
 from weakspot.training.state import Machine, StageState, Step, Training
 from weakspot.training.train import run_training, scores, start_training
@@ -175,10 +176,27 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("labels", [[1, 1], [0, 0, 0], []])
+@pytest.mark.parametrize("labels", [[1, 1], []])
 def test_nothing_is_drawn_for_ever_from_an_empty_list(labels: list[int]):
-    with pytest.raises(TrainingError, match=f"{sum(labels)} bad and {len(labels) - sum(labels)} good pictures"):
+    with pytest.raises(TrainingError, match=f"{len(labels)} bad and no good pictures"):
         endless_pairs(np.array(labels), (0, 0), mirrored=False)
+
+
+def test_without_bad_pictures_a_step_has_more_drawn_ones_and_trains():
+    good = IMAGES.part(np.flatnonzero(IMAGES.labels == 0))
+    training = start_training(tiny("synthetic"), good, 0, MACHINE)
+    stage, before = training.recipe.stages[0], weights(training)
+    of_pairs, of_good = (
+        next(_batches(start_training(training.recipe, images, 0, MACHINE), stage)) for images in (IMAGES, good)
+    )
+    assert len(of_good.views) == len(of_pairs.views) == 2 * stage.pairs + stage.synthetic
+    assert of_good.labels.tolist() == [0.0] * stage.pairs
+    assert len(of_good.drawn_cells) == stage.pairs + stage.synthetic
+    seen: list[Step] = []
+    training.on_steps = seen.extend
+    run_training(training)
+    assert not same_bits(before, weights(training))
+    assert all(step.bad_heat > 0 and step.good_heat > 0 for step in seen), "drawn ones count as bad"
 
 
 def computed_anew(machine: Machine, decide: Recipe, views: tuple[View, ...], monkeypatch: pytest.MonkeyPatch) -> int:

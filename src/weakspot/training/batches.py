@@ -35,7 +35,7 @@ Views = tuple[View, ...]
 
 
 class Batch(NamedTuple):
-    """The views of one step, those of its B / 2 pairs first, and what is known of them."""
+    """The views of one step, those of its pairs first, and what is known of them."""
 
     views: Views
     labels: Tensor  # (B,), 1 bad, 0 good
@@ -112,23 +112,23 @@ def endless_pairs(
 ) -> Iterator[Views]:
     """Pairs of a bad and a good view, from the `start`-th on; a list is drawn without repetition, then reshuffled.
 
-    labels: (n,), 1 bad, 0 good; jitter: contrast varies by this share, brightness by this many deviations, evenly
-    both ways; shift: pixels at most. Raises TrainingError where a label is missing: there is nothing to draw.
+    Where there are no bad pictures, the good view is all of a pair. labels: (n,), 1 bad, 0 good; jitter: contrast
+    varies by this share, brightness by this many deviations, evenly both ways; shift: pixels at most. Raises
+    TrainingError where no picture is good: there is nothing to draw.
     """
     bad, good = (np.flatnonzero(labels == label) for label in (1, 0))
-    if not len(bad) or not len(good):
-        raise TrainingError(
-            f"{len(bad)} bad and {len(good)} good pictures to draw from; needed is at least one of each"
-        )
-    return islice(_pairs(bad, good, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
+    if not len(good):
+        raise TrainingError(f"{len(bad)} bad and no good pictures to draw from; needed is at least one good one")
+    lists = [bad, good] if len(bad) else [good]
+    return islice(_pairs(lists, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
 
 
 def _pairs(
-    bad: np.ndarray, good: np.ndarray, rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
+    lists: list[np.ndarray], rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
 ) -> Iterator[Views]:
-    bad_ones, good_ones = _endless(bad, rng), _endless(good, rng)
+    endless = [_endless(indices, rng) for indices in lists]
     while True:
-        yield tuple(_view(next(ones), rng, mirrored, jitter, shift) for ones in (bad_ones, good_ones))
+        yield tuple(_view(next(indices), rng, mirrored, jitter, shift) for indices in endless)
 
 
 def endless_drawings(

@@ -18,6 +18,7 @@ class Target(NamedTuple):
     bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
     drawn_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were drawn
     fractions: tuple[float, ...]  # shares of the cells that a defect may cover
+    pairs: int  # of a bad and a good picture in the step; the bad ones may be missing
     step: int  # of the stage, from 0
     iterations: int  # of the stage
 
@@ -44,16 +45,17 @@ def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 3
     return initial * (math.cos(2 * math.pi * (step // hold) / max(1, round(iterations / hold))) + 3) / 4
 
 
-def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...]) -> Tensor:
+def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...], pairs: int) -> Tensor:
     """Some cells of a bad picture are bad; every cell of a good one is good.
 
     heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own
-    term, since nobody knows how large defects are. Mean over the good plus mean over the bad.
+    term, since nobody knows how large defects are; pairs: B / 2, or more where bad pictures are missing. Of all pairs
+    the mean over the good plus the mean over the bad.
     """
     top = top_means(heat, fractions)
     every_cell = F.softplus(heat.float()).mean((1, 2, 3))
     bad, good = F.softplus(-top).mean(1), every_cell + F.softplus(top).mean(1)
-    return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
+    return torch.where(labels > 0, bad, good).sum() / pairs
 
 
 def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
@@ -107,7 +109,7 @@ def _synthetic(answer: Logits, target: Target) -> Tensor:
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
     "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations)),
     "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
-    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions),
+    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
     "synthetic": _synthetic,
     "locate": _locate,
     "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),
