@@ -247,7 +247,6 @@ def test_folds_of_today_are_those_of_yesterday():
     assert fold_numbers(labels, groups, 3, seed=5)[::4].tolist() == [0, 2, 1, 1, 0, 0, 2, 2, 1, 1, 0, 2]
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class")
 def test_every_fold_holds_something_out_and_leaves_both_labels_to_train_on():
     rng = np.random.default_rng(0)
     for trial in range(300):
@@ -267,7 +266,7 @@ def test_every_fold_holds_something_out_and_leaves_both_labels_to_train_on():
             assert not set(groups[numbers == fold]) & set(groups[numbers != fold])
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_where_bad_pictures_are_not_needed_folds_are_made_by_good_parts(bad):
     samples = few_bad(bad)

@@ -26,7 +26,7 @@ from weakspot.jobs.observe import Observer, TrainingStopped
 from weakspot.jobs.passing import _parts, fit_arrays, train_in_passing
 from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.train import train
-from weakspot.settings import ReadSettings, TrainSettings
+from weakspot.settings import TrainSettings
 from weakspot.training.state import Step
 
 SETTINGS = TrainSettings(
@@ -39,6 +39,7 @@ SETTINGS = TrainSettings(
     pairs=1,
     unlearned="keep",
 )
+FEW = replace(SETTINGS, recipe="synthetic", schedule=0.005, threshold={"rule": "false_alarms"})
 WITHOUT_SIZE = replace(SETTINGS, size=None, schedule=0.04)
 
 
@@ -280,8 +281,42 @@ def test_a_resumed_run_keeps_its_plan_whatever_the_clock_says(
 
 def test_too_few_pictures_are_told_before_anything_is_trained(tmp_path: Path):
     folder = write_parts(tmp_path / "parts", bad=2, good=8)
-    with pytest.raises(DataError, match="bad"):
+    with pytest.raises(DataError, match=r"1 bad and 6 good pictures .* recipe sharp needs at least 2 .*--recipe synth"):
         train(folder, SETTINGS, output=tmp_path / "run")
+    by_bad_ones = replace(FEW, positives=0, threshold={"rule": "best_f1"})
+    with pytest.raises(DataError, match=r"0 bad and 6 good .* the rule best_f1 needs bad ones: .*--rule false_alarms"):
+        train(folder, by_bad_ones, output=tmp_path / "run")
+    with pytest.raises(DataError, match="1 bad and 1 good pictures to train on; needed are at least 2 good ones"):
+        train(write_parts(tmp_path / "few good", bad=2, good=2), FEW, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "the way out can be taken at once"
+
+
+@pytest.mark.parametrize(("bad", "tested"), [(0, 0), (1, 0), (2, 1)])
+def test_few_bad_pictures_or_none_train_where_defects_are_drawn(tmp_path: Path, bad: int, tested: int):
+    folder = write_parts(tmp_path / "parts", bad=bad, good=12)
+    result = train(folder, FEW, output=tmp_path / "run")
+    assert sum(sample.label for sample in result.split.test) == tested
+    assert ("average_precision" in result.evaluation.metrics) == bool(tested)
+    assert ("escapes" in result.evaluation.metrics) == bool(tested)
+    report, history = (result.run / name for name in ("report.html", "history.jsonl"))
+    assert "with a defect drawn on each" in history.read_text()
+    state = json.loads((result.run / "run.json").read_text())
+    assert set(state["folds"]) == {0, 1} and len(state["folds"]) == 9 + bad - tested
+    assert ("bad" in read_model_file(result.model).manifest.score_statistics) == (bad - tested > 0)
+    if not tested:
+        assert "how many bad ones would pass is not known" in result.summary
+        assert "Anything about bad parts: there are no bad pictures here" in report.read_text()
+    if bad == 1:
+        assert "only good pictures are kept apart" in history.read_text()
+    if not bad:
+        assert "it was shown no bad picture" in result.summary and "none of them bad" in history.read_text()
+        assert all(row["bad_heat"] > 0 for row in map(json.loads, history.open()) if "bad_heat" in row)
+
+
+def test_no_bad_picture_trains_where_none_is_wanted_and_all_that_were_kept_apart_still_test(tmp_path: Path):
+    result = train(write_parts(tmp_path / "parts"), replace(FEW, positives=0), output=tmp_path / "run")
+    assert not any(sample.label for sample in result.split.train)
+    assert "average_precision" in result.evaluation.metrics and result.evaluation.counts.bad == 2
 
 
 def test_pictures_in_memory_give_a_detector_at_once():
@@ -337,7 +372,7 @@ def test_a_picture_that_is_called_good_and_bad_is_said_before_the_training(parts
 def test_the_same_picture_given_twice_as_an_array_is_one_part():
     array = toy_images(bad=1, good=1).pixels
     pictures = pictures_in_memory(
-        [array[0, 0], array[1, 0], array[0, 0].copy(), array[1, 0]], [1, 0, 1, 0], "rgb", ReadSettings()
+        [array[0, 0], array[1, 0], array[0, 0].copy(), array[1, 0]], [1, 0, 1, 0], "rgb", TrainSettings()
     )
     assert _parts(pictures, ["a", "b", "c", "d"]) == ["a", "b", "a", "b"]
 

@@ -4,6 +4,7 @@ The rule: a part is never on both sides. The groups say what is one part; the au
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -190,7 +191,10 @@ def _possible_folds(labels: np.ndarray, groups: Sequence[str], most: int, seed: 
     for count, attempt in product(range(most, 1, -1), range(SHUFFLES)):
         numbers = np.zeros(len(labels), int)
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1_000_003 * attempt)
-        for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        with warnings.catch_warnings():  # of a label with fewer pictures than folds, which is no mistake here
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            parted = list(splitter.split(labels, labels, groups))
+        for number, (_, held_out) in enumerate(parted):
             numbers[held_out] = number
         yield np.unique(numbers, return_inverse=True)[1]
     rng, part_of = np.random.default_rng(seed), np.unique(groups, return_inverse=True)[1]

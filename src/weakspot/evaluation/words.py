@@ -70,6 +70,8 @@ def headline(evaluation: Evaluation) -> str:
     if c.good:
         which = "ones" if c.bad else "pictures"
         parts.append(f"{_none_or(c.false_alarms)} of {c.good:,} good {which} would be called bad")
+    if not c.bad:
+        parts.append("how many bad ones would pass is not known, for none was tested")
     review = c.bad_in_review + c.good_in_review
     tail = f" {review:,} would go to a person." if review else ""
     text = "; ".join(parts)

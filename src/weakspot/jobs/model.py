@@ -96,11 +96,12 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     hand_back_freed_memory()  # the training is over
     detector = learned.detector.to("cpu").float()
     bad, good = (np.flatnonzero(images.labels == label) for label in (1, 0))
+    tested = [*bad, *good][0]
     model = ModelFile(
-        manifest=_completed(draft, learned, verdict, images, int(bad[0])),
+        manifest=_completed(draft, learned, verdict, images, int(tested)),
         weights={name: tensor.numpy() for name, tensor in detector.state_dict().items()},
         graph=export_graph(detector, *draft.size, draft.bit_depth),
-        selftest=encode_selftest(images.pixels[bad[0]]),
+        selftest=encode_selftest(images.pixels[tested]),
         card="",
     )
     compared = [images.pixels[index] for index in (*bad[:COMPARED], *good[:COMPARED])]
@@ -158,6 +159,7 @@ def _statistics(learned: Learned, labels: np.ndarray) -> dict[str, ScoreStatisti
             n=len(s), mean=float(s.mean()), std=float(s.std()), min=float(s.min()), max=float(s.max())
         )
         for name, s in by_label.items()
+        if len(s)
     }
 
 

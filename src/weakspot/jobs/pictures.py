@@ -11,11 +11,13 @@ from weakspot.data.cues import measure
 from weakspot.data.reading import array_pixels, fit_image, has_colour
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError
-from weakspot.settings import ReadSettings, Size
+from weakspot.settings import ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
+from weakspot.training.stages import fewest_bad
 
 Order = Literal["rgb", "bgr"]  # of the colours in an array
-FEWEST = 2  # pictures of each label: with one bad picture nothing can be held out
+FEWEST_GOOD = 2  # pictures: with one nothing can be held out
+RULES_OF_GOOD_ONES = ("limits", "false_alarms")  # rules for the thresholds that need no bad picture
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,26 @@ class Pictures:
         return TrainingImages(np.stack(images), self.labels)
 
 
-def pictures_of(samples: Sequence[Sample], audit: Audit, settings: ReadSettings) -> Pictures:
+def pictures_of(samples: Sequence[Sample], audit: Audit, settings: TrainSettings) -> Pictures:
     """Samples that an audit has read: it knows them already. Raises DataError where there are too few."""
     facts = [audit.facts_of(sample) for sample in samples]
     return Pictures(
         pixels=lambda number: audit.pixels(samples[number]),
-        labels=_checked_labels([sample.label for sample in samples]),
+        labels=_checked_labels([sample.label for sample in samples], settings),
         sizes=[(each.height, each.width) for each in facts],
         bit_depth=16 if any(each.bit_depth > 8 for each in facts) else 8,
-        channels=_channels(settings, (each.coloured for each in facts)),
+        channels=_channels(settings.read, (each.coloured for each in facts)),
         light_share=_light_share([each.mean for each in facts], [each.std for each in facts]),
         hashes=tuple(each.sha256 for each in facts),
     )
 
 
 def pictures_in_memory(
-    images: Sequence[np.ndarray], labels: Sequence[int], channels: Order, settings: ReadSettings
+    images: Sequence[np.ndarray], labels: Sequence[int], channels: Order, settings: TrainSettings
 ) -> Pictures:
     """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16; channels: the order of the colours in them.
 
-    Raises ImageError for one that is too small or blank: its giver can leave it out.
+    Raises ImageError for one that is too small or blank: its giver can leave it out; DataError where there are too few.
     """
     arrays = [array_pixels(image, f"picture {number}", channels) for number, image in enumerate(images)]
     for number, array in enumerate(arrays):
@@ -64,10 +66,10 @@ def pictures_in_memory(
     means, deviations, _ = zip(*map(measure, arrays), strict=True)
     return Pictures(
         pixels=lambda number: arrays[number],
-        labels=_checked_labels(labels),
+        labels=_checked_labels(labels, settings),
         sizes=[(array.shape[0], array.shape[1]) for array in arrays],
         bit_depth=max(8 * array.itemsize for array in arrays),
-        channels=_channels(settings, map(has_colour, arrays)),
+        channels=_channels(settings.read, map(has_colour, arrays)),
         light_share=_light_share(means, deviations),
     )
 
@@ -83,10 +85,16 @@ def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:
     return between / max(between + float(np.mean(np.square(deviations))), 1e-12)
 
 
-def _checked_labels(labels: Sequence[int]) -> np.ndarray:
-    array = np.array(labels, int)
+def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarray:
+    """The labels (n,), where the recipe can train on so many of each, and the rule choose thresholds by them."""
+    array, fewest, rule = np.array(labels, int), fewest_bad(settings), settings.threshold.rule
     bad, good = int(array.sum()), int((array == 0).sum())
-    if bad < FEWEST or good < FEWEST:
-        found = f"{bad} bad and {good} good pictures to train on"
-        raise DataError(f"{found}; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much")
+    found = f"{bad} bad and {good} good pictures to train on"
+    if good < FEWEST_GOOD:
+        raise DataError(f"{found}; needed are at least {FEWEST_GOOD} good ones, and far more to learn what varies")
+    if bad < fewest:
+        needed = f"the recipe {settings.recipe} needs at least {fewest} bad ones"
+        raise DataError(f"{found}; {needed}: add some, or take one that draws defects (--recipe synthetic)")
+    if not bad and rule not in RULES_OF_GOOD_ONES:
+        raise DataError(f"{found}; the rule {rule} needs bad ones: add some, or take --rule {RULES_OF_GOOD_ONES[-1]}")
     return array

@@ -78,6 +78,7 @@ def train(
     if audit is None:
         audit = audited(Path(data), settings, layout, progress)
     split = split or split_of(audit, settings)
+    pictures = pictures_of(split.train, audit, settings)
     refuse_changed(output / MODEL)
     shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
     identity = {
@@ -92,7 +93,6 @@ def train(
         for finding in audit.findings:
             if finding.grade == WRONG:
                 observer.warn(finding.text)
-        pictures = pictures_of(split.train, audit, settings.read)
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
@@ -131,7 +131,7 @@ def train(
 
 
 def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
-    bad = sum(sample.label for sample in split.train)
+    bad = sum(sample.label for sample in split.train) or "none"
     apart = f"{len(split.test)} are kept apart for the report ({split.name})"
     who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}"
     return f"{who}\n{plan.words}\n{pictures.light_share:.0%} of the variance lies between pictures"

@@ -16,7 +16,7 @@ from torch import Tensor
 from weakspot.errors import TrainingError
 from weakspot.training.synthetic import draw_defect
 
-DRAWING = 1  # in the seed of the stream of drawings, which is not that of the pairs
+DRAWING, PROVING = 1, 2  # in the seeds of what is drawn to learn from, and to be asked of; pairs have neither
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,14 @@ def endless_drawings(
         views = [_view(index, rng, mirrored, jitter, shift) for index in rng.choice(good, size).tolist()]
         drawn, cells = zip(*(_drawn_on(view, images, others, rng) for view in views))
         yield drawn, torch.stack(cells)
+
+
+def with_defects(images: TrainingImages, seed: int) -> TrainingImages:
+    """The good pictures, in order, with a defect drawn on each, the same for a seed; no training draws these."""
+    good = images.pixels[images.labels == 0]
+    generators = [np.random.default_rng((seed, PROVING, index)) for index in range(len(good))]
+    drawn = [draw_defect(image, rng, images.std, good).image for image, rng in zip(good, generators, strict=True)]
+    return TrainingImages(np.stack(drawn), np.ones(len(drawn), int))
 
 
 def _drawn_on(

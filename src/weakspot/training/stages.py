@@ -130,6 +130,11 @@ def fold_schedule(settings: TrainSettings) -> float:
     return RECIPES[settings.recipe].fold_schedule if settings.fold_schedule is None else settings.fold_schedule
 
 
+def fewest_bad(settings: TrainSettings) -> int:
+    """Bad pictures that the recipe cannot do without: none where it draws defects, else two, one to be held out."""
+    return 0 if any(stage.synthetic for stage in RECIPES[settings.recipe].stages) else 2
+
+
 def pairs_a_step(settings: TrainSettings, size: Size) -> int:
     """Pairs in a step: the settings', else more where pictures are small. One pair a step ranks far worse (LOG.md).
 
