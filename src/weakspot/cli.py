@@ -100,7 +100,9 @@ def train(
     minutes: flags.Minutes = None,
     positives: Annotated[
         int | None,
-        typer.Option(help="Bad images to train on, drawn by the setting draw_seed; default: all.", show_default=False),
+        typer.Option(
+            help="Bad images to train on, drawn by the setting draw_seed; 0: none; default: all.", show_default=False
+        ),
     ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)

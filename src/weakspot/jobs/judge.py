@@ -61,7 +61,7 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
 
 
 def _proof(learned: Learned, labels: np.ndarray, groups: list[str]) -> _Proof | None:
-    """Bad and good pictures, or good ones with a drawn defect and without where bad ones are few; None without folds."""
+    """What was asked: all pictures, or, with few bad ones, good ones with a drawn defect and without; None: no folds."""
     if learned.held_out is None:
         return None
     if learned.drawn is None:
@@ -74,12 +74,13 @@ def _proof(learned: Learned, labels: np.ndarray, groups: list[str]) -> _Proof | 
 def _fault(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: list[str]) -> str:
     """What speaks against it, in words; empty where nothing does."""
     lost = FINAL in learned.lost or (labels.any() and _auroc(labels, learned.scores.raw) < LOST_BELOW)
-    unproved = proof is not None and better_than_chance(proof.labels, proof.raw, proof.groups) > CHANCE
-    if not lost and not (unproved and proof is not None and _least_chance(proof) <= CHANCE):
+    unproved = proof is not None and _least_chance(proof) <= CHANCE < _chance(proof)
+    if not lost and not unproved:
         return ""
-    if learned.held_out is not None and learned.drawn is None:
-        if swap := swap_sentence(labels, learned.held_out.raw, groups):
-            return f"the training did not learn: {swap}"
+    unseen = None if learned.drawn is not None else learned.held_out
+    swap = "" if unseen is None else swap_sentence(labels, unseen.raw, groups)
+    if swap:
+        return f"the training did not learn: {swap}"
     means = {one: float(learned.scores.heat_maps[labels == one].mean()) for one in (1, 0) if one in labels}
     on = " and ".join(f"{mean:.3f} on {'bad' if one else 'good'}" for one, mean in means.items())
     heat = "is all dark" if max(means.values()) < 0.02 else f"has the mean {on} ones"
@@ -100,6 +101,11 @@ def _doubts(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: 
         bad, good = _parts(proof.labels, proof.groups) if learned.drawn is None else _parts(labels, groups)
         doubts.append(f"{bad} bad and {good} good parts are too few to show that it learned: chance may rank as well")
     return doubts
+
+
+def _chance(proof: _Proof) -> float:
+    """How often chance ranks at least as well."""
+    return better_than_chance(proof.labels, proof.raw, proof.groups)
 
 
 def _least_chance(proof: _Proof) -> float:
@@ -126,10 +132,9 @@ def _evidence(learned: Learned, proof: _Proof | None, labels: np.ndarray) -> str
         others = "good pictures they have not seen, with a defect drawn on each, above those without"
         if labels.any():
             bad = f"; the {labels.sum()} bad ones among the good with {_auroc(labels, learned.held_out.raw):.2f}"
-    chance = _percent(better_than_chance(proof.labels, proof.raw, proof.groups))
     ranked = f"those of its folds rank {others} with {_auroc(proof.labels, proof.raw):.2f}"
     lost = f"; lost in every start: {', '.join(learned.lost)}" if learned.lost else ""
-    return f"{own}; {ranked}, which chance alone reaches in {chance} of trainings{bad}{lost}"
+    return f"{own}; {ranked}, which chance alone reaches in {_percent(_chance(proof))} of trainings{bad}{lost}"
 
 
 def _percent(share: float) -> str:
