@@ -137,7 +137,7 @@ def does_not_show(evaluation: Evaluation) -> list[str]:
     if refused:
         which, them = ("picture", "it") if refused == 1 else (f"{refused:,} pictures", "them")
         said.append(f"Anything about the {which} that could not be inspected: no rate counts {them}.")
-    said += [text if text.endswith((".", "!", "?")) else text + "." for text in evaluation.background.limits]
+    said += [_sentence(text) for text in evaluation.background.limits]
     return [*said, "It is no safety function: where a missed defect can hurt someone, something else must catch it."]
 
 
@@ -156,6 +156,10 @@ def _rate(key: str, pictures: Count, parts: Count, limits: tuple[float, ...]) ->
         by_part="" if parts[1] == n else f"by part: {parts[0]:,} of {parts[1]:,} {with_one}, at most {bound}",
         limits=tuple(intervals.against_limit(k, n, limit, without_one) for limit in limits),
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
 
 
 def _none_or(count: int) -> str:

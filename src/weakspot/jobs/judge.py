@@ -61,7 +61,7 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
 
 
 def _proof(learned: Learned, labels: np.ndarray, groups: list[str]) -> _Proof | None:
-    """What was asked: all pictures, or, with few bad ones, good ones with a drawn defect and without; None: no folds."""
+    """All pictures, or where bad ones are few the good ones with a drawn defect and without; None without folds."""
     if learned.held_out is None:
         return None
     if learned.drawn is None:
