@@ -5,7 +5,7 @@ import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -104,6 +104,10 @@ def train(
             help="Bad images to train on, drawn by the setting draw_seed; 0: none; default: all.", show_default=False
         ),
     ] = None,
+    masks: Annotated[
+        Literal["ignore", "use"] | None,
+        typer.Option(help="use: bad images with a mask are taught by it; default ignore.", show_default=False),
+    ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)
     ] = None,
@@ -120,8 +124,15 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": rule and {"rule": rule}}
-    of_training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
+    of_data = {"positives": positives, "masks": masks, "hold_out": hold_out, "threshold": rule and {"rule": rule}}
+    of_training = {
+        "seed": seed,
+        "minutes": minutes,
+        "schedule": schedule,
+        "recipe": recipe,
+        "device": device,
+        "threads": threads,
+    }
     chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **of_data, **of_training)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 

@@ -129,6 +129,7 @@ class TrainSettings(Settings):
     size: Size | None = None  # None: the pictures' own, reduced until training fits `minutes`
     minutes: Annotated[float, Range(1e-6, 10**7, 30)] = 30.0  # of training on this machine, where `size` is not given
     positives: Annotated[int, Range(0, 10**9, 10)] | None = None  # bad pictures to train on; 0: none; None: all
+    masks: Literal["ignore", "use"] = "ignore"  # of bad training pictures: use teaches them cell by cell
     split: Literal["given", "own"] = "given"  # own: drawn here even where the data say what trains and what tests
     hold_out: Annotated[float, Range(0, 0.9, 0.25)] = 0.25  # share of the groups kept for the report's test; 0: none
     split_seed: Seed = 0  # who is tested, and the folds

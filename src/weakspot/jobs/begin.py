@@ -23,7 +23,7 @@ from weakspot.progress import Shows
 from weakspot.runs import Run
 from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.machine import choose_machine, prepare
-from weakspot.training.stages import fewest_bad
+from weakspot.training.stages import draws_defects
 
 KEPT_DECODED = 2**30  # bytes of decoded pictures that wait in memory for their size; the rest is decoded again
 
@@ -81,7 +81,7 @@ def folds_of(
     if recorded is not None:
         return np.array(recorded, int)
     try:
-        needs_bad = fewest_bad(settings) > 0
+        needs_bad = not draws_defects(settings)
         folds = fold_numbers(labels, groups, settings.folds, settings.split_seed, needs_bad=needs_bad)
     except DataError as error:
         observer.warn(f"no folds: {error}")

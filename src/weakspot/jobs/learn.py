@@ -17,7 +17,7 @@ from weakspot.network.detector import Detector
 from weakspot.provenance import training_code, versions
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages, with_defects
-from weakspot.training.stages import Recipe, fewest_bad, fold_schedule, recipe
+from weakspot.training.stages import Recipe, draws_defects, fold_schedule, recipe
 from weakspot.training.state import Machine, Training
 from weakspot.training.train import Scores, run_training, scores, start_training
 
@@ -96,7 +96,7 @@ def learn(
 
 def _few(labels: np.ndarray, settings: TrainSettings) -> bool:
     """Whether drawn defects tell more of what was learned than so few bad pictures."""
-    return bool(labels.sum() < FEW) and fewest_bad(settings) == 0
+    return bool(labels.sum() < FEW) and draws_defects(settings)
 
 
 def _tells_apart(training: Training, images: TrainingImages, own: Scores) -> float:
@@ -122,9 +122,11 @@ def _tasks(pictures: int, folds: np.ndarray | None, settings: TrainSettings) -> 
 
 
 def _fingerprint(images: TrainingImages) -> str:
-    """SHA-256 of the pictures and their labels."""
+    """SHA-256 of the pictures, their labels and marks."""
     digest = hashlib.sha256(f"{images.pixels.shape} {images.pixels.dtype}".encode() + images.labels.tobytes())
     digest.update(np.ascontiguousarray(images.pixels).data)
+    for number, mark in images.marked.items():
+        digest.update(f"{number}".encode() + np.packbits(mark).tobytes())
     return digest.hexdigest()
 
 

@@ -36,8 +36,7 @@ tags: [weakspot, surface-defects, weakly-supervised]
 
 # {name}
 
-Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, without
-masks.
+Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, {masks}.
 
 ## Data
 
@@ -171,6 +170,7 @@ def _card(manifest: Manifest, verdict: Verdict) -> str:
     return CARD.format(
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
+        masks="and masks of bad ones" if manifest.settings["masks"] == "use" else "without masks",
         fingerprint=manifest.data_fingerprint or "none",
         bad_from=thresholds.bad_from,
         good_below=thresholds.good_below,

@@ -84,13 +84,13 @@ def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
     drawn = stage.synthetic if images.labels.any() else stage.synthetic + stage.pairs  # in the places of the bad ones
     drawings = endless_drawings(images, drawn, seed, *ways, start=step) if stage.synthetic else None
     cells = training.cells if stage.needs_cells else None
-    return endless_batches(pairs, stage.pairs, drawings, images.labels, cells, training.machine.device)
+    return endless_batches(pairs, stage.pairs, drawings, images, cells, training.machine.device)
 
 
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
-    known = batch.labels, batch.bad_cells, batch.drawn_cells
+    known = batch.labels, batch.bad_cells, batch.known_cells
     target = Target(*known, fractions, stage.pairs, training.state.step, stage.iterations)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()

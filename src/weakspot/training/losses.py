@@ -1,4 +1,4 @@
-"""The losses on picture labels, as plain functions of tensors. No function here sees a mask drawn by a person."""
+"""The losses on picture labels and on cells that are known, as plain functions of tensors."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Target(NamedTuple):
 
     labels: Tensor  # (B,), 1 bad, 0 good
     bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
-    drawn_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were drawn
+    known_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were marked or drawn
     fractions: tuple[float, ...]  # shares of the cells that a defect may cover
     pairs: int  # of a bad and a good picture in the step; the bad ones may be missing
     step: int  # of the stage, from 0
@@ -69,12 +69,12 @@ def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float
     return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
 
 
-def synthetic_loss(heat: Tensor, drawn_cells: Tensor, fraction: float) -> Tensor:
-    """Cell by cell, where a defect was drawn and where none was, weighed as `locate_loss` weighs a bad picture's.
+def synthetic_loss(heat: Tensor, known_cells: Tensor, fraction: float) -> Tensor:
+    """Cell by cell, where a defect was drawn or marked and elsewhere, weighed as `locate_loss` weighs a bad picture's.
 
-    heat: logits (S, 1, h, w); drawn_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
+    heat: logits (S, 1, h, w); known_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
     """
-    return _by_cell(heat, drawn_cells, fraction).mean()
+    return _by_cell(heat, known_cells, fraction).mean()
 
 
 def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
@@ -102,8 +102,8 @@ def _locate(answer: Logits, target: Target) -> Tensor:
 
 
 def _synthetic(answer: Logits, target: Target) -> Tensor:
-    assert target.drawn_cells is not None, "the term is for pictures on which a defect was drawn"
-    return synthetic_loss(answer.heat[len(target.labels) :], target.drawn_cells, min(target.fractions))
+    assert target.known_cells is not None, "the term is for pictures whose cells are known"
+    return synthetic_loss(answer.heat[len(target.labels) :], target.known_cells, min(target.fractions))
 
 
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them

@@ -130,9 +130,9 @@ def fold_schedule(settings: TrainSettings) -> float:
     return RECIPES[settings.recipe].fold_schedule if settings.fold_schedule is None else settings.fold_schedule
 
 
-def fewest_bad(settings: TrainSettings) -> int:
-    """Bad pictures that the recipe cannot do without: none where it draws defects, else two, one to be held out."""
-    return 0 if any(stage.synthetic for stage in RECIPES[settings.recipe].stages) else 2
+def draws_defects(settings: TrainSettings) -> bool:
+    """Whether the recipe draws defects on good pictures: it learns from known cells, and needs no bad picture."""
+    return any(stage.synthetic for stage in RECIPES[settings.recipe].stages)
 
 
 def pairs_a_step(settings: TrainSettings, size: Size) -> int:
