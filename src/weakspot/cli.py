@@ -124,16 +124,9 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    of_data = {"positives": positives, "masks": masks, "hold_out": hold_out, "threshold": rule and {"rule": rule}}
-    of_training = {
-        "seed": seed,
-        "minutes": minutes,
-        "schedule": schedule,
-        "recipe": recipe,
-        "device": device,
-        "threads": threads,
-    }
-    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **of_data, **of_training)
+    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": rule and {"rule": rule}}
+    training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
+    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), masks=masks, **of_data, **training)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
     with progress.progress(quiet) as shows:

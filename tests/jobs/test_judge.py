@@ -118,7 +118,10 @@ def test_drawn_defects_that_chance_ranks_as_well_are_not_enough():
 
 def test_a_few_bad_pictures_are_told_beside_drawn_defects_and_refuse_no_training():
     verdict = judged_few(2, UNSEEN_GOOD + 3, held_out_bad=-0.95)
-    assert "those without with 1.00" in verdict.learned and "the 2 bad ones among the good with 0.0" in verdict.learned
+    assert (
+        "those without with 1.00" in verdict.learned
+        and "2 bad pictures among the good ones with 0.0" in verdict.learned
+    )
     assert any("2 bad parts cannot show" in warning for warning in verdict.warnings)
 
 

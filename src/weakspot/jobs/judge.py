@@ -131,7 +131,8 @@ def _evidence(learned: Learned, proof: _Proof | None, labels: np.ndarray) -> str
     if learned.drawn is not None:
         others = "good pictures they have not seen, with a defect drawn on each, above those without"
         if labels.any():
-            bad = f"; the {labels.sum()} bad ones among the good with {_auroc(labels, learned.held_out.raw):.2f}"
+            count = amount(int(labels.sum()), "bad picture")
+            bad = f"; {count} among the good ones with {_auroc(labels, learned.held_out.raw):.2f}"
     ranked = f"those of its folds rank {others} with {_auroc(proof.labels, proof.raw):.2f}"
     lost = f"; lost in every start: {', '.join(learned.lost)}" if learned.lost else ""
     return f"{own}; {ranked}, which chance alone reaches in {_percent(_chance(proof))} of trainings{bad}{lost}"
