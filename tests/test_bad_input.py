@@ -430,7 +430,7 @@ def test_what_cannot_be_made_into_a_folder_is_told(weakspot: Weakspot, model: Pa
         ("minutes = -3", "minutes = -3; needed is a number from"),
         ("schedule = nan", "schedule = nan; needed is a number from"),
         ("hold_out = 1.5", "hold_out = 1.5; needed is a number from"),
-        ("positives = 0", "positives = 0; needed is a number from"),
+        ("positives = -1", "positives = -1; needed is a number from"),
         ("folds = -1", "folds = -1; needed is a number from"),
         ("folds = 'many'", "folds = 'many'"),
         ("threads = 0", "threads = 0; needed is a number from"),

@@ -87,7 +87,7 @@ def with_positives(split: Split, n: int | None, seed: int) -> Split:
         return split
     if not 0 <= n <= len(bad):
         what = f"{n} bad pictures are wanted, {len(bad)} are there to train on"
-        raise DataError(f"{what}; take 0 to {len(bad)} with --positives")
+        raise DataError(f"{what}; take at most {len(bad)} with --positives")
     drawn = {bad[place].path for place in np.random.default_rng(seed).permutation(len(bad))[:n]}
     return replace(split, train=tuple(sample for sample in split.train if not sample.label or sample.path in drawn))
 

@@ -98,7 +98,10 @@ def pictures_in_memory(
 def _masks_of(
     samples: Sequence[Sample], audit: Audit, settings: TrainSettings
 ) -> tuple[dict[int, np.ndarray], list[str]]:
-    """The masks of the bad ones by their number, each (H, W) bool, and why others are not used, a line each."""
+    """The masks of the bad ones by their number, each (H, W) bool, and why others are not used, a line each.
+
+    Raises SettingsError and DataError as `pictures_of` does.
+    """
     if not draws_defects(settings):
         what = f'masks = "use", but the recipe {settings.recipe} learns from labels by the picture alone'
         raise SettingsError(f"{what}; take --recipe synthetic, or leave masks out")
