@@ -168,7 +168,7 @@ def test_good_images_alone_are_audited_judged_and_trained_on_where_the_recipe_ca
     if left == "an empty folder":
         (parts / "bad").mkdir()
     assert weakspot("audit", parts, "--quiet").status == 0
-    assert "how many bad ones would pass is not known" in weakspot("evaluate", model, parts, "-o", tmp_path / "e").out
+    assert "How many bad parts would pass is not known" in weakspot("evaluate", model, parts, "-o", tmp_path / "e").out
     begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
     assert_told(weakspot(*begin, "--recipe", "sharp"), 1, "0 bad and 6 good pictures to train on", "--recipe synthetic")
     settings_of_ours = tmp_path / "settings.toml"

@@ -371,7 +371,7 @@ def test_few_bad_pictures_or_none_train_where_defects_are_drawn(tmp_path: Path, 
     assert set(state["folds"]) == {0, 1} and len(state["folds"]) == 9 + bad - tested
     assert ("bad" in read_model_file(result.model).manifest.score_statistics) == (bad - tested > 0)
     if not tested:
-        assert "how many bad ones would pass is not known" in result.summary
+        assert "How many bad parts would pass is not known" in result.summary
         assert "Anything about bad parts: there are no bad pictures here" in report.read_text()
     if bad == 1:
         assert "only good pictures are kept apart" in history.read_text()
@@ -398,7 +398,7 @@ def test_pictures_in_memory_give_a_detector_at_once():
 def test_pictures_in_memory_may_be_good_alone(bad: int):
     images = toy_images(bad=bad, good=6)
     detector = fit_arrays([pixels[0] for pixels in images.pixels], images.labels.tolist(), FEW)
-    said = "no bad picture" if not bad else "1 bad part cannot show"
+    said = "no bad picture" if not bad else "1 bad part can show too little"
     assert any(said in warning for warning in detector.manifest.warnings)
 
 

@@ -67,11 +67,11 @@ def headline(evaluation: Evaluation) -> str:
     parts = []
     if c.bad:
         parts.append(f"{_none_or(c.escapes)} of {c.bad:,} bad pictures would pass as good")
+    else:
+        parts.append("how many bad parts would pass is not known, for none was tested")
     if c.good:
         which = "ones" if c.bad else "pictures"
         parts.append(f"{_none_or(c.false_alarms)} of {c.good:,} good {which} would be called bad")
-    if not c.bad:
-        parts.append("how many bad ones would pass is not known, for none was tested")
     review = c.bad_in_review + c.good_in_review
     tail = f" {review:,} would go to a person." if review else ""
     text = "; ".join(parts)
@@ -158,12 +158,12 @@ def _rate(key: str, pictures: Count, parts: Count, limits: tuple[float, ...]) ->
     )
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
-
-
 def _none_or(count: int) -> str:
     return f"{count:,}" if count else "none"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
 
 
 def _passed_bad(evaluation: Evaluation, defect_rate: float) -> str:

@@ -93,10 +93,10 @@ def _doubts(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: 
         f"the search of {name} was lost in every start, and its scores choose thresholds" for name in learned.lost
     ]
     if not labels.any():
-        doubts.append("it was shown no bad picture, only drawn defects: how many real ones it misses is not known")
+        doubts.append("it was shown no bad picture: all that it knows of defects was drawn")
     elif learned.drawn is not None:
         few = amount(_parts(labels, groups)[0], "bad part")
-        doubts.append(f"{few} cannot show how many defects it misses: that it learned is shown on drawn ones")
+        doubts.append(f"whether it learned was judged by drawn defects: {few} can show too little")
     if proof is not None and _least_chance(proof) > CHANCE:
         bad, good = _parts(proof.labels, proof.groups) if learned.drawn is None else _parts(labels, groups)
         doubts.append(f"{bad} bad and {good} good parts are too few to show that it learned: chance may rank as well")

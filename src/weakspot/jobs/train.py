@@ -187,10 +187,10 @@ def _summary(evaluation: Evaluation | None, verdict: Verdict, audit: Audit, pict
     unread, unfit = len(audit.unreadable), len(audit.unfit)
     lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
-    bad, used = int(pictures.labels.sum()), len(pictures.masks)
-    lines += [f"{used} of {bad} bad training pictures were taught by their masks"] * bool(used)
     lines += verdict.warnings
     lines += verdict.choice.evidence["label_doubts"]["sentences"]
+    bad, used = int(pictures.labels.sum()), len(pictures.masks)
+    lines += [f"{used} of {bad} bad training pictures were taught by their masks"] * bool(used)
     if evaluation is None:
         way_on = "run `weakspot evaluate` on labelled pictures it has not seen"
         lines.append(f"No part was kept apart, so nothing tests this detector yet: {way_on}.")
