@@ -98,7 +98,7 @@ def judged_few(bad: int, drawn: np.ndarray | None, held_out_bad: float = 0.5):
     """A training on `bad` bad pictures, which the folds score as said, and good ones without and with a defect."""
     labels, names = np.array([1] * bad + [0] * GOOD), [f"part {index}" for index in range(bad + GOOD)]
     held_out = None if drawn is None else np.array([held_out_bad] * bad + [*UNSEEN_GOOD])
-    own = np.array([9.0] * bad + [*UNSEEN_GOOD])
+    own = np.array([held_out_bad] * bad + [*UNSEEN_GOOD])
     return judge(learned(own, held_out, drawn=drawn), labels, names, names, ALARMS)
 
 

@@ -10,10 +10,12 @@ import pytest
 from tests.training.toys import toy_images
 from weakspot.jobs.learn import STARTS, learn
 from weakspot.jobs.observe import Observer
+from weakspot.network.detector import Detector
 from weakspot.runs import Run
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.state import Machine, Training
+from weakspot.training.train import Scores
 
 QUICK = TrainSettings(schedule=0.02, fold_schedule=1.0, folds=2, top_fractions=(0.05,), size=(64, 64), pairs=1)
 IMAGES = toy_images(bad=6, good=8)
@@ -60,6 +62,24 @@ def test_each_detector_is_asked_for_its_training_pictures_once(monkeypatch: pyte
     monkeypatch.setattr(module, "LOST_BELOW", 0.0)
     learned()
     assert asked == [7, 7, 7, 7, 14]
+
+
+def test_a_few_bad_pictures_that_it_does_not_find_lose_no_search_that_finds_drawn_ones(monkeypatch: pytest.MonkeyPatch):
+    from weakspot.jobs import learn as module
+
+    real = module.scores
+
+    def drawn_ones_found(detector: Detector, images: TrainingImages) -> Scores:
+        answers = real(detector, images)
+        return answers._replace(heat=answers.heat * 0 + (len(images.labels) > 0 and bool(images.labels.all())))
+
+    few = IMAGES.part(np.array([0, *range(6, 14)]))
+    settings = replace(QUICK, recipe="synthetic", schedule=0.002)
+    monkeypatch.setattr(module, "scores", drawn_ones_found)
+    found = learned(settings, np.arange(9) % 2, images=few)
+    assert not found.lost and found.drawn.shape == (8,)
+    monkeypatch.setattr(module, "scores", lambda *what: real(*what)._replace(heat=real(*what).heat * 0))
+    assert learned(settings, None, images=few).lost == ("final",)
 
 
 def identities(

@@ -10,7 +10,7 @@ from weakspot.errors import TrainingError, amount
 from weakspot.evaluation.label_doubts import swap_sentence
 from weakspot.evaluation.metrics import better_than_chance
 from weakspot.evaluation.threshold import ThresholdChoice, choose_thresholds
-from weakspot.jobs.learn import FINAL, LOST_BELOW, Learned
+from weakspot.jobs.learn import FINAL, LOST_BELOW, Learned, bad_ones_are_few
 from weakspot.settings import TrainSettings
 
 CHANCE = 0.05  # how often pure chance may pass for learning
@@ -40,8 +40,8 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
     labels: (n,), 1 bad, 0 good; groups, ids: the physical part and the name of each picture. Raises TrainingError for
     a training that did not learn, unless the settings keep it, which is then the first warning.
     """
-    proof = _proof(learned, labels, groups)
-    fault, evidence = _fault(learned, proof, labels, groups), _evidence(learned, proof, labels)
+    proof, few = _proof(learned, labels, groups), bad_ones_are_few(labels, settings)
+    fault, evidence = _fault(learned, proof, few, labels, groups), _evidence(learned, proof, labels)
     if fault and settings.unlearned == "refuse":
         ways_out = (
             "more bad pictures, a larger --size so that the defect is visible, another --seed, a longer --schedule"
@@ -56,7 +56,7 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
     else:
         choice = choose_thresholds(labels, learned.held_out.raw, settings.threshold, groups, ids)
     warnings = [f"{fault} ({evidence})"] * bool(fault) + [f"thresholds rest on {seen}"] * (learned.held_out is None)
-    warnings += _doubts(learned, proof, labels, groups)
+    warnings += _doubts(learned, proof, few, labels, groups)
     return Verdict(choice=choice, learned=evidence, warnings=tuple(warnings))
 
 
@@ -71,14 +71,14 @@ def _proof(learned: Learned, labels: np.ndarray, groups: list[str]) -> _Proof | 
     return _Proof(np.repeat((1, 0), len(good)), raw, 2 * [groups[place] for place in good])
 
 
-def _fault(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: list[str]) -> str:
+def _fault(learned: Learned, proof: _Proof | None, few: bool, labels: np.ndarray, groups: list[str]) -> str:
     """What speaks against it, in words; empty where nothing does."""
-    lost = FINAL in learned.lost or (labels.any() and _auroc(labels, learned.scores.raw) < LOST_BELOW)
+    lost = FINAL in learned.lost or (not few and _auroc(labels, learned.scores.raw) < LOST_BELOW)
     unproved = proof is not None and _least_chance(proof) <= CHANCE < _chance(proof)
     if not lost and not unproved:
         return ""
-    unseen = None if learned.drawn is not None else learned.held_out
-    swap = "" if unseen is None else swap_sentence(labels, unseen.raw, groups)
+    unseen = learned.held_out
+    swap = "" if few or unseen is None else swap_sentence(labels, unseen.raw, groups)
     if swap:
         return f"the training did not learn: {swap}"
     means = {one: float(learned.scores.heat_maps[labels == one].mean()) for one in (1, 0) if one in labels}
@@ -87,18 +87,18 @@ def _fault(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: l
     return f"the training did not learn: the heat {heat}"
 
 
-def _doubts(learned: Learned, proof: _Proof | None, labels: np.ndarray, groups: list[str]) -> list[str]:
+def _doubts(learned: Learned, proof: _Proof | None, few: bool, labels: np.ndarray, groups: list[str]) -> list[str]:
     """What stands in the way of trusting the evidence."""
     doubts = [
         f"the search of {name} was lost in every start, and its scores choose thresholds" for name in learned.lost
     ]
     if not labels.any():
         doubts.append("it was shown no bad picture: all that it knows of defects was drawn")
-    elif learned.drawn is not None:
-        few = amount(_parts(labels, groups)[0], "bad part")
-        doubts.append(f"whether it learned was judged by drawn defects: {few} can show too little")
+    elif few:
+        count = amount(_parts(labels, groups)[0], "bad part")
+        doubts.append(f"whether it learned was judged by drawn defects: {count} can show too little")
     if proof is not None and _least_chance(proof) > CHANCE:
-        bad, good = _parts(proof.labels, proof.groups) if learned.drawn is None else _parts(labels, groups)
+        bad, good = _parts(labels, groups)
         doubts.append(f"{bad} bad and {good} good parts are too few to show that it learned: chance may rank as well")
     return doubts
 

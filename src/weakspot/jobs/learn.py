@@ -63,7 +63,8 @@ def learn(
     variance, what lies between them.
     """
     fingerprint, held_out, lost = _fingerprint(images), _nothing(images, settings), []
-    drawn = np.zeros(len(images.labels)) if _few(images.labels, settings) and folds is not None else None
+    few = bad_ones_are_few(images.labels, settings)
+    drawn = np.zeros(len(images.labels)) if few and folds is not None else None
     for task in _tasks(len(images.labels), folds, settings):
         part = images if task.name == FINAL else images.part(task.trains)
         chosen = recipe(settings, _channels(images), _size(images), light_share, task.schedule)
@@ -74,7 +75,7 @@ def learn(
                 run_training(training)
                 observer.keep(training)
             own = scores(training.detector, part)
-            if _tells_apart(training, part, own) >= LOST_BELOW:
+            if _tells_apart(training, part, own, few) >= LOST_BELOW:
                 break
             observer.note(f"{name}: the search was lost: it does not even tell its own training pictures apart")
         else:
@@ -94,17 +95,18 @@ def learn(
     )
 
 
-def _few(labels: np.ndarray, settings: TrainSettings) -> bool:
-    """Whether drawn defects tell more of what was learned than so few bad pictures."""
+def bad_ones_are_few(labels: np.ndarray, settings: TrainSettings) -> bool:
+    """Whether drawn defects tell more of what was learned than so few bad pictures. labels: (n,), 1 bad, 0 good."""
     return bool(labels.sum() < FEW) and draws_defects(settings)
 
 
-def _tells_apart(training: Training, images: TrainingImages, own: Scores) -> float:
-    """AUROC by the heat on the pictures trained on; without bad ones, of the same with a drawn defect and without."""
-    if images.labels.any():
+def _tells_apart(training: Training, images: TrainingImages, own: Scores, few: bool) -> float:
+    """AUROC by the heat on the pictures trained on; with few bad ones, on the good ones with a defect and without."""
+    if not few:
         return float(roc_auc_score(images.labels, own.heat))
     drawn = _scores_of_drawn(training, images).heat
-    return float(roc_auc_score(np.repeat((0, 1), len(drawn)), np.concatenate([own.heat, drawn])))
+    both = np.concatenate([own.heat[images.labels == 0], drawn])
+    return float(roc_auc_score(np.repeat((0, 1), len(drawn)), both))
 
 
 def _scores_of_drawn(training: Training, images: TrainingImages) -> Scores:
