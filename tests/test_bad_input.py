@@ -139,38 +139,43 @@ def test_no_hostile_image_is_judged_and_the_others_are(
     }
 
 
-@pytest.mark.parametrize(
-    ("good", "bad", "said"),
-    [
-        (["a"], [], "holds no pictures; put bad ones there"),
-        ([], ["a"], "holds no pictures; put good ones there"),
-        ([], [], "holds no pictures"),
-    ],
-)
+@pytest.mark.parametrize("bad", [["a"], []])
 @pytest.mark.parametrize("verb", ["audit", "train", "evaluate"])
-def test_an_empty_label_folder_is_named(
-    weakspot: Weakspot, model: Path, tmp_path: Path, verb: str, good: list[str], bad: list[str], said: str
+def test_an_empty_folder_of_good_ones_is_named(
+    weakspot: Weakspot, model: Path, tmp_path: Path, verb: str, bad: list[str]
 ) -> None:
-    for label, names in (("good", good), ("bad", bad)):
+    for label, names in (("good", []), ("bad", bad)):
         (tmp_path / "parts" / label).mkdir(parents=True)
         for name in names:
             Image.fromarray(toy_images(1, 1).pixels[0, 0]).save(tmp_path / "parts" / label / f"{name}.png")
     given = [model, tmp_path / "parts"] if verb == "evaluate" else [tmp_path / "parts"]
-    assert_told(weakspot(verb, *given, "-o", tmp_path / "out", "--quiet"), 1, "/parts/", said)
+    ended = weakspot(verb, *given, "-o", tmp_path / "out", "--quiet")
+    assert_told(ended, 1, "/parts/good: the folder holds no pictures; put good ones there")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("label", "missing"), [("good", "bad"), ("bad", "good")])
-def test_one_label_alone_is_told_with_the_way_out(
-    weakspot: Weakspot, parts: Path, tmp_path: Path, label: str, missing: str
+def test_bad_images_alone_are_told_with_the_way_out(weakspot: Weakspot, parts: Path, tmp_path: Path) -> None:
+    shutil.rmtree(parts / "good")
+    ended = weakspot("train", parts, "-o", tmp_path / "run", "--quiet")
+    assert_told(ended, 1, "6 bad pictures and no good ones", "put good pictures into good/")
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_good_images_alone_are_audited_judged_and_trained_on_where_the_recipe_can(
+    weakspot: Weakspot, model: Path, parts: Path, settings: Path, tmp_path: Path, left: str
 ) -> None:
-    shutil.rmtree(parts / missing)
-    assert_told(
-        weakspot("train", parts, "-o", tmp_path / "run", "--quiet"),
-        1,
-        f"no {missing} ones",
-        f"put {missing} pictures into {missing}/",
-    )
+    shutil.rmtree(parts / "bad")
+    if left == "an empty folder":
+        (parts / "bad").mkdir()
+    assert weakspot("audit", parts, "--quiet").status == 0
+    assert "How many bad parts would pass is not known" in weakspot("evaluate", model, parts, "-o", tmp_path / "e").out
+    begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
+    assert_told(weakspot(*begin, "--recipe", "sharp"), 1, "0 bad and 6 good pictures to train on", "--recipe synthetic")
+    settings_of_ours = tmp_path / "settings.toml"
+    settings_of_ours.write_text(settings.read_text().replace("third_kernel = 3\n", ""))
+    begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings_of_ours, *QUICK)
+    trained = weakspot(*begin, "--recipe", "synthetic", "--rule", "false_alarms")
+    assert trained.status == 0 and "it was shown no bad picture" in trained.out, trained
 
 
 def test_one_broken_image_among_many_is_left_out_and_said(weakspot: Weakspot, settings: Path, tmp_path: Path) -> None:
@@ -425,7 +430,7 @@ def test_what_cannot_be_made_into_a_folder_is_told(weakspot: Weakspot, model: Pa
         ("minutes = -3", "minutes = -3; needed is a number from"),
         ("schedule = nan", "schedule = nan; needed is a number from"),
         ("hold_out = 1.5", "hold_out = 1.5; needed is a number from"),
-        ("positives = 0", "positives = 0; needed is a number from"),
+        ("positives = -1", "positives = -1; needed is a number from"),
         ("folds = -1", "folds = -1; needed is a number from"),
         ("folds = 'many'", "folds = 'many'"),
         ("threads = 0", "threads = 0; needed is a number from"),

@@ -97,6 +97,7 @@ def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
         str(toml),
         "--size",
         "704x256",
+        *("--masks", "use"),
         "--positives",
         "7",
         "--device",
@@ -111,7 +112,7 @@ def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
     assert data == Path("parts/")
     assert isinstance(settings, TrainSettings)
     assert (settings.size, settings.positives, settings.seed, settings.threshold.rule) == ((704, 256), 7, 4, "cost")
-    assert settings.threshold.margin == 0.25
+    assert (settings.threshold.margin, settings.masks) == (0.25, "use")
     assert (job.named["output"], job.named["layout"], job.named["resume"]) == (Path("runs/a"), "auto", True)
     out, err = capsys.readouterr()
     assert "AP 0.98 on 40 images" in out

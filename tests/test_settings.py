@@ -155,12 +155,6 @@ def test_to_pydantic_a_size_that_cannot_be_is_a_value_that_cannot_be() -> None:
         TypeAdapter(Size).validate_python((10_000, 10_000))
 
 
-def test_a_setting_that_did_nothing_is_gone(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text('masks = "use"')
-    with pytest.raises(SettingsError, match="unknown key 'masks'"):
-        read_settings(TrainSettings, tmp_path / "settings.toml")
-
-
 def allowed_in_words(annotation: Any) -> str:
     """The column 'allowed' of the page."""
     words = [part for part in parts_of(annotation) if get_origin(part) is Literal]

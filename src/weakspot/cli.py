@@ -5,7 +5,7 @@ import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -101,7 +101,13 @@ def train(
     minutes: flags.Minutes = None,
     positives: Annotated[
         int | None,
-        typer.Option(help="Bad images to train on, drawn by the setting draw_seed; default: all.", show_default=False),
+        typer.Option(
+            help="Bad images to train on, drawn by the setting draw_seed; 0: none; default: all.", show_default=False
+        ),
+    ] = None,
+    masks: Annotated[
+        Literal["ignore", "use"] | None,
+        typer.Option(help="use: bad images with a mask are taught by it; default ignore.", show_default=False),
     ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="Share of the parts kept for the report's test.", show_default=False)
@@ -123,8 +129,8 @@ def train(
 
     thresholds = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
     of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": thresholds or None}
-    of_training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
-    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), **of_data, **of_training)
+    training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
+    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), masks=masks, **of_data, **training)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 

@@ -134,7 +134,8 @@ class TrainSettings(Settings):
     # how pictures of other proportions come to that size: pressed into it, or as they are, with mirrored borders; None:
     # the recipe's
     fit: Fit | None = None
-    positives: Annotated[int, Range(2, 10**9, 10)] | None = None  # bad pictures to train on; None: all
+    positives: Annotated[int, Range(0, 10**9, 10)] | None = None  # bad pictures to train on; 0: none; None: all
+    masks: Literal["ignore", "use"] = "ignore"  # of bad training pictures: use teaches them cell by cell
     split: Literal["given", "own"] = "given"  # own: drawn here even where the data say what trains and what tests
     hold_out: Annotated[float, Range(0, 0.9, 0.25)] = 0.25  # share of the groups kept for the report's test; 0: none
     split_seed: Seed = 0  # who is tested, and the folds

@@ -163,8 +163,22 @@ def test_the_folder_that_is_named_is_read_even_if_weakspot_wrote_it(tmp_path):
 
 def test_one_label_alone_is_read_where_that_is_enough(tmp_path):
     tree(tmp_path, "good/1.png", "good/2.png")
-    assert len(read_layout(tmp_path, both_labels=False)) == 2
-    assert "no bad ones" in refusal(tmp_path)
+    assert len(read_layout(tmp_path)) == 2
+    tree(tmp_path / "bad alone", "bad/1.png", "bad/2.png")
+    assert len(read_layout(tmp_path / "bad alone", good_needed=False)) == 2
+    assert "2 bad pictures and no good ones" in refusal(tmp_path / "bad alone")
+
+
+def test_an_empty_folder_for_bad_ones_is_mentioned_and_read_as_none(tmp_path, caplog):
+    assert [sample.label for sample in read_layout(tree(tmp_path, "good/a.png", "bad/"))] == [0]
+    assert "bad: the folder holds no pictures; if there are bad ones, put them there" in caplog.text
+
+
+def test_pictures_that_may_be_the_bad_ones_are_not_passed_over(tmp_path, caplog):
+    message = refusal(tree(tmp_path / "1", "good/a.png", "kaputt/b.png"))
+    assert "no bad pictures, and 1 picture in neither good/ nor bad/, such as" in message and "kaputt/b.png" in message
+    assert len(read_layout(tree(tmp_path / "2", "good/a.png", "unsorted/b.png", "bad/"))) == 1
+    assert len(read_layout(tree(tmp_path / "3", "good/a.png", "unsorted/b.png", "bad/c.png"))) == 2
 
 
 def test_masks_are_paired_by_stem(tmp_path):
@@ -228,11 +242,9 @@ def test_the_order_is_that_of_the_ids(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    assert "no bad ones" in refusal(tree(tmp_path / "1", "good/a.png", "good/b.png"))
     assert "no good ones" in refusal(tree(tmp_path / "2", "bad/a.png"))
-    assert "1 good picture and no bad ones" in refusal(tree(tmp_path / "3", "good/a.png"))
-    message = refusal(tree(tmp_path / "4", "good/a.png", "bad/"))
-    assert "4/bad: the folder holds no pictures" in message
+    message = refusal(tree(tmp_path / "4", "bad/a.png", "good/"))
+    assert "4/good: the folder holds no pictures" in message
     assert "no such folder" in refusal(tmp_path / "nowhere")
     assert "a single file" in refusal(tree(tmp_path / "5", "a.png") / "a.png")
 

@@ -96,10 +96,45 @@ def test_nothing_is_held_out_when_nothing_is_asked_for():
 
 
 def test_parts_that_cannot_be_split_are_counted():
-    with pytest.raises(DataError, match="bad pictures come from 1 group; 2 are needed"):
-        split_of(made(10, bad_every=10))
+    with pytest.raises(DataError, match="good pictures come from 1 part, .*; 2 are needed"):
+        split_of([replace(sample, group="one") for sample in made(10) if not sample.label])
     with pytest.raises(DataError, match="share between 0 and 1"):
         split_of(made(), hold_out=1.5)
+
+
+def few_bad(bad: int, good: int = 8):
+    return [Sample(path=Path(f"{n}.png"), label=int(n < bad), group=str(n)) for n in range(bad + good)]
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_without_two_bad_parts_good_ones_alone_are_kept_apart(bad):
+    for seed in range(5):
+        split = split_of(few_bad(bad), split_seed=seed)
+        assert {sample.label for sample in split.test} == {0} and len(split.test) == 2
+        assert sum(sample.label for sample in split.train) == bad
+    assert split.name.endswith("only good pictures are kept apart, for the bad ones show one part") == (bad == 1)
+    one_part = [replace(sample, group="one") if sample.label else sample for sample in few_bad(3)]
+    assert sum(sample.label for sample in split_of(one_part).train) == 3
+
+
+@pytest.mark.parametrize("bad", [2, 3, 4])
+def test_of_a_few_bad_parts_at_least_one_is_tested_and_one_trains(bad):
+    for seed in range(5):
+        split = split_of(few_bad(bad), split_seed=seed)
+        assert both_labels(split.train) and both_labels(split.test)
+
+
+def test_bad_pictures_can_be_left_out_of_training_and_still_test():
+    split = split_of(made(40), positives=0)
+    assert not any(sample.label for sample in split.train) and any(sample.label for sample in split.test)
+    assert split.test == split_of(made(40)).test
+
+
+def test_the_data_s_own_split_is_taken_where_no_bad_picture_is_to_train():
+    samples = [replace(sample, part="test" if sample.label else "train") for sample in with_parts(*[None] * 8)]
+    assert split_of(samples, given=True, positives=0).name == "given by the data"
+    good = [sample for sample in with_parts("train", "train", "train", "train", "test", "test") if not sample.label]
+    assert split_of(good, given=True).name == "given by the data"
 
 
 def test_a_label_without_readable_pictures_is_named_with_a_reason():
@@ -126,7 +161,7 @@ def test_a_few_bad_pictures_are_drawn_one_draw_inside_the_next():
     assert draws[20] == tuple(samples)
 
 
-@pytest.mark.parametrize("n", [0, 21])
+@pytest.mark.parametrize("n", [-1, 21])
 def test_more_bad_pictures_than_there_are_cannot_be_drawn(n):
     with pytest.raises(DataError, match="20 are there"):
         split_of(made(40), hold_out=0, positives=n)
@@ -212,7 +247,6 @@ def test_folds_of_today_are_those_of_yesterday():
     assert fold_numbers(labels, groups, 3, seed=5)[::4].tolist() == [0, 2, 1, 1, 0, 0, 2, 2, 1, 1, 0, 2]
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class")
 def test_every_fold_holds_something_out_and_leaves_both_labels_to_train_on():
     rng = np.random.default_rng(0)
     for trial in range(300):
@@ -230,6 +264,22 @@ def test_every_fold_holds_something_out_and_leaves_both_labels_to_train_on():
             assert set(labels[numbers != fold]) == {0, 1}
             assert (numbers == fold).any()
             assert not set(groups[numbers == fold]) & set(groups[numbers != fold])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_where_bad_pictures_are_not_needed_folds_are_made_by_good_parts(bad):
+    samples = few_bad(bad)
+    labels, groups = np.array([sample.label for sample in samples]), [sample.group for sample in samples]
+    numbers = fold_numbers(labels, groups, 3, seed=0, needs_bad=False)
+    assert set(numbers) == {0, 1, 2}
+    for fold in range(3):
+        assert (labels[numbers == fold] == 0).any() and (labels[numbers != fold] == 0).any()
+
+
+def test_one_good_part_makes_no_folds_though_bad_pictures_are_not_needed():
+    with pytest.raises(DataError, match="3 bad parts and 1 good part to train on"):
+        fold_numbers(np.array([1, 1, 1, 0, 0]), ["a", "b", "c", "d", "d"], 3, seed=0, needs_bad=False)
 
 
 def test_one_bad_part_photographed_often_makes_no_folds_and_is_counted():

@@ -94,6 +94,17 @@ def test_of_one_class_alone_the_decisions_are_counted_and_no_ranking_is_made_up(
     assert [rate.key for rate in words.rates(found)] == ["escapes"]
 
 
+def test_of_good_pictures_alone_nothing_is_said_of_escapes_but_that_it_is_not_known(made):
+    found = made({"a/1": (0, -3.0), "b/1": (0, 3.0)}, Background(limits=("it was shown no bad picture",)))
+    unknown = "How many bad parts would pass is not known, for none was tested"
+    assert words.headline(found) == f"{unknown}; 1 of 2 good pictures would be called bad."
+    assert "escapes" not in found.metrics and [rate.key for rate in words.rates(found)] == ["false_alarms", "review"]
+    said = words.does_not_show(found)
+    assert "Anything about bad parts: there are no bad pictures here." in said
+    assert "It was shown no bad picture." in said
+    assert found.not_measured["localization"].startswith("there are no bad pictures here")
+
+
 def test_inspections_decided_at_other_thresholds_are_refused():
     sample = made_sample("x", 1)
     other = replace(THRESHOLDS, bad_from=2.0)

@@ -19,12 +19,18 @@ TOLD_APART = np.linspace(3, 1, BAD + GOOD)
 CHANCE = np.random.default_rng(0).permutation(BAD + GOOD).astype(float)
 
 
-def learned(own: np.ndarray, held_out: np.ndarray | None, heat: float = 0.1, lost: tuple[str, ...] = ()) -> Learned:
+def learned(
+    own: np.ndarray,
+    held_out: np.ndarray | None,
+    heat: float = 0.1,
+    lost: tuple[str, ...] = (),
+    drawn: np.ndarray | None = None,
+) -> Learned:
     def scores(raw: np.ndarray) -> Scores:
         return Scores(raw, raw, np.full((len(raw), 2, 2), heat))
 
     folds = None if held_out is None else scores(held_out)
-    return Learned(detector=None, recipe=SimpleNamespace(), scores=scores(own), held_out=folds, lost=lost)
+    return Learned(detector=None, recipe=SimpleNamespace(), scores=scores(own), held_out=folds, drawn=drawn, lost=lost)
 
 
 def judged(what: Learned, **settings: object):
@@ -82,6 +88,47 @@ def test_parts_too_few_to_show_that_anything_was_learned_are_counted_and_the_det
     names = [f"part {index}" for index in range(6)]
     verdict = judge(replace(learned(raw, raw)), labels, names, names, TrainSettings())
     assert any("2 bad and 4 good parts are too few to show" in text for text in verdict.warnings)
+
+
+ALARMS = replace(TrainSettings(), recipe="synthetic", threshold={"rule": "false_alarms"})
+UNSEEN_GOOD = np.linspace(-1, 1, GOOD)
+
+
+def judged_few(bad: int, drawn: np.ndarray | None, held_out_bad: float = 0.5):
+    """A training on `bad` bad pictures, which the folds score as said, and good ones without and with a defect."""
+    labels, names = np.array([1] * bad + [0] * GOOD), [f"part {index}" for index in range(bad + GOOD)]
+    held_out = None if drawn is None else np.array([held_out_bad] * bad + [*UNSEEN_GOOD])
+    own = np.array([held_out_bad] * bad + [*UNSEEN_GOOD])
+    return judge(learned(own, held_out, drawn=drawn), labels, names, names, ALARMS)
+
+
+def test_without_bad_pictures_drawn_defects_show_that_it_learned_and_nothing_is_said_of_escapes():
+    verdict = judged_few(0, UNSEEN_GOOD + 3)
+    drawn_on = "good pictures they have not seen, with a defect drawn on each, above those without"
+    assert f"{drawn_on} with 1.00" in verdict.learned
+    assert "chance" in verdict.learned and "own training pictures" not in verdict.learned
+    assert verdict.warnings == ("it was shown no bad picture: all that it knows of defects was drawn",)
+    assert "escapes" not in verdict.choice.evidence["promised"]
+
+
+def test_drawn_defects_that_chance_ranks_as_well_are_not_enough():
+    with pytest.raises(TrainingError, match=r"did not learn: the heat has the mean 0\.100 on good ones"):
+        judged_few(0, UNSEEN_GOOD + 0.01)
+
+
+def test_a_few_bad_pictures_are_told_beside_drawn_defects_and_refuse_no_training():
+    verdict = judged_few(2, UNSEEN_GOOD + 3, held_out_bad=-0.95)
+    assert (
+        "those without with 1.00" in verdict.learned
+        and "2 bad pictures among the good ones with 0.0" in verdict.learned
+    )
+    assert any("judged by drawn defects: 2 bad parts can show" in warning for warning in verdict.warnings)
+
+
+def test_without_bad_pictures_and_folds_nothing_speaks_for_other_pictures():
+    verdict = judged_few(0, None)
+    assert "without folds nothing says" in verdict.learned
+    assert any("no bad picture" in warning for warning in verdict.warnings)
 
 
 def test_scores_of_pictures_it_was_trained_on_doubt_no_label_and_promise_nothing():

@@ -10,9 +10,12 @@ import pytest
 from tests.training.toys import toy_images
 from weakspot.jobs.learn import STARTS, learn
 from weakspot.jobs.observe import Observer
+from weakspot.network.detector import Detector
 from weakspot.runs import Run
 from weakspot.settings import TrainSettings
+from weakspot.training.batches import TrainingImages
 from weakspot.training.state import Machine, Training
+from weakspot.training.train import Scores
 
 QUICK = TrainSettings(schedule=0.02, fold_schedule=1.0, folds=2, top_fractions=(0.05,), size=(64, 64), pairs=1)
 IMAGES = toy_images(bad=6, good=8)
@@ -20,8 +23,13 @@ FOLDS = np.arange(14) % 2
 STAGES = ("search", "locate", "decide")
 
 
-def learned(settings: TrainSettings = QUICK, folds: np.ndarray | None = FOLDS, observer: Observer | None = None):
-    return learn(IMAGES, folds, settings, Machine(), 0.0, observer or Observer(None, None))
+def learned(
+    settings: TrainSettings = QUICK,
+    folds: np.ndarray | None = FOLDS,
+    observer: Observer | None = None,
+    images: TrainingImages = IMAGES,
+):
+    return learn(images, folds, settings, Machine(), 0.0, observer or Observer(None, None))
 
 
 def test_learning_gives_a_detector_that_tells_held_out_toys_apart(tmp_path: Path):
@@ -56,8 +64,29 @@ def test_each_detector_is_asked_for_its_training_pictures_once(monkeypatch: pyte
     assert asked == [7, 7, 7, 7, 14]
 
 
+def test_a_few_bad_pictures_that_it_does_not_find_lose_no_search_that_finds_drawn_ones(monkeypatch: pytest.MonkeyPatch):
+    from weakspot.jobs import learn as module
+
+    real = module.scores
+
+    def drawn_ones_found(detector: Detector, images: TrainingImages) -> Scores:
+        answers = real(detector, images)
+        return answers._replace(heat=answers.heat * 0 + (len(images.labels) > 0 and bool(images.labels.all())))
+
+    few = IMAGES.part(np.array([0, *range(6, 14)]))
+    settings = replace(QUICK, recipe="synthetic", schedule=0.002)
+    monkeypatch.setattr(module, "scores", drawn_ones_found)
+    found = learned(settings, np.arange(9) % 2, images=few)
+    assert not found.lost and found.drawn.shape == (8,)
+    monkeypatch.setattr(module, "scores", lambda *what: real(*what)._replace(heat=real(*what).heat * 0))
+    assert learned(settings, None, images=few).lost == ("final",)
+
+
 def identities(
-    monkeypatch: pytest.MonkeyPatch, settings: TrainSettings = QUICK, folds: np.ndarray = FOLDS
+    monkeypatch: pytest.MonkeyPatch,
+    settings: TrainSettings = QUICK,
+    folds: np.ndarray = FOLDS,
+    images: TrainingImages = IMAGES,
 ) -> list[str]:
     seen: list[str] = []
     observer = Observer(None, None)
@@ -68,7 +97,7 @@ def identities(
 
     monkeypatch.setattr(observer, "begin", begin)
     monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 0.0)
-    learned(settings, folds, observer)
+    learned(settings, folds, observer, images)
     return seen
 
 
@@ -80,6 +109,9 @@ def test_everything_that_shapes_a_training_is_in_its_identity(monkeypatch: pytes
     for settings in (replace(QUICK, seed=1), replace(QUICK, schedule=0.03), replace(QUICK, third_kernel=5)):
         assert not set(identities(monkeypatch, settings)) & set(before)
     assert identities(monkeypatch, replace(QUICK, hold_out=0.5)) == before, "who is tested shapes no weights here"
+    marks = [{0: np.eye(64, dtype=bool)}, {0: np.eye(64, k=9, dtype=bool)}, {1: np.eye(64, dtype=bool)}]
+    marked = [identities(monkeypatch, images=replace(IMAGES, marked=mark)) for mark in marks]
+    assert len({name for names in (before, *marked) for name in names}) == 12, "where a mask marks counts"
     with monkeypatch.context() as patch:
         patch.setattr("weakspot.jobs.learn.training_code", lambda: "other code")
         assert not set(identities(patch)) & set(before)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from PIL import Image
 from tests.training.toys import toy_images
 from weakspot import provenance
 from weakspot.data import reading
+from weakspot.data.samples import Sample
 from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.model_file import read_model_file
 from weakspot.jobs.observe import Observer, TrainingStopped
@@ -27,7 +29,7 @@ from weakspot.jobs.passing import _parts, fit_arrays, train_in_passing
 from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.threshold import held_out_counts
 from weakspot.jobs.train import train
-from weakspot.settings import ReadSettings, TrainSettings
+from weakspot.settings import TrainSettings
 from weakspot.training.state import Step
 
 SETTINGS = TrainSettings(
@@ -40,6 +42,7 @@ SETTINGS = TrainSettings(
     pairs=1,
     unlearned="keep",
 )
+FEW = replace(SETTINGS, recipe="synthetic", schedule=0.005, threshold={"rule": "false_alarms"})
 WITHOUT_SIZE = replace(SETTINGS, size=None, schedule=0.04)
 
 
@@ -131,20 +134,85 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     watched["on"] = False
 
 
+def write_masks(folder: Path) -> dict[str, Path]:
+    """A box for each bad picture, by the picture's id."""
+    (folder / "masks").mkdir()
+    masks = {f"bad/{path.name}": folder / "masks" / path.name for path in sorted((folder / "bad").iterdir())}
+    for path in masks.values():
+        mask = np.zeros((72, 72), np.uint8)
+        mask[:20, :20] = 255
+        Image.fromarray(mask).save(path)
+    return masks
+
+
+def ids(samples: Sequence[Sample]) -> list[str]:
+    return [sample.id for sample in samples if sample.label]
+
+
 def test_training_masks_are_never_opened(tmp_path: Path, opened: list[str]):
     """With masks beside the bad pictures, no training opens one, by whatever way; the report's evaluation does."""
     folder = write_parts(tmp_path / "parts")
-    (folder / "masks").mkdir()
-    for path in (folder / "bad").iterdir():
-        mask = np.zeros((72, 72), np.uint8)
-        mask[:20, :20] = 255
-        Image.fromarray(mask).save(folder / "masks" / path.name)
+    write_masks(folder)
     opened.clear()
     result = train(folder, SETTINGS, output=tmp_path / "run")
     masks = {f"bad/{Path(name).name}" for name in opened if Path(name).parent.name == "masks"}
     rows = [line.split(",") for line in (result.run / "split.csv").read_text().splitlines()]
     assert masks == {row[0] for row in rows if row[1] == "1" and row[3] == "test"}
     assert "hit_rate" in result.evaluation.metrics
+
+
+def test_masks_that_are_to_be_used_are_and_said_and_bad_ones_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = write_parts(tmp_path / "parts")
+    masks = write_masks(folder)
+    ignoring = train(folder, FEW, output=tmp_path / "ignoring")
+    empty, full, small, gone, *_ = ids(ignoring.split.train)
+    for name, mask in ((empty, np.zeros((72, 72))), (full, np.full((72, 72), 255)), (small, np.eye(60))):
+        Image.fromarray(mask.astype(np.uint8)).save(masks[name])
+    masks[gone].rename(folder / "masks" / "of nothing.png")
+    using = train(folder, replace(FEW, masks="use"), output=tmp_path / "using")
+    for said in (
+        "marks nothing",
+        "marks the whole picture",
+        "a mask of 60 × 60 pixels for",
+        "1 mask with no bad picture",
+    ):
+        assert said in caplog.text
+    assert "2 of 6 bad training pictures were taught by their masks" in using.summary
+    assert "2 of the bad ones are taught by their masks" in using.report.read_text()
+    one, other = (read_model_file(result.model) for result in (ignoring, using))
+    assert any(not np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert "without masks" in one.card and "and masks of bad ones" in other.card
+    Image.fromarray(np.eye(72, dtype=np.uint8)).save(masks[ids(using.split.train)[4]])
+    with pytest.raises(SettingsError, match="masks_sha256 is .* begun with"):
+        train(folder, replace(FEW, masks="use"), output=tmp_path / "using", resume=True)
+
+
+def test_masks_that_cannot_be_used_at_all_are_refused_before_a_run_is_begun(tmp_path: Path):
+    folder = write_parts(tmp_path / "parts")
+    use = replace(FEW, masks="use")
+    with pytest.raises(DataError, match='masks = "use", but no bad picture to train on has a mask'):
+        train(folder, use, output=tmp_path / "run")
+    for path in write_masks(folder).values():
+        Image.fromarray(np.zeros((72, 72), np.uint8)).save(path)
+    with pytest.raises(DataError, match="no bad picture .*, such as .* marks nothing"):
+        train(folder, use, output=tmp_path / "run")
+    for name in ("sharp", "paper"):
+        with pytest.raises(SettingsError, match=f"the recipe {name} learns from labels by the picture alone"):
+            train(folder, replace(SETTINGS, recipe=name, masks="use"), output=tmp_path / "run")
+    with pytest.raises(SettingsError, match="pictures in memory have none"):
+        fit_arrays([*toy_images().pixels[:, 0]], toy_images().labels.tolist(), use)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mask_is_brought_to_the_pictures_size_by_the_same_rule_and_a_hair_is_not_lost():
+    pixels = toy_images(side=640).pixels[:, 0]
+    hair = np.zeros((640, 640), bool)
+    hair[100, 300:340] = True
+    pictures = replace(pictures_in_memory([*pixels], toy_images().labels.tolist(), "rgb", SETTINGS), masks={1: hair})
+    mark = pictures.fitted((64, 64)).marked[1]
+    assert mark.shape == (64, 64) and mark[10, 30:34].all() and not mark[:9].any() and not mark[12:].any()
 
 
 def test_each_training_picture_is_decoded_once(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -297,8 +365,42 @@ def test_a_resumed_run_keeps_its_plan_whatever_the_clock_says(
 
 def test_too_few_pictures_are_told_before_anything_is_trained(tmp_path: Path):
     folder = write_parts(tmp_path / "parts", bad=2, good=8)
-    with pytest.raises(DataError, match="bad"):
+    with pytest.raises(DataError, match=r"1 bad and 6 good pictures .* recipe sharp needs at least 2 .*--recipe synth"):
         train(folder, SETTINGS, output=tmp_path / "run")
+    by_bad_ones = replace(FEW, positives=0, threshold={"rule": "best_f1"})
+    with pytest.raises(DataError, match=r"0 bad and 6 good .* the rule best_f1 needs bad ones: .*--rule false_alarms"):
+        train(folder, by_bad_ones, output=tmp_path / "run")
+    with pytest.raises(DataError, match="1 bad and 1 good pictures to train on; needed are at least 2 good ones"):
+        train(write_parts(tmp_path / "few good", bad=2, good=2), FEW, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "the way out can be taken at once"
+
+
+@pytest.mark.parametrize(("bad", "tested"), [(0, 0), (1, 0), (2, 1)])
+def test_few_bad_pictures_or_none_train_where_defects_are_drawn(tmp_path: Path, bad: int, tested: int):
+    folder = write_parts(tmp_path / "parts", bad=bad, good=12)
+    result = train(folder, FEW, output=tmp_path / "run")
+    assert sum(sample.label for sample in result.split.test) == tested
+    assert ("average_precision" in result.evaluation.metrics) == bool(tested)
+    assert ("escapes" in result.evaluation.metrics) == bool(tested)
+    report, history = (result.run / name for name in ("report.html", "history.jsonl"))
+    assert "with a defect drawn on each" in history.read_text()
+    state = json.loads((result.run / "run.json").read_text())
+    assert set(state["folds"]) == {0, 1} and len(state["folds"]) == 9 + bad - tested
+    assert ("bad" in read_model_file(result.model).manifest.score_statistics) == (bad - tested > 0)
+    if not tested:
+        assert "How many bad parts would pass is not known" in result.summary
+        assert "Anything about bad parts: there are no bad pictures here" in report.read_text()
+    if bad == 1:
+        assert "only good pictures are kept apart" in history.read_text()
+    if not bad:
+        assert "it was shown no bad picture" in result.summary and "none of them bad" in history.read_text()
+        assert all(row["bad_heat"] > 0 for row in map(json.loads, history.open()) if "bad_heat" in row)
+
+
+def test_no_bad_picture_trains_where_none_is_wanted_and_all_that_were_kept_apart_still_test(tmp_path: Path):
+    result = train(write_parts(tmp_path / "parts"), replace(FEW, positives=0), output=tmp_path / "run")
+    assert not any(sample.label for sample in result.split.train)
+    assert "average_precision" in result.evaluation.metrics and result.evaluation.counts.bad == 2
 
 
 def test_pictures_in_memory_give_a_detector_at_once():
@@ -307,6 +409,14 @@ def test_pictures_in_memory_give_a_detector_at_once():
     detector = fit_arrays(arrays, images.labels.tolist(), replace(SETTINGS, schedule=0.05), groups)
     scores = [detector.inspect(array).raw_score for array in arrays]
     assert np.mean(scores[:6]) > np.mean(scores[6:])
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_pictures_in_memory_may_be_good_alone(bad: int):
+    images = toy_images(bad=bad, good=6)
+    detector = fit_arrays([pixels[0] for pixels in images.pixels], images.labels.tolist(), FEW)
+    said = "no bad picture" if not bad else "1 bad part can show too little"
+    assert any(said in warning for warning in detector.manifest.warnings)
 
 
 def test_without_a_temporary_folder_one_line_says_so(parts: Path, monkeypatch: pytest.MonkeyPatch):
@@ -354,7 +464,7 @@ def test_a_picture_that_is_called_good_and_bad_is_said_before_the_training(parts
 def test_the_same_picture_given_twice_as_an_array_is_one_part():
     array = toy_images(bad=1, good=1).pixels
     pictures = pictures_in_memory(
-        [array[0, 0], array[1, 0], array[0, 0].copy(), array[1, 0]], [1, 0, 1, 0], "rgb", ReadSettings()
+        [array[0, 0], array[1, 0], array[0, 0].copy(), array[1, 0]], [1, 0, 1, 0], "rgb", TrainSettings()
     )
     assert _parts(pictures, ["a", "b", "c", "d"]) == ["a", "b", "a", "b"]
 

@@ -57,8 +57,14 @@ def test_the_search_wants_one_hot_place_on_a_bad_picture_and_none_on_a_good_one(
     hot_spot[0, 0, 3, 3] = 6.0
     dark = torch.full((1, 1, 10, 10), -4.0)
     bad, good = torch.tensor([1.0]), torch.tensor([0.0])
-    assert search_loss(hot_spot, bad, (0.01,)) < search_loss(dark, bad, (0.01,))
-    assert search_loss(dark, good, (0.01,)) < search_loss(hot_spot, good, (0.01,))
+    assert search_loss(hot_spot, bad, (0.01,), 1) < search_loss(dark, bad, (0.01,), 1)
+    assert search_loss(dark, good, (0.01,), 1) < search_loss(hot_spot, good, (0.01,), 1)
+
+
+def test_in_the_search_a_good_picture_weighs_the_same_with_and_without_a_bad_one_beside_it():
+    heat, labels = torch.randn(4, 1, 8, 8), torch.tensor([1.0, 0.0, 1.0, 0.0])
+    bad, good = (search_loss(heat[labels == label], labels[labels == label], (0.1,), 2) for label in (1, 0))
+    assert torch.allclose(search_loss(heat, labels, (0.1,), 2), bad + good)
 
 
 def test_a_drawn_picture_costs_its_bad_cells_the_others_and_half_the_hottest_other():
@@ -75,15 +81,15 @@ def test_a_drawn_picture_costs_its_bad_cells_the_others_and_half_the_hottest_oth
 def test_the_search_looks_at_pairs_alone_and_the_synthetic_term_at_drawn_pictures_alone():
     heat, labels, cells = torch.randn(5, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(3, 1, 8, 8)
     cells[:, :, 2:4, 5] = 1
-    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, None, cells, (0.1,), 0, 100)
-    assert TERMS["search"](answer, target) == search_loss(heat[:2], labels, (0.1,))
+    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, None, cells, (0.1,), 1, 0, 100)
+    assert TERMS["search"](answer, target) == search_loss(heat[:2], labels, (0.1,), 1)
     assert TERMS["synthetic"](answer, target) == synthetic_loss(heat[2:], cells, 0.1)
 
 
 def test_the_search_asks_for_every_share_of_the_cells_alike():
     heat, labels = torch.randn(4, 1, 8, 8), torch.tensor([1.0, 0.0, 1.0, 0.0])
-    each = [search_loss(heat, labels, (share,)) for share in (0.01, 0.1, 0.4)]
-    assert torch.allclose(search_loss(heat, labels, (0.01, 0.1, 0.4)), torch.stack(each).mean())
+    each = [search_loss(heat, labels, (share,), 2) for share in (0.01, 0.1, 0.4)]
+    assert torch.allclose(search_loss(heat, labels, (0.01, 0.1, 0.4), 2), torch.stack(each).mean())
 
 
 def test_locating_rewards_the_marked_cell_and_no_other():
@@ -99,7 +105,7 @@ def test_locating_rewards_the_marked_cell_and_no_other():
 def test_several_pairs_weigh_as_much_as_one():
     heat, labels, cells = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(2, 1, 8, 8)
     twice = heat.repeat(2, 1, 1, 1), labels.repeat(2)
-    assert torch.allclose(search_loss(*twice, (0.1,)), search_loss(heat, labels, (0.1,)))
+    assert torch.allclose(search_loss(*twice, (0.1,), 2), search_loss(heat, labels, (0.1,), 1))
     assert torch.allclose(weak_loss(*twice, 8.0), weak_loss(heat, labels, 8.0))
     assert torch.allclose(locate_loss(*twice, cells.repeat(2, 1, 1, 1), 0.1), locate_loss(heat, labels, cells, 0.1))
 

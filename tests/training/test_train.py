@@ -24,6 +24,7 @@ from weakspot.training.batches import (
 from weakspot.training.cells import bad_cells
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.looks import look_of
+from weakspot.training.loop import _batches
 from weakspot.training.stages import Recipe, learning_rate, recipe
 from weakspot.training.state import Machine, StageState, Step, Training
 from weakspot.training.train import run_training, scores, start_training
@@ -175,10 +176,27 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("labels", [[1, 1], [0, 0, 0], []])
+@pytest.mark.parametrize("labels", [[1, 1], []])
 def test_nothing_is_drawn_for_ever_from_an_empty_list(labels: list[int]):
-    with pytest.raises(TrainingError, match=f"{sum(labels)} bad and {len(labels) - sum(labels)} good pictures"):
+    with pytest.raises(TrainingError, match=f"{len(labels)} bad and no good pictures"):
         endless_pairs(np.array(labels), (0, 0), mirrored=False)
+
+
+def test_without_bad_pictures_a_step_has_more_drawn_ones_and_trains():
+    good = IMAGES.part(np.flatnonzero(IMAGES.labels == 0))
+    training = start_training(tiny("synthetic"), good, 0, MACHINE)
+    stage, before = training.recipe.stages[0], weights(training)
+    of_pairs, of_good = (
+        next(_batches(start_training(training.recipe, images, 0, MACHINE), stage)) for images in (IMAGES, good)
+    )
+    assert len(of_good.views) == len(of_pairs.views) == 2 * stage.pairs + stage.synthetic
+    assert of_good.labels.tolist() == [0.0] * stage.pairs
+    assert len(of_good.known_cells) == stage.pairs + stage.synthetic
+    seen: list[Step] = []
+    training.on_steps = seen.extend
+    run_training(training)
+    assert not same_bits(before, weights(training))
+    assert all(step.bad_heat > 0 and step.good_heat > 0 for step in seen), "drawn ones count as bad"
 
 
 def computed_anew(machine: Machine, decide: Recipe, views: tuple[View, ...], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -231,11 +249,11 @@ def test_drawings_can_be_skipped_into_and_are_not_those_of_another_seed():
 def test_pairs_are_the_same_whether_something_is_drawn_beside_them_or_not():
     def batches(drawings: Iterator[Drawings] | None) -> list[Batch]:
         pairs = endless_pairs(IMAGES.labels, *DRAWN)
-        return list(islice(endless_batches(pairs, 2, drawings, IMAGES.labels, None, "cpu"), 4))
+        return list(islice(endless_batches(pairs, 2, drawings, IMAGES, None, "cpu"), 4))
 
     for plain, drawn in zip(batches(None), batches(endless_drawings(IMAGES, 3, *DRAWN))):
         assert plain.views == drawn.views[:4] and torch.equal(plain.labels, drawn.labels)
-        assert len(drawn.views) == 7 and drawn.drawn_cells.shape == (3, 1, 8, 8) and plain.drawn_cells is None
+        assert len(drawn.views) == 7 and drawn.known_cells.shape == (3, 1, 8, 8) and plain.known_cells is None
 
 
 def test_a_drawn_defect_lies_in_its_cells_however_the_view_is_mirrored():
@@ -246,6 +264,46 @@ def test_a_drawn_defect_lies_in_its_cells_however_the_view_is_mirrored():
         inside, anywhere = inside + changed[cells > 0].sum(), anywhere + changed.sum()
         mirrors |= {view.mirror for view in views}
     assert inside > 0.95 * anywhere and mirrors == {0, 1, 2, 3}
+
+
+def marked_images(side: int = 64) -> TrainingImages:
+    """Blank pictures, two bad ones with a square of another grey; the first one's is marked."""
+    pixels, mark = np.full((5, 1, side, side), 100, np.uint8), np.zeros((side, side), bool)
+    mark[10:21, 30:33] = True
+    pixels[:2, 0, mark] = 250
+    return TrainingImages(pixels, np.array([1, 1, 0, 0, 0]), {0: mark})
+
+
+@pytest.mark.parametrize("side", [64, 70])
+def test_marked_cells_follow_their_picture_however_it_is_shown(side: int):
+    images, mirrors, shifts = marked_images(side), set(), set()
+    pairs = endless_pairs(images.labels, (0, 0), True, 0.0, 8)
+    cells = -(-side // 8)
+    for batch in islice(endless_batches(pairs, 2, None, images, None, "cpu"), 30):
+        assert len(batch.views) == 4 and batch.labels.sum() + len(batch.known_cells) == 2, "the other bad one's is not"
+        for view, known in zip(batch.views[len(batch.labels) :], batch.known_cells, strict=True):
+            lit = np.pad(images.seen((view,))[0, 0].numpy() > 200, ((0, -side % 8), (0, -side % 8)))
+            assert np.array_equal(known[0].numpy() > 0, lit.reshape(cells, 8, cells, 8).any((1, 3)))
+            mirrors, shifts = mirrors | {view.mirror}, shifts | {view.shift}
+    assert mirrors == {0, 1, 2, 3} and len(shifts) > 10
+
+
+def test_marked_pictures_come_before_drawn_ones_and_train_with_them():
+    images, recipe_ = marked_images(), tiny("synthetic")
+    drawings = endless_drawings(images, 2, *DRAWN)
+    batch = next(endless_batches(endless_pairs(images.labels, *DRAWN), 2, drawings, images, None, "cpu"))
+    assert len(batch.views) == 6 and [view.drawn is None for view in batch.views] == [True] * 4 + [False] * 2
+    assert len(batch.known_cells) == 3 and sorted(batch.labels.tolist()) == [0.0, 0.0, 1.0]
+    plain = TrainingImages(images.pixels, images.labels)
+    both = [start_training(recipe_, each, 0, MACHINE) for each in (images, plain)]
+    for training in both:
+        run_training(training)
+    assert not same_bits(*map(weights, both))
+
+
+def test_a_part_of_the_pictures_keeps_its_marks():
+    images = marked_images()
+    assert set(images.part(np.array([3, 0])).marked) == {1} and not images.part(np.array([1, 2])).marked
 
 
 def test_a_shifted_view_moves_over_its_mirrored_border():

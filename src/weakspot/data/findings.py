@@ -9,7 +9,7 @@ from weakspot.data.cues import FROM_BOTH, FROM_FILE, FROM_LIGHT, Cue, Facts
 from weakspot.data.samples import Sample
 from weakspot.errors import amount, shown
 
-FEW = 5  # bad parts, below which little can be learned and nothing shown
+FEW = 5  # bad parts, below which next to nothing can be shown
 WRONG, LOOK, NOTE = "wrong", "look", "note"
 WHY = {
     FROM_LIGHT: "that may be the defect itself, or other light: look at both kinds, and take both under one light",
@@ -110,7 +110,7 @@ def of_pictures(facts: Sequence[Facts]) -> Iterable[Finding]:
 def of_amounts(readable: Sequence[Sample]) -> Iterable[Finding]:
     """On too few parts of either label."""
     for label, word, why in (
-        (1, "bad", "little is learned and nothing can be shown"),
+        (1, "bad", "next to nothing can be shown of escapes"),
         (0, "good", "the detector does not learn what varies"),
     ):
         parts = {sample.group for sample in readable if sample.label == label}

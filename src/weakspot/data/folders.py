@@ -52,7 +52,7 @@ def read_folder(root: Path) -> list[Sample]:
             unlabelled.append(path)
         else:
             samples.append(_sample(root, path, folders_of[path], depth, beside, masks))
-    _refuse_empty(root, samples)
+    _refuse_empty(root, samples, unlabelled)
     if unlabelled:
         amounts = f"{amount(len(unlabelled), 'picture')} in neither good/ nor bad/ left out"
         log.warning("%s: %s, such as %s", shown(root), amounts, shown(unlabelled[0]))
@@ -158,16 +158,26 @@ def _mask_of(path: Path, words: tuple[str, ...], masks: Masks) -> Path | None:
     return candidates[shared.index(best)]
 
 
-def _refuse_empty(root: Path, samples: list[Sample]) -> None:
-    """An empty good/ or bad/ is a mistake worth naming; so are words that mean opposite things to different people."""
+def _refuse_empty(root: Path, samples: list[Sample], unlabelled: list[Path]) -> None:
+    """An empty good/ is a mistake worth naming; an empty bad/ is mentioned, for there may be no bad pictures.
+
+    Refused are words, too, that mean opposite things to different people, and pictures elsewhere that may be the bad
+    ones where no folder is called bad.
+    """
+    empty: dict[int | None, list[Path]] = defaultdict(list)
     for folder in folders_in(root):
-        label = label_of(folder.name)
-        if label is not None and not any(sample.path.is_relative_to(folder) for sample in samples):
-            word = "bad" if label else "good"
-            raise DataError(f"{shown(folder)}: the folder holds no pictures; put {word} ones there")
+        if not any(sample.path.is_relative_to(folder) for sample in samples):
+            empty[label_of(folder.name)].append(folder)
         if plain(folder.name) in UNCLEAR and not samples:
             unclear = f"{shown(folder.name)!r} may mean good or bad"
             raise DataError(f"{shown(folder)}: {unclear}; rename such folders to good/ and bad/")
+    for folder in empty[0]:
+        raise DataError(f"{shown(folder)}: the folder holds no pictures; put good ones there")
+    if unlabelled and not empty[1] and not any(sample.label for sample in samples):
+        found = f"no bad pictures, and {amount(len(unlabelled), 'picture')} in neither good/ nor bad/"
+        raise DataError(f"{shown(root)}: {found}, such as {shown(unlabelled[0])}; put bad ones into bad/, or move them")
+    for folder in empty[1]:
+        log.warning("%s: the folder holds no pictures; if there are bad ones, put them there", shown(folder))
 
 
 def _check_masks(masks: Masks, samples: list[Sample]) -> None:

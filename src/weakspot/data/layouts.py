@@ -33,12 +33,12 @@ EXPECTED = (
 )
 
 
-def read_layout(root: Path, layout: str = "auto", *, both_labels: bool = True) -> list[Sample]:
+def read_layout(root: Path, layout: str = "auto", *, good_needed: bool = True) -> list[Sample]:
     """All samples below `root`, sorted by id.
 
     root: a folder, a CSV file, or the word "elpv" for the pictures in the package elpv-dataset; layout: a name in
-    LAYOUTS, or "auto"; both_labels: whether one good and one bad are the least, as to train. Raises DataError, which
-    says what was found and expected, and SettingsError for an unknown layout.
+    LAYOUTS, or "auto"; good_needed: whether one good picture is the least, as to train. Raises DataError, which says
+    what was found and expected, and SettingsError for an unknown layout.
     """
     root = Path(root)
     if layout not in ("auto", *LAYOUTS):
@@ -49,7 +49,7 @@ def read_layout(root: Path, layout: str = "auto", *, both_labels: bool = True) -
     if layout != "elpv" and not root.exists():
         raise DataError(f"{shown(root)}: there is no such folder or table; give the folder that holds good/ and bad/")
     samples = sorted(LAYOUTS[layout][1](root), key=lambda sample: sample.id)
-    _check(samples, root, layout, both_labels)
+    _check(samples, root, layout, good_needed)
     return samples
 
 
@@ -86,15 +86,13 @@ def _held(root: Path) -> str:
     return f"holds {' and '.join(held) or 'neither folders nor pictures'}"
 
 
-def _check(samples: list[Sample], root: Path, layout: str, both_labels: bool) -> None:
-    """Raise DataError unless there are samples, of both labels where asked for, each id once."""
-    bad = sum(sample.label for sample in samples)
+def _check(samples: list[Sample], root: Path, layout: str, good_needed: bool) -> None:
+    """Raise DataError unless there are samples, good ones where asked for, each id once."""
     if not samples:
         raise DataError(f"{shown(root)}: holds no pictures when read as layout {layout}; needed is one of: {EXPECTED}")
-    if both_labels and (not bad or bad == len(samples)):
-        there, missing = ("good", "bad") if not bad else ("bad", "good")
-        held = f"{amount(len(samples), f'{there} picture')} and no {missing} ones, read as layout {layout}"
-        raise DataError(f"{shown(root)}: holds {held}; both are needed: put {missing} pictures into {missing}/")
+    if good_needed and all(sample.label for sample in samples):
+        held = f"{amount(len(samples), 'bad picture')} and no good ones, read as layout {layout}"
+        raise DataError(f"{shown(root)}: holds {held}; good ones are needed: put good pictures into good/")
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise DataError(f"{shown(root)}: {shown(twice[0])} is listed twice; list each picture once")

@@ -29,9 +29,9 @@ MARKS = (("run.json",), ("inspections.jsonl",), ("metrics.json", "report.html"))
 class Sample:
     """One picture with its label.
 
-    label: 1 bad, 0 good; group: the physical part, never on both sides of a split; mask: truth, for evaluation only;
-    part: "train" or "test" where the layout says so; kind: name of the defect class, if known; root: what `id` is
-    relative to.
+    label: 1 bad, 0 good; group: the physical part, never on both sides of a split; mask: truth, for evaluation, and
+    for training where the settings ask for it; part: "train" or "test" where the layout says so; kind: name of the
+    defect class, if known; root: what `id` is relative to.
     """
 
     path: Path

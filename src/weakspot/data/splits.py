@@ -4,6 +4,7 @@ The rule: a part is never on both sides. The groups say what is one part; the au
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -38,17 +39,18 @@ def make_split(
 ) -> Split:
     """What trains and what is kept apart, of the pictures that the audit calls readable, in whole merged groups.
 
-    given: take the data's own split where it has a test side, and both labels to train on; else about the share
-    `hold_out` of the bad and of the good pictures is drawn by `split_seed`, none for 0. positives: bad pictures to
-    train on, drawn by `draw_seed`; the draws for 5, 10, 20 … contain each other; None: all. Raises DataError where a
-    label has no pictures, a side would miss one, or the data's own split has a part on both sides.
+    given: take the data's own split where it has a test side, and all labels to train on; else about the share
+    `hold_out` of the bad and of the good pictures is drawn by `split_seed`, none for 0, and no bad ones where they show
+    fewer than two parts. positives: bad pictures to train on, drawn by `draw_seed`; the draws for 5, 10, 20 … contain
+    each other; None: all. Raises DataError where nothing of a label can be used, a side would miss one, or the data's
+    own split has a part on both sides.
     """
     samples = found.merged()
     for label, word in WORDS.items():
-        if not any(sample.label == label for sample in samples):
-            reason = next(reason for sample, reason in found.left_out if sample.label == label)
-            raise DataError(f"no {word} picture can take part, such as {reason}")
-    taken = _given(samples) if given else None
+        reasons = [reason for sample, reason in found.left_out if sample.label == label]
+        if reasons and not any(sample.label == label for sample in samples):
+            raise DataError(f"no {word} picture can take part, such as {reasons[0]}")
+    taken = _given(samples, needed={0} if positives == 0 else _labels(samples)) if given else None
     split = taken or _own(samples, hold_out, split_seed)
     if given and taken is None and any(sample.part == "test" for sample in samples):
         split = replace(split, name=f"{split.name}; the split that the data give leaves one label to train on")
@@ -70,7 +72,7 @@ def kolektor_folds(found: Audit, which: Literal["official", "clean"]) -> list[Sp
         train = tuple(sample for sample, item in items.items() if item not in (*tested, *dropped))
         test = tuple(sample for sample, item in items.items() if item in tested)
         splits.append(Split(f"kolektorsdd {which} fold {fold}", train, test))
-    if not all(_has_both(side) for split in splits for side in (split.train, split.test)):
+    if not all(_labels(side) == {0, 1} for split in splits for side in (split.train, split.test)):
         some = shown(", ".join(sorted(set(items.values()))[:5]))
         raise DataError(f"these are not KolektorSDD's pictures (items found: {some} …); read the whole data set")
     for split in splits:
@@ -79,30 +81,33 @@ def kolektor_folds(found: Audit, which: Literal["official", "clean"]) -> list[Sp
 
 
 def with_positives(split: Split, n: int | None, seed: int) -> Split:
-    """The split with `n` of its bad training pictures, drawn by the seed; None: with all of them."""
+    """The split with `n` of its bad training pictures, drawn by the seed; 0: none; None: with all of them."""
     bad = [sample for sample in split.train if sample.label]
     if n is None:
         return split
-    if not 1 <= n <= len(bad):
+    if not 0 <= n <= len(bad):
         what = f"{n} bad pictures are wanted, {len(bad)} are there to train on"
-        raise DataError(f"{what}; take 2 to {len(bad)} with --positives")
+        raise DataError(f"{what}; take at most {len(bad)} with --positives")
     drawn = {bad[place].path for place in np.random.default_rng(seed).permutation(len(bad))[:n]}
     return replace(split, train=tuple(sample for sample in split.train if not sample.label or sample.path in drawn))
 
 
-def fold_numbers(labels: np.ndarray, groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
+def fold_numbers(
+    labels: np.ndarray, groups: Sequence[str], folds: int, seed: int, *, needs_bad: bool = True
+) -> np.ndarray:
     """Which fold each picture is held out in (n,): whole groups, bad pictures spread evenly.
 
-    Every fold holds something out, and leaves both labels to train on: where that needs it, there are fewer folds.
-    Raises DataError where not even two can be made.
+    Every fold holds something out, and leaves good pictures to train on, with `needs_bad` bad ones, too: where that
+    needs it, there are fewer folds. Raises DataError where not even two can be made.
     """
-    parts = {label: {group for group, one in zip(groups, labels, strict=True) if one == label} for label in WORDS}
-    if min(map(len, parts.values())) < 2:
-        counts = f"{amount(len(parts[1]), 'bad part')} and {amount(len(parts[0]), 'good part')} to train on"
-        needed = "folds need two of each, for one trains while the other is held out"
-        raise DataError(f"{counts}; {needed}: add parts, or give folds = 0 and no scores out of fold")
-    for numbers in _possible_folds(labels, groups, max(2, min(folds, len(parts[1]))), seed):
-        if all(len(set(labels[numbers != fold].tolist())) == 2 for fold in set(numbers.tolist())):
+    good, bad = ({group for group, one in zip(groups, labels, strict=True) if one == label} for label in (0, 1))
+    needed, deciding = ({0, 1}, bad) if needs_bad else ({0}, max(good, bad, key=len))
+    if len(good) < 2 or (needs_bad and len(bad) < 2):
+        counts = f"{amount(len(bad), 'bad part')} and {amount(len(good), 'good part')} to train on"
+        why = f"folds need two{' of each' * needs_bad}, for one trains while the other is held out"
+        raise DataError(f"{counts}; {why}: add parts, or give folds = 0 and no scores out of fold")
+    for numbers in _possible_folds(labels, groups, max(2, min(folds, len(deciding))), seed):
+        if all(needed <= set(labels[numbers != fold].tolist()) for fold in set(numbers.tolist())):
             break
     return numbers
 
@@ -126,10 +131,10 @@ def _refuse_leaks(split: Split, found: Audit, *, published_with_parts_on_both_si
         raise DataError(f"split {split.name}: {group} on both sides ({files}); {way_out}")
 
 
-def _given(samples: list[Sample]) -> Split | None:
-    """The split that the layout or table gives, or None where it does not give one to train and test with."""
+def _given(samples: list[Sample], needed: set[int]) -> Split | None:
+    """The split that the layout or table gives, or None where it gives none with the needed labels to train on."""
     train, test = (tuple(sample for sample in samples if sample.part == part) for part in ("train", "test"))
-    if not test or not _has_both(train):
+    if not test or not needed <= _labels(train):
         return None
     nowhere = [sample for sample in samples if sample.part is None]
     if nowhere:
@@ -144,29 +149,30 @@ def _own(samples: list[Sample], share: float, seed: int) -> Split:
         return Split("everything trains", tuple(samples), ())
     if not 0 < share < 1:
         raise DataError(f"a hold-out of {share:g}; needed is a share between 0 and 1, such as 0.25")
-    for label, word in WORDS.items():
-        groups = {sample.group for sample in samples if sample.label == label}
-        if len(groups) < 2:
-            what = f"{word} pictures come from {amount(len(groups), 'group')}; 2 are needed to keep some apart"
-            raise DataError(f"{what}: add {word} parts, or hold out nothing (hold_out = 0)")
+    groups = {label: {sample.group for sample in samples if sample.label == label} for label in WORDS}
+    if len(groups[0]) < 2:
+        what = f"good pictures come from {amount(len(groups[0]), 'part')}, copies counted as one; 2 are needed"
+        raise DataError(f"{what} to keep some apart: add good parts, or hold out nothing (hold_out = 0)")
+    kept_apart = (1, 0) if len(groups[1]) >= 2 else (0,)
+    only = "; only good pictures are kept apart, for the bad ones show one part" if len(groups[1]) == 1 else ""
     for attempt in range(TRIES):
-        tested = _drawn(samples, share, np.random.default_rng([seed, attempt]))
+        tested = _drawn(samples, kept_apart, share, np.random.default_rng([seed, attempt]))
         train = tuple(sample for place, sample in enumerate(samples) if place not in tested)
         test = tuple(samples[place] for place in sorted(tested))
-        if _has_both(train) and _has_both(test):
-            return Split(f"hold-out {share:g}, seed {seed}", train, test)
+        if _labels(train) == _labels(samples) and _labels(test) == set(kept_apart):
+            return Split(f"hold-out {share:g}, seed {seed}{only}", train, test)
     what = f"a hold-out of {share:g} leaves a side without good or bad pictures"
     raise DataError(f"{what}; add pictures, give smaller groups, or hold out nothing")
 
 
-def _drawn(samples: list[Sample], share: float, rng: np.random.Generator) -> set[int]:
-    """Places of whole groups with about `share` of either label: first groups with bad pictures, then all-good ones."""
+def _drawn(samples: list[Sample], labels: Sequence[int], share: float, rng: np.random.Generator) -> set[int]:
+    """Places of whole groups with about `share` of each label, in turn; to those of good ones no bad one belongs."""
     members: dict[str, list[int]] = {}
     for place, sample in enumerate(samples):
         members.setdefault(sample.group, []).append(place)
     order = [members[name] for name in rng.permutation(sorted(members))]
     drawn: set[int] = set()
-    for label in (1, 0):
+    for label in labels:
         wanted = max(1, round(share * sum(sample.label == label for sample in samples)))
         for group in order:
             held = sum(samples[place].label == label for place in drawn)
@@ -180,12 +186,15 @@ def _drawn(samples: list[Sample], share: float, rng: np.random.Generator) -> set
 def _possible_folds(labels: np.ndarray, groups: Sequence[str], most: int, seed: int) -> Iterator[np.ndarray]:
     """Numbers (n,) to choose from, the best first: even folds of several shuffles, fewer folds, then halves by chance.
 
-    Without end. Where each label has two parts, one in four of those leaves both labels on either side.
+    Without end. Where each needed label has two parts, one in four of those leaves it on either side.
     """
     for count, attempt in product(range(most, 1, -1), range(SHUFFLES)):
         numbers = np.zeros(len(labels), int)
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + 1_000_003 * attempt)
-        for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        with warnings.catch_warnings():  # of a label with fewer pictures than folds, which is no mistake here
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            parted = list(splitter.split(labels, labels, groups))
+        for number, (_, held_out) in enumerate(parted):
             numbers[held_out] = number
         yield np.unique(numbers, return_inverse=True)[1]
     rng, part_of = np.random.default_rng(seed), np.unique(groups, return_inverse=True)[1]
@@ -193,5 +202,5 @@ def _possible_folds(labels: np.ndarray, groups: Sequence[str], most: int, seed: 
         yield rng.integers(0, 2, part_of.max() + 1)[part_of]
 
 
-def _has_both(samples: Sequence[Sample]) -> bool:
-    return len({sample.label for sample in samples}) == 2
+def _labels(samples: Sequence[Sample]) -> set[int]:
+    return {sample.label for sample in samples}

@@ -254,9 +254,9 @@ def _localization(
 ) -> tuple[dict[str, float], dict[str, Interval]]:
     marked = [row for row in rows if row.hit is not None and row.cell_iou is not None]
     if not marked:
-        not_measured["localization"] = (
-            "no bad picture has a mask that can be used; give masks to learn whether the heat lies on the defect"
-        )
+        masks = "no bad picture has a mask that can be used; give masks to learn whether the heat lies on the defect"
+        none = "there are no bad pictures here, so nothing says whether the heat lies on a defect"
+        not_measured["localization"] = masks if any(row.sample.label for row in rows) else none
         return {}, {}
     hits = sum(bool(row.hit) for row in marked)
     figures = {

@@ -67,6 +67,8 @@ def headline(evaluation: Evaluation) -> str:
     parts = []
     if c.bad:
         parts.append(f"{_none_or(c.escapes)} of {c.bad:,} bad pictures would pass as good")
+    else:
+        parts.append("how many bad parts would pass is not known, for none was tested")
     if c.good:
         which = "ones" if c.bad else "pictures"
         parts.append(f"{_none_or(c.false_alarms)} of {c.good:,} good {which} would be called bad")
@@ -141,7 +143,7 @@ def does_not_show(evaluation: Evaluation) -> list[str]:
     if refused:
         which, them = ("picture", "it") if refused == 1 else (f"{refused:,} pictures", "them")
         said.append(f"Anything about the {which} that could not be inspected: no rate counts {them}.")
-    said += [text if text.endswith((".", "!", "?")) else text + "." for text in evaluation.background.limits]
+    said += [_sentence(text) for text in evaluation.background.limits]
     return [*said, "It is no safety function: where a missed defect can hurt someone, something else must catch it."]
 
 
@@ -169,6 +171,10 @@ def _limits(shares: tuple[float, ...], held: float | None) -> tuple[float, ...]:
 
 def _none_or(count: int) -> str:
     return f"{count:,}" if count else "none"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "!", "?")))
 
 
 def _passed_bad(evaluation: Evaluation, defect_rate: float) -> str:

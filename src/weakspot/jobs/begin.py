@@ -23,6 +23,7 @@ from weakspot.progress import Shows
 from weakspot.runs import Run
 from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.machine import choose_machine, prepare
+from weakspot.training.stages import draws_defects
 
 KEPT_DECODED = 2**30  # bytes of decoded pictures that wait in memory for their size; the rest is decoded again
 
@@ -31,7 +32,7 @@ def audited(data: Path, settings: TrainSettings, layout: str, progress: Shows | 
     """The pictures, each decoded once and kept for the training; no mask is opened."""
     samples = read_layout(data, layout)
     if progress:
-        bad = sum(sample.label for sample in samples)
+        bad = sum(sample.label for sample in samples) or "none"
         progress.note(f"{len(samples)} pictures, {bad} of them bad; looking at each before any training")
     keep = 0 if settings.memory == "small" else KEPT_DECODED
     return audit_samples(samples, settings.read, masks=False, keep=keep)
@@ -80,7 +81,8 @@ def folds_of(
     if recorded is not None:
         return np.array(recorded, int)
     try:
-        folds = fold_numbers(labels, groups, settings.folds, settings.split_seed)
+        needs_bad = not draws_defects(settings)
+        folds = fold_numbers(labels, groups, settings.folds, settings.split_seed, needs_bad=needs_bad)
     except DataError as error:
         observer.warn(f"no folds: {error}")
         return None

@@ -31,7 +31,7 @@ def evaluate_model(
     _refuse_others(output)
     refuse_below(output, Path(data))
     detector = LoadedDetector.load_exact(model, threads)
-    samples = read_layout(Path(data), layout, both_labels=False)
+    samples = read_layout(Path(data), layout, good_needed=False)
     refuse_unwritable(output)  # before the long part
     about = detector.manifest
     chosen = held_out_counts(about)

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from weakspot.data.findings import FEW
 from weakspot.jobs.observe import Observer
 from weakspot.network.detector import Detector
 from weakspot.provenance import training_code, versions
 from weakspot.settings import TrainSettings
-from weakspot.training.batches import TrainingImages
-from weakspot.training.stages import Recipe, fold_schedule, recipe
-from weakspot.training.state import Machine
+from weakspot.training.batches import TrainingImages, with_defects
+from weakspot.training.stages import Recipe, draws_defects, fold_schedule, recipe
+from weakspot.training.state import Machine, Training
 from weakspot.training.train import Scores, run_training, scores, start_training
 
 STARTS = 3  # a search that cannot even tell its own training pictures apart is lost, and starts again with another seed
@@ -33,6 +34,8 @@ class Learned:
     recipe: Recipe
     scores: Scores  # by the detector itself, which has seen them
     held_out: Scores | None  # each by the fold's detector, which has not; None where there are no folds
+    # raw scores of the good ones with a defect drawn on each, by the same; None where bad ones can tell more
+    drawn: np.ndarray | None = None
     lost: tuple[str, ...]  # trainings that were lost in every start
 
 
@@ -60,6 +63,8 @@ def learn(
     variance, what lies between them.
     """
     fingerprint, held_out, lost = _fingerprint(images), _nothing(images, settings), []
+    few = bad_ones_are_few(images.labels, settings)
+    drawn = np.zeros(len(images.labels)) if few and folds is not None else None
     for task in _tasks(len(images.labels), folds, settings):
         part = images if task.name == FINAL else images.part(task.trains)
         chosen = recipe(settings, _channels(images), _size(images), light_share, task.schedule)
@@ -70,20 +75,43 @@ def learn(
                 run_training(training)
                 observer.keep(training)
             own = scores(training.detector, part)
-            if roc_auc_score(part.labels, own.heat) >= LOST_BELOW:
+            if _tells_apart(training, part, own, few) >= LOST_BELOW:
                 break
             observer.note(f"{name}: the search was lost: it does not even tell its own training pictures apart")
         else:
             lost.append(task.name)
         if task.name != FINAL:
-            _fill(held_out, task.held_out, scores(training.detector, images.part(task.held_out)))
+            unseen = images.part(task.held_out)
+            _fill(held_out, task.held_out, scores(training.detector, unseen))
+            if drawn is not None and not unseen.labels.all():
+                drawn[task.held_out[unseen.labels == 0]] = _scores_of_drawn(training, unseen).raw
     return Learned(
         detector=training.detector,
         recipe=chosen,
         scores=own,
         held_out=None if folds is None else held_out,
+        drawn=None if drawn is None else drawn[images.labels == 0],
         lost=tuple(lost),
     )
+
+
+def bad_ones_are_few(labels: np.ndarray, settings: TrainSettings) -> bool:
+    """Whether drawn defects tell more of what was learned than so few bad pictures. labels: (n,), 1 bad, 0 good."""
+    return bool(labels.sum() < FEW) and draws_defects(settings)
+
+
+def _tells_apart(training: Training, images: TrainingImages, own: Scores, few: bool) -> float:
+    """AUROC by the heat on the pictures trained on; with few bad ones, on the good ones with a defect and without."""
+    if not few:
+        return float(roc_auc_score(images.labels, own.heat))
+    drawn = _scores_of_drawn(training, images).heat
+    both = np.concatenate([own.heat[images.labels == 0], drawn])
+    return float(roc_auc_score(np.repeat((0, 1), len(drawn)), both))
+
+
+def _scores_of_drawn(training: Training, images: TrainingImages) -> Scores:
+    """Of the good pictures, in order, with a defect drawn on each."""
+    return scores(training.detector, with_defects(images, training.seed))
 
 
 def _tasks(pictures: int, folds: np.ndarray | None, settings: TrainSettings) -> Iterator[_Task]:
@@ -96,9 +124,11 @@ def _tasks(pictures: int, folds: np.ndarray | None, settings: TrainSettings) -> 
 
 
 def _fingerprint(images: TrainingImages) -> str:
-    """SHA-256 of the pictures and their labels."""
+    """SHA-256 of the pictures, their labels and marks."""
     digest = hashlib.sha256(f"{images.pixels.shape} {images.pixels.dtype}".encode() + images.labels.tobytes())
     digest.update(np.ascontiguousarray(images.pixels).data)
+    for number, mark in images.marked.items():
+        digest.update(f"{number}".encode() + np.packbits(mark).tobytes())
     return digest.hexdigest()
 
 

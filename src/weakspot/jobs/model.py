@@ -37,8 +37,7 @@ tags: [weakspot, surface-defects, weakly-supervised]
 
 # {name}
 
-Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, without
-masks.
+Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, {masks}.
 
 ## Data
 
@@ -98,11 +97,12 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     hand_back_freed_memory()  # the training is over
     detector = learned.detector.to("cpu").float()
     bad, good = (np.flatnonzero(images.labels == label) for label in (1, 0))
+    tested = [*bad, *good][0]
     model = ModelFile(
-        manifest=_completed(draft, learned, verdict, images, int(bad[0])),
+        manifest=_completed(draft, learned, verdict, images, int(tested)),
         weights={name: tensor.numpy() for name, tensor in detector.state_dict().items()},
         graph=export_graph(detector, *draft.size, draft.bit_depth),
-        selftest=encode_selftest(images.pixels[bad[0]]),
+        selftest=encode_selftest(images.pixels[tested]),
         card="",
     )
     compared = [images.pixels[index] for index in (*bad[:COMPARED], *good[:COMPARED])]
@@ -172,6 +172,7 @@ def _card(manifest: Manifest, verdict: Verdict) -> str:
     return CARD.format(
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
+        masks="and masks of bad ones" if manifest.settings["masks"] == "use" else "without masks",
         fingerprint=manifest.data_fingerprint or "none",
         bad_from=thresholds.bad_from,
         good_below=thresholds.good_below,

@@ -41,7 +41,7 @@ def fit_arrays(
     images: (H, W) or (H, W, 3), uint8 or uint16, colours in the order of `channels`; groups: each one's physical part.
     """
     names = [f"picture {index}" for index in range(len(images))]
-    pictures = pictures_in_memory(images, labels, channels, settings.read)
+    pictures = pictures_in_memory(images, labels, channels, settings)
     parts = _parts(pictures, names) if groups is None else [str(group) for group in groups]
     with process_as_found(), observing(None, None) as observer:
         machine = choose_machine(settings)

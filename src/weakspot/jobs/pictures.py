@@ -1,21 +1,25 @@
 """The training pictures before they have a size: what they are, and each at any size."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from weakspot.data.audit import Audit, refuse_unfit
 from weakspot.data.cues import measure
-from weakspot.data.reading import array_pixels, fit_image, has_colour
+from weakspot.data.reading import array_pixels, fit_image, has_colour, read_mask
 from weakspot.data.samples import Sample
-from weakspot.errors import DataError
-from weakspot.settings import Fit, ReadSettings, Size
+from weakspot.errors import DataError, ImageError, SettingsError, shown
+from weakspot.settings import Fit, ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
+from weakspot.training.stages import draws_defects
 
 Order = Literal["rgb", "bgr"]  # of the colours in an array
-FEWEST = 2  # pictures of each label: with one bad picture nothing can be held out
+FEWEST = 2  # good pictures, and bad ones where no defects are drawn: with one nothing can be held out
+RULES_OF_GOOD_ONES = ("limits", "false_alarms")  # rules for the thresholds that need no bad picture
 
 
 @dataclass(frozen=True)
@@ -29,47 +33,100 @@ class Pictures:
     channels: int  # 1, or 3 where any picture has colour
     light_share: float  # of the pixels' variance, what lies between the pictures' means, 0 to 1
     hashes: tuple[str, ...] = ()  # SHA-256 of the files
+    masks: Mapping[int, np.ndarray] = field(default_factory=dict)  # by number, (H, W) bool; none where they are ignored
+    unused_masks: tuple[str, ...] = ()  # why a mask that is there is not used, a line each
+
+    @property
+    def masks_sha256(self) -> str | None:
+        """Of all masks that are used; None where none is."""
+        marks = [f"{number} {mask.shape}".encode() + np.packbits(mask).tobytes() for number, mask in self.masks.items()]
+        return sha256(b"".join(marks)).hexdigest() if marks else None
 
     def fitted(self, size: Size, fit: Fit) -> TrainingImages:
-        """All at one size, by the one documented rule."""
+        """All at one size, by the one documented rule; a pixel is marked where its mask marks any part of it."""
         numbers = range(len(self.labels))
         images = [fit_image(self.pixels(number), size, self.channels, self.bit_depth, fit) for number in numbers]
-        return TrainingImages(np.stack(images), self.labels)
+        full = {number: mask.astype(np.uint16) * 65535 for number, mask in self.masks.items()}
+        marked = {number: fit_image(mask, size, 1, 16, fit)[0] > 0 for number, mask in full.items()}
+        return TrainingImages(np.stack(images), self.labels, marked)
 
 
-def pictures_of(samples: Sequence[Sample], audit: Audit, settings: ReadSettings) -> Pictures:
-    """Samples that an audit has read: it knows them already. Raises DataError where there are too few."""
+def pictures_of(samples: Sequence[Sample], audit: Audit, settings: TrainSettings) -> Pictures:
+    """Samples that an audit has read: it knows them already. Masks are opened here, if at all.
+
+    Raises DataError where there are too few pictures, or masks are to be used and none can be, SettingsError where the
+    recipe has no use for them.
+    """
     facts = [audit.facts_of(sample) for sample in samples]
+    masks, unused = _masks_of(samples, audit, settings) if settings.masks == "use" else ({}, [])
     return Pictures(
         pixels=lambda number: audit.pixels(samples[number]),
-        labels=_checked_labels([sample.label for sample in samples]),
+        labels=_checked_labels([sample.label for sample in samples], settings),
         sizes=[(each.height, each.width) for each in facts],
         bit_depth=16 if any(each.bit_depth > 8 for each in facts) else 8,
-        channels=_channels(settings, (each.coloured for each in facts)),
+        channels=_channels(settings.read, (each.coloured for each in facts)),
         light_share=_light_share([each.mean for each in facts], [each.std for each in facts]),
         hashes=tuple(each.sha256 for each in facts),
+        masks=masks,
+        unused_masks=tuple(unused),
     )
 
 
 def pictures_in_memory(
-    images: Sequence[np.ndarray], labels: Sequence[int], channels: Order, settings: ReadSettings
+    images: Sequence[np.ndarray], labels: Sequence[int], channels: Order, settings: TrainSettings
 ) -> Pictures:
     """The same for arrays, (H, W) or (H, W, 3), uint8 or uint16; channels: the order of the colours in them.
 
-    Raises ImageError for one that is too small or blank: its giver can leave it out.
+    Raises ImageError for one that is too small or blank: its giver can leave it out; DataError where there are too few.
     """
+    if settings.masks == "use":
+        raise SettingsError('masks = "use", but pictures in memory have none; leave masks out, or train on a folder')
     arrays = [array_pixels(image, f"picture {number}", channels) for number, image in enumerate(images)]
     for number, array in enumerate(arrays):
         refuse_unfit(array, f"picture {number}")
     means, deviations, _ = zip(*map(measure, arrays), strict=True)
     return Pictures(
         pixels=lambda number: arrays[number],
-        labels=_checked_labels(labels),
+        labels=_checked_labels(labels, settings),
         sizes=[(array.shape[0], array.shape[1]) for array in arrays],
         bit_depth=max(8 * array.itemsize for array in arrays),
-        channels=_channels(settings, map(has_colour, arrays)),
+        channels=_channels(settings.read, map(has_colour, arrays)),
         light_share=_light_share(means, deviations),
     )
+
+
+def _masks_of(
+    samples: Sequence[Sample], audit: Audit, settings: TrainSettings
+) -> tuple[dict[int, np.ndarray], list[str]]:
+    """The masks of the bad ones by their number, each (H, W) bool, and why others are not used, a line each.
+
+    Raises SettingsError and DataError as `pictures_of` does.
+    """
+    if not draws_defects(settings):
+        what = f'masks = "use", but the recipe {settings.recipe} learns from labels by the picture alone'
+        raise SettingsError(f"{what}; take --recipe synthetic, or leave masks out")
+    masks, unused = {}, []
+    for number, sample in enumerate(samples):
+        if sample.label and sample.mask is not None:
+            facts = audit.facts_of(sample)
+            try:
+                masks[number] = _marking(read_mask(sample.mask, facts.height, facts.width), sample.mask)
+            except ImageError as error:
+                unused.append(str(error))
+    if not masks:
+        found = ", such as ".join(["no bad picture to train on has a mask that can be used", *unused[:1]])
+        raise DataError(
+            f'masks = "use", but {found}; put masks into masks/, named like their pictures, or leave it out'
+        )
+    return masks, unused
+
+
+def _marking(mask: np.ndarray, path: Path) -> np.ndarray:
+    """The mask, where it says of a place that the defect is there; else ImageError."""
+    if mask.any() and not mask.all():
+        return mask
+    what = "marks the whole picture, which says nothing of where the defect is" if mask.any() else "marks nothing"
+    raise ImageError(f"{shown(path)}: {what}; mark the defect, or remove the mask")
 
 
 def _channels(settings: ReadSettings, coloured: Iterable[bool]) -> int:
@@ -83,10 +140,16 @@ def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:
     return between / max(between + float(np.mean(np.square(deviations))), 1e-12)
 
 
-def _checked_labels(labels: Sequence[int]) -> np.ndarray:
-    array = np.array(labels, int)
+def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarray:
+    """The labels (n,), where the recipe can train on so many of each, and the rule choose thresholds by them."""
+    array, rule = np.array(labels, int), settings.threshold.rule
     bad, good = int(array.sum()), int((array == 0).sum())
-    if bad < FEWEST or good < FEWEST:
-        found = f"{bad} bad and {good} good pictures to train on"
-        raise DataError(f"{found}; needed are at least {FEWEST} of each, and 5 or more bad ones to learn much")
+    found = f"{bad} bad and {good} good pictures to train on"
+    if good < FEWEST:
+        raise DataError(f"{found}; needed are at least {FEWEST} good ones, and far more to learn what varies")
+    if bad < FEWEST and not draws_defects(settings):
+        needed = f"the recipe {settings.recipe} needs at least {FEWEST} bad ones"
+        raise DataError(f"{found}; {needed}: add some, or take one that draws defects (--recipe synthetic)")
+    if not bad and rule not in RULES_OF_GOOD_ONES:
+        raise DataError(f"{found}; the rule {rule} needs bad ones: add some, or take --rule {RULES_OF_GOOD_ONES[-1]}")
     return array

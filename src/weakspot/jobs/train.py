@@ -79,21 +79,24 @@ def train(
     if audit is None:
         audit = audited(Path(data), settings, layout, progress)
     split = split or split_of(audit, settings)
+    pictures = pictures_of(split.train, audit, settings)
     refuse_changed(output / MODEL)
     shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
     identity = {
         "data": os.path.realpath(data) if os.path.exists(data) else str(data),
         "layout": layout,
         "settings": shaping,
+        "masks_sha256": pictures.masks_sha256,
     }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, audit, settings)
         for _, reason in audit.left_out:
             observer.warn(f"takes no part: {reason}")
+        for reason in pictures.unused_masks:
+            observer.warn(f"a mask is not used, only the label of its picture: {reason}")
         for finding in audit.findings:
             if finding.grade == WRONG:
                 observer.warn(finding.text)
-        pictures = pictures_of(split.train, audit, settings.read)
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
@@ -116,7 +119,7 @@ def train(
             background = _background(split, audit, learned, verdict, draft, pictures, seconds, sheet)
             judged = loaded(model), split.test, run.folder, background
             evaluation = evaluate_samples(*judged, lambda done, of: observer.heed(), overwrite=True)
-        summary = _summary(evaluation, verdict, audit)
+        summary = _summary(evaluation, verdict, audit, pictures)
         seconds = time.monotonic() - began
         run.record(finished=True, seconds=seconds, summary=summary, learned=_described(learned, verdict))
     return TrainResult(
@@ -132,10 +135,14 @@ def train(
 
 
 def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
-    bad = sum(sample.label for sample in split.train)
+    bad = sum(sample.label for sample in split.train) or "none"
     apart = f"{len(split.test)} are kept apart for the report ({split.name})"
-    who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}"
+    who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}{_told_of_masks(pictures)}"
     return f"{who}\n{plan.words}\n{pictures.light_share:.0%} of the variance lies between pictures"
+
+
+def _told_of_masks(pictures: Pictures) -> str:
+    return f"; {len(pictures.masks)} of the bad ones are taught by their masks" if pictures.masks else ""
 
 
 def _background(
@@ -152,7 +159,7 @@ def _background(
     doubted = {each["picture"] for each in verdict.choice.evidence["label_doubts"]["pictures"]}
     return Background(
         title=draft.name,
-        data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart",
+        data=f"{len(split.train)} pictures trained, {len(split.test)} were kept apart{_told_of_masks(pictures)}",
         held_out=True,
         trained_on=frozenset(pictures.hashes),
         drawn=sheet,
@@ -177,12 +184,14 @@ def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     return {"good": len(samples) - bad, "bad": bad, "parts": len({sample.group for sample in samples})}
 
 
-def _summary(evaluation: Evaluation | None, verdict: Verdict, audit: Audit) -> str:
+def _summary(evaluation: Evaluation | None, verdict: Verdict, audit: Audit, pictures: Pictures) -> str:
     unread, unfit = len(audit.unreadable), len(audit.unfit)
     lines = [f"{amount(unread, 'picture')} could not be read and took no part: audit.json says which"] * bool(unread)
     lines += [f"{amount(unfit, 'picture')} took no part, too small or blank: audit.json says which"] * bool(unfit)
     lines += [*verdict.warnings, *verdict.choice.evidence["warnings"]]
     lines += verdict.choice.evidence["label_doubts"]["sentences"]
+    bad, used = int(pictures.labels.sum()), len(pictures.masks)
+    lines += [f"{used} of {bad} bad training pictures were taught by their masks"] * bool(used)
     if evaluation is None:
         way_on = "run `weakspot evaluate` on labelled pictures it has not seen"
         lines.append(f"No part was kept apart, so nothing tests this detector yet: {way_on}.")

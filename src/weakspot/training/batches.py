@@ -1,9 +1,9 @@
 """What a step looks at: pictures in memory, views of them, pairs of a bad and a good one, and the batch of a step.
 
-Holds no file names and no masks. A stream can be entered anywhere, as if it had been drawn from its beginning.
+Holds no file names. A stream can be entered anywhere, as if it had been drawn from its beginning.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count, islice
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from weakspot.errors import TrainingError
+from weakspot.settings import CELL
 from weakspot.training.synthetic import draw_defect
 
-DRAWING = 1  # in the seed of the stream of drawings, which is not that of the pairs
+DRAWING, PROVING = 1, 2  # in the seeds of what is drawn to learn from, and to be asked of; pairs have neither
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,13 @@ Views = tuple[View, ...]
 
 
 class Batch(NamedTuple):
-    """The views of one step, those of its B / 2 pairs first, and what is known of them."""
+    """The views of one step, those known by their label alone first, and what is known of them."""
 
     views: Views
-    labels: Tensor  # (B,), 1 bad, 0 good
-    bad_cells: Tensor | None  # (B, 1, h, w), 1 where a cell is held for bad; None where no cell is known
-    drawn_cells: Tensor | None  # (S, 1, h, w), 1 where the last S views were drawn on; None where none was
+    labels: Tensor  # (B,), 1 bad, 0 good, of the first B views
+    bad_cells: Tensor | None  # (B, 1, h, w), 1 where the search holds a cell for bad; None where it was not asked
+    # (S, 1, h, w), 1 where a defect was marked or drawn on the last S views; None where on none
+    known_cells: Tensor | None
 
 
 Drawings = tuple[Views, Tensor]  # good pictures that were drawn on, and where: (S, 1, h, w) of 0 and 1
@@ -48,10 +51,11 @@ Drawings = tuple[Views, Tensor]  # good pictures that were drawn on, and where: 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Pictures at the detector's size, as raw pixel values, and their labels."""
+    """Pictures at the detector's size, as raw pixel values, and what people said of them."""
 
     pixels: np.ndarray  # (n, C, H, W), uint8 or uint16
     labels: np.ndarray  # (n,), 1 bad, 0 good
+    marked: Mapping[int, np.ndarray] = field(default_factory=dict)  # by number, (H, W) bool, where the defect is
     _by_device: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +81,8 @@ class TrainingImages:
 
     def part(self, indices: np.ndarray) -> "TrainingImages":
         """Only these pictures, in that order."""
-        return TrainingImages(self.pixels[indices], self.labels[indices])
+        marked = {new: self.marked[old] for new, old in enumerate(indices.tolist()) if old in self.marked}
+        return TrainingImages(self.pixels[indices], self.labels[indices], marked)
 
     def _on(self, device: torch.device) -> Tensor:
         if device not in self._by_device:
@@ -89,22 +94,25 @@ def endless_batches(
     pairs: Iterator[Views],
     pairs_a_step: int,
     drawings: Iterator[Drawings] | None,
-    labels: np.ndarray,
+    images: TrainingImages,
     cells: Tensor | None,
     device: str,
 ) -> Iterator[Batch]:
-    """Batches of so many pairs each, and of what is drawn for a step.
+    """Batches of so many pairs each, and of what is drawn for a step; marked pictures of the pairs stand beside that.
 
-    labels: (n,) of all pictures; cells: (n, 1, h, w) of all, where they are known.
+    cells: (n, 1, h, w) of all pictures, where the search was asked for them.
     """
-    known = torch.from_numpy(labels.astype(np.float32)).to(device)
+    labels = torch.from_numpy(images.labels.astype(np.float32)).to(device)
     of_all = None if cells is None else cells.to(device)
     while True:
-        views = tuple(view for pair in islice(pairs, pairs_a_step) for view in pair)
+        of_pairs = [view for pair in islice(pairs, pairs_a_step) for view in pair]
+        views = tuple(view for view in of_pairs if view.index not in images.marked)
         bad_cells = None if of_all is None else torch.stack([mirrored(of_all[v.index], v.mirror) for v in views])
-        drawn, drawn_cells = next(drawings) if drawings else ((), None)
-        on_device = None if drawn_cells is None else drawn_cells.to(device)
-        yield Batch(views + drawn, torch.stack([known[view.index] for view in views]), bad_cells, on_device)
+        marked = tuple(view for view in of_pairs if view.index in images.marked)
+        drawn, drawn_cells = next(drawings) if drawings else ((), torch.zeros(0))
+        known = [*(_marked_cells(images.marked[view.index], view) for view in marked), *drawn_cells]
+        known_cells = torch.stack(known).to(device) if known else None
+        yield Batch(views + marked + drawn, torch.stack([labels[view.index] for view in views]), bad_cells, known_cells)
 
 
 def endless_pairs(
@@ -112,23 +120,23 @@ def endless_pairs(
 ) -> Iterator[Views]:
     """Pairs of a bad and a good view, from the `start`-th on; a list is drawn without repetition, then reshuffled.
 
-    labels: (n,), 1 bad, 0 good; jitter: contrast varies by this share, brightness by this many deviations, evenly
-    both ways; shift: pixels at most. Raises TrainingError where a label is missing: there is nothing to draw.
+    Where there are no bad pictures, the good view is all of a pair. labels: (n,), 1 bad, 0 good; jitter: contrast
+    varies by this share, brightness by this many deviations, evenly both ways; shift: pixels at most. Raises
+    TrainingError where no picture is good: there is nothing to draw.
     """
     bad, good = (np.flatnonzero(labels == label) for label in (1, 0))
-    if not len(bad) or not len(good):
-        raise TrainingError(
-            f"{len(bad)} bad and {len(good)} good pictures to draw from; needed is at least one of each"
-        )
-    return islice(_pairs(bad, good, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
+    if not len(good):
+        raise TrainingError(f"{len(bad)} bad and no good pictures to draw from; needed is at least one good one")
+    lists = [bad, good] if len(bad) else [good]
+    return islice(_pairs(lists, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
 
 
 def _pairs(
-    bad: np.ndarray, good: np.ndarray, rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
+    lists: list[np.ndarray], rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
 ) -> Iterator[Views]:
-    bad_ones, good_ones = _endless(bad, rng), _endless(good, rng)
+    endless = [_endless(indices, rng) for indices in lists]
     while True:
-        yield tuple(_view(next(ones), rng, mirrored, jitter, shift) for ones in (bad_ones, good_ones))
+        yield tuple(_view(next(indices), rng, mirrored, jitter, shift) for indices in endless)
 
 
 def endless_drawings(
@@ -147,6 +155,14 @@ def endless_drawings(
         yield drawn, torch.stack(cells)
 
 
+def with_defects(images: TrainingImages, seed: int) -> TrainingImages:
+    """The good pictures, in order, with a defect drawn on each, the same for a seed; no training draws these."""
+    good = images.pixels[images.labels == 0]
+    generators = [np.random.default_rng((seed, PROVING, index)) for index in range(len(good))]
+    drawn = [draw_defect(image, rng, images.std, good).image for image, rng in zip(good, generators, strict=True)]
+    return TrainingImages(np.stack(drawn), np.ones(len(drawn), int))
+
+
 def _drawn_on(
     view: View, images: TrainingImages, others: list[np.ndarray], rng: np.random.Generator
 ) -> tuple[View, Tensor]:
@@ -154,6 +170,13 @@ def _drawn_on(
     defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others)
     cells = mirrored(torch.from_numpy(defect.cells.astype(np.float32))[None], view.mirror)
     return replace(view, shift=(0, 0), drawn=defect.image), cells
+
+
+def _marked_cells(mark: np.ndarray, view: View) -> Tensor:
+    """The cells that a mark (H, W) touches where its picture is shown so: (1, h, w) of 0 and 1."""
+    seen = mirrored(_shifted(torch.from_numpy(mark.astype(np.float32))[None], view.shift), view.mirror)
+    height, width = mark.shape
+    return F.max_pool2d(F.pad(seen, (0, -width % CELL, 0, -height % CELL)), CELL)
 
 
 def mirrored(maps: Tensor, mirror: int) -> Tensor:

@@ -44,7 +44,7 @@ def run_stage(training: Training) -> None:
         state.step += 1
         _average(detector, stage, state)
         state.momenta = [optimizer.state[weight]["momentum_buffer"] for weight in weights] if stage.momentum else []
-        unreported.append((rate, _figures(stage, answer, batch.labels, loss, norm)))
+        unreported.append((rate, _figures(stage, answer, batch, loss, norm)))
         if len(unreported) == training.machine.steps_a_report or state.finished(stage):
             training.on_steps(_report(stage, state, unreported))
             unreported = []
@@ -79,17 +79,19 @@ def _optimizer(detector: Detector, weights: list[nn.Parameter], stage: Stage, st
 def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
     images, seed, step = training.images, (training.seed, training.stage), training.state.step
     ways = stage.mirrored, stage.jitter, stage.shift
+    assert images.labels.any() or stage.synthetic, "without bad pictures nothing but drawn ones can be found"
     pairs = endless_pairs(images.labels, seed, *ways, start=step * stage.pairs)
-    drawings = endless_drawings(images, stage.synthetic, seed, *ways, start=step) if stage.synthetic else None
+    drawn = stage.synthetic if images.labels.any() else stage.synthetic + stage.pairs  # in the places of the bad ones
+    drawings = endless_drawings(images, drawn, seed, *ways, start=step) if stage.synthetic else None
     cells = training.cells if stage.needs_cells else None
-    return endless_batches(pairs, stage.pairs, drawings, images.labels, cells, training.machine.device)
+    return endless_batches(pairs, stage.pairs, drawings, images, cells, training.machine.device)
 
 
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
-    known = batch.labels, batch.bad_cells, batch.drawn_cells
-    target = Target(*known, fractions, training.state.step, stage.iterations)
+    known = batch.labels, batch.bad_cells, batch.known_cells
+    target = Target(*known, fractions, stage.pairs, training.state.step, stage.iterations)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()
 
@@ -134,11 +136,11 @@ def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tens
     return [torch.empty_like(weight.detach()).copy_(tensor.detach()) for tensor, weight in pairs]
 
 
-def _figures(stage: Stage, answer: Logits, labels: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
+def _figures(stage: Stage, answer: Logits, batch: Batch, loss: Tensor, norm: Tensor) -> Tensor:
     """What of a `Step` only the device knows: loss, gradient norm, heat of bad and good, score of bad and good."""
-    of_pairs = slice(len(labels))
-    heat = answer.heat[of_pairs].detach().sigmoid().mean((1, 2, 3)).float()
-    score = (answer.raw_score if "decision" in stage.trains else answer.heat_score)[of_pairs].detach().float()
+    labels = torch.cat([batch.labels, batch.labels.new_ones(len(batch.views) - len(batch.labels))])
+    heat = answer.heat.detach().sigmoid().mean((1, 2, 3)).float()
+    score = (answer.raw_score if "decision" in stage.trains else answer.heat_score).detach().float()
     bad = labels / labels.sum().clamp(min=1)
     good = (1 - labels) / (1 - labels).sum().clamp(min=1)
     means = [(values * share).sum() for values in (heat, score) for share in (bad, good)]

@@ -1,4 +1,4 @@
-"""The losses on picture labels, as plain functions of tensors. No function here sees a mask drawn by a person."""
+"""The losses on picture labels and on cells that are known, as plain functions of tensors."""
 
 import math
 from collections.abc import Callable
@@ -16,8 +16,9 @@ class Target(NamedTuple):
 
     labels: Tensor  # (B,), 1 bad, 0 good
     bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
-    drawn_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were drawn
+    known_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were marked or drawn
     fractions: tuple[float, ...]  # shares of the cells that a defect may cover
+    pairs: int  # of a bad and a good picture in the step; the bad ones may be missing
     step: int  # of the stage, from 0
     iterations: int  # of the stage
 
@@ -44,16 +45,17 @@ def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 3
     return initial * (math.cos(2 * math.pi * (step // hold) / max(1, round(iterations / hold))) + 3) / 4
 
 
-def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...]) -> Tensor:
+def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...], pairs: int) -> Tensor:
     """Some cells of a bad picture are bad; every cell of a good one is good.
 
     heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own
-    term, since nobody knows how large defects are. Mean over the good plus mean over the bad.
+    term, since nobody knows how large defects are; pairs: B / 2, or more where bad pictures are missing. Of all pairs
+    the mean over the good plus the mean over the bad.
     """
     top = top_means(heat, fractions)
     every_cell = F.softplus(heat.float()).mean((1, 2, 3))
     bad, good = F.softplus(-top).mean(1), every_cell + F.softplus(top).mean(1)
-    return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
+    return torch.where(labels > 0, bad, good).sum() / pairs
 
 
 def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
@@ -67,12 +69,12 @@ def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float
     return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
 
 
-def synthetic_loss(heat: Tensor, drawn_cells: Tensor, fraction: float) -> Tensor:
-    """Cell by cell, where a defect was drawn and where none was, weighed as `locate_loss` weighs a bad picture's.
+def synthetic_loss(heat: Tensor, known_cells: Tensor, fraction: float) -> Tensor:
+    """Cell by cell, where a defect was drawn or marked and elsewhere, weighed as `locate_loss` weighs a bad picture's.
 
-    heat: logits (S, 1, h, w); drawn_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
+    heat: logits (S, 1, h, w); known_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
     """
-    return _by_cell(heat, drawn_cells, fraction).mean()
+    return _by_cell(heat, known_cells, fraction).mean()
 
 
 def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
@@ -100,14 +102,14 @@ def _locate(answer: Logits, target: Target) -> Tensor:
 
 
 def _synthetic(answer: Logits, target: Target) -> Tensor:
-    assert target.drawn_cells is not None, "the term is for pictures on which a defect was drawn"
-    return synthetic_loss(answer.heat[len(target.labels) :], target.drawn_cells, min(target.fractions))
+    assert target.known_cells is not None, "the term is for pictures whose cells are known"
+    return synthetic_loss(answer.heat[len(target.labels) :], target.known_cells, min(target.fractions))
 
 
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
     "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations)),
     "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
-    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions),
+    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
     "synthetic": _synthetic,
     "locate": _locate,
     "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),

@@ -37,7 +37,8 @@ class Stage:
     mirrored: bool = False  # mirrored copies, left–right and up–down
     jitter: float = 0.0  # contrast varies by this share, brightness by this many deviations
     shift: int = 0  # pixels by which a picture is shifted at most, over its mirrored border
-    synthetic: int = 0  # good pictures of a step, beside its pairs, on which a defect is drawn
+    # good pictures of a step, beside its pairs, on which a defect is drawn; and one a pair where no picture is bad
+    synthetic: int = 0
     pairs: int = 1  # pairs of a bad and a good picture in a step
     together: bool = True  # a step is one batch; else each picture is normalized by itself, as printed
 
@@ -135,6 +136,11 @@ def fold_schedule(settings: TrainSettings) -> float:
 def fit_of(settings: TrainSettings) -> Fit:
     """How pictures of other proportions come to the size: as the settings say, else the recipe."""
     return settings.fit or RECIPES[settings.recipe].fit
+
+
+def draws_defects(settings: TrainSettings) -> bool:
+    """Whether the recipe draws defects on good pictures: it learns from known cells, and needs no bad picture."""
+    return any(stage.synthetic for stage in RECIPES[settings.recipe].stages)
 
 
 def pairs_a_step(settings: TrainSettings, size: Size) -> int:

@@ -55,7 +55,7 @@ class StageState:
 
 @dataclass(frozen=True)
 class Step:
-    """What came of one iteration. Heats are mean heats, in [0, 1]."""
+    """What came of one iteration. Heats are mean heats, in [0, 1]; pictures with known cells count as bad."""
 
     stage: str
     step: int
