@@ -211,7 +211,7 @@ def test_a_mask_is_brought_to_the_pictures_size_by_the_same_rule_and_a_hair_is_n
     hair = np.zeros((640, 640), bool)
     hair[100, 300:340] = True
     pictures = replace(pictures_in_memory([*pixels], toy_images().labels.tolist(), "rgb", SETTINGS), masks={1: hair})
-    mark = pictures.fitted((64, 64)).marked[1]
+    mark = pictures.fitted((64, 64), "stretch").marked[1]
     assert mark.shape == (64, 64) and mark[10, 30:34].all() and not mark[:9].any() and not mark[12:].any()
 
 

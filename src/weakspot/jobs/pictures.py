@@ -13,13 +13,13 @@ from weakspot.data.cues import measure
 from weakspot.data.reading import array_pixels, fit_image, has_colour, read_mask
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError, ImageError, SettingsError, shown
+from weakspot.evaluation.threshold_rules import WITHOUT_BAD
 from weakspot.settings import Fit, ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.stages import draws_defects
 
 Order = Literal["rgb", "bgr"]  # of the colours in an array
 FEWEST = 2  # good pictures, and bad ones where no defects are drawn: with one nothing can be held out
-RULES_OF_GOOD_ONES = ("limits", "false_alarms")  # rules for the thresholds that need no bad picture
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,6 @@ def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarra
     if bad < FEWEST and not draws_defects(settings):
         needed = f"the recipe {settings.recipe} needs at least {FEWEST} bad ones"
         raise DataError(f"{found}; {needed}: add some, or take one that draws defects (--recipe synthetic)")
-    if not bad and rule not in RULES_OF_GOOD_ONES:
-        raise DataError(f"{found}; the rule {rule} needs bad ones: add some, or take --rule {RULES_OF_GOOD_ONES[-1]}")
+    if not bad and rule not in WITHOUT_BAD:
+        raise DataError(f"{found}; the rule {rule} needs bad ones: add some, or take --rule {WITHOUT_BAD[0]}")
     return array
