@@ -18,7 +18,7 @@ from weakspot.errors import SettingsError
 CELL = 8  # pixels a side: a cell of the heat map
 SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 LARGEST = 64_000_000  # pixels of a picture at the size of the training: what memory can hold
-RecipeName = Literal["sharp", "paper", "synthetic"]
+RecipeName = Literal["sharp", "paper"]
 Fit = Literal["stretch", "keep"]
 RuleName = Literal["limits", "best_f1", "no_escapes", "false_alarms", "cost"]
 S = TypeVar("S")

@@ -1,7 +1,7 @@
 """Records put together: the folds of one seed, and seeds that differ in nothing else. Numbers only.
 
-A run's name says what it belongs to: synthetic-clean-fold1-bad10-seed3 is a fold of synthetic-clean-bad10-seed3, which
-is a seed of synthetic-clean-bad10. Of synthetic-hold_out-seed3-weights0 only the weights are drawn anew.
+A run's name says what it belongs to: sharp-clean-fold1-bad10-seed3 is a fold of sharp-clean-bad10-seed3, which
+is a seed of sharp-clean-bad10. Of sharp-hold_out-seed3-weights0 only the weights are drawn anew.
 """
 
 import csv

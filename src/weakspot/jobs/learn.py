@@ -67,7 +67,7 @@ def learn(
     drawn = np.zeros(len(images.labels)) if few and folds is not None else None
     for task in _tasks(len(images.labels), folds, settings):
         part = images if task.name == FINAL else images.part(task.trains)
-        chosen = recipe(settings, _channels(images), _size(images), light_share, task.schedule)
+        chosen = recipe(settings, _channels(images), light_share, task.schedule)
         for start in range(STARTS):
             name = task.name if start == 0 else f"{task.name}, start {start + 1}"
             training = start_training(chosen, part, settings.seed + 1000 * start, machine)

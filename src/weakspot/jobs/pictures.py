@@ -104,7 +104,7 @@ def _masks_of(
     """
     if not draws_defects(settings):
         what = f'masks = "use", but the recipe {settings.recipe} learns from labels by the picture alone'
-        raise SettingsError(f"{what}; take --recipe synthetic, or leave masks out")
+        raise SettingsError(f"{what}; take --recipe sharp, or leave masks out")
     masks, unused = {}, []
     for number, sample in enumerate(samples):
         if sample.label and sample.mask is not None:
@@ -149,7 +149,7 @@ def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarra
         raise DataError(f"{found}; needed are at least {FEWEST} good ones, and far more to learn what varies")
     if bad < FEWEST and not draws_defects(settings):
         needed = f"the recipe {settings.recipe} needs at least {FEWEST} bad ones"
-        raise DataError(f"{found}; {needed}: add some, or take one that draws defects (--recipe synthetic)")
+        raise DataError(f"{found}; {needed}: add some, or take one that draws defects (--recipe sharp)")
     if not bad and rule not in WITHOUT_BAD:
         raise DataError(f"{found}; the rule {rule} needs bad ones: add some, or take --rule {WITHOUT_BAD[0]}")
     return array

@@ -84,7 +84,7 @@ class _Clock:
 
     def __init__(self, pictures: Pictures, settings: TrainSettings, machine: Machine, size: Size) -> None:
         self.settings, self.pictures = settings, pictures
-        self.recipe = recipe(settings, pictures.channels, size, schedule=1.0)
+        self.recipe = recipe(settings, pictures.channels, schedule=1.0)
         kind = np.uint8 if pictures.bit_depth == 8 else np.uint16
         # from black to white and no noise, on which hardly anything that is drawn could be seen
         ramp = np.resize(np.linspace(0, 2**pictures.bit_depth - 1, size[1]).astype(kind), (2, pictures.channels, *size))
@@ -111,12 +111,11 @@ class _Clock:
 
 def _work(settings: TrainSettings, size: Size) -> float:
     """Pixels that a step looks at."""
-    return size[0] * size[1] * pairs_a_step(settings, size)
+    return size[0] * size[1] * pairs_a_step(settings)
 
 
 def _seconds(whole: Recipe, seconds: dict[str, float]) -> float:
-    """A search is counted as if it found something half-way: it mostly does so earlier."""
-    return sum((stage.iterations + stage.find_first / 2) * seconds[stage.name] for stage in whole.stages)
+    return sum(stage.iterations * seconds[stage.name] for stage in whole.stages)
 
 
 def _reduced(size: Size, pixels: int) -> Size:

@@ -41,7 +41,6 @@ class Batch(NamedTuple):
 
     views: Views
     labels: Tensor  # (B,), 1 bad, 0 good, of the first B views
-    bad_cells: Tensor | None  # (B, 1, h, w), 1 where the search holds a cell for bad; None where it was not asked
     # (S, 1, h, w), 1 where a defect was marked or drawn on the last S views; None where on none
     known_cells: Tensor | None
 
@@ -95,24 +94,18 @@ def endless_batches(
     pairs_a_step: int,
     drawings: Iterator[Drawings] | None,
     images: TrainingImages,
-    cells: Tensor | None,
     device: str,
 ) -> Iterator[Batch]:
-    """Batches of so many pairs each, and of what is drawn for a step; marked pictures of the pairs stand beside that.
-
-    cells: (n, 1, h, w) of all pictures, where the search was asked for them.
-    """
+    """Batches of so many pairs each, marked pictures of the pairs beside what is drawn for a step."""
     labels = torch.from_numpy(images.labels.astype(np.float32)).to(device)
-    of_all = None if cells is None else cells.to(device)
     while True:
         of_pairs = [view for pair in islice(pairs, pairs_a_step) for view in pair]
         views = tuple(view for view in of_pairs if view.index not in images.marked)
-        bad_cells = None if of_all is None else torch.stack([mirrored(of_all[v.index], v.mirror) for v in views])
         marked = tuple(view for view in of_pairs if view.index in images.marked)
         drawn, drawn_cells = next(drawings) if drawings else ((), torch.zeros(0))
         known = [*(_marked_cells(images.marked[view.index], view) for view in marked), *drawn_cells]
         known_cells = torch.stack(known).to(device) if known else None
-        yield Batch(views + marked + drawn, torch.stack([labels[view.index] for view in views]), bad_cells, known_cells)
+        yield Batch(views + marked + drawn, torch.stack([labels[view.index] for view in views]), known_cells)
 
 
 def endless_pairs(

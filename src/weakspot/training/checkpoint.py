@@ -115,8 +115,6 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
     tensors["random"] = torch.get_rng_state()
     if training.machine.device == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    if training.cells is not None:
-        tensors["cells"] = training.cells
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
@@ -128,7 +126,6 @@ def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.
     training.detector.load_state_dict(weights)
     training.stage = meta["stage"]
     training.state = StageState(**meta["state"], momenta=numbered("momentum"), averages=numbered("average"))
-    training.cells = tensors.get("cells")
     torch.set_rng_state(tensors["random"])
     if "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -15,8 +15,7 @@ from weakspot.training.losses import TERMS, Target
 from weakspot.training.stages import Stage, learning_rate
 from weakspot.training.state import StageState, Step, Training
 
-FOUND_BELOW = 0.35  # running loss of the search below which bad pictures are told from good ones
-RUNNING = 0.93  # decay of that running mean
+RUNNING = 0.93  # decay of the running mean of the loss
 
 
 def run_stage(training: Training) -> None:
@@ -31,7 +30,7 @@ def run_stage(training: Training) -> None:
     unreported: list[tuple[float, Tensor]] = []
     while not state.finished(stage):
         batch = next(batches)
-        rate = learning_rate(stage, state.step, state.found_at)
+        rate = learning_rate(stage, state.step)
         answer = look(batch.views)
         loss = _loss(training, stage, answer, batch)
         optimizer.zero_grad(set_to_none=True)
@@ -83,15 +82,13 @@ def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
     pairs = endless_pairs(images.labels, seed, *ways, start=step * stage.pairs)
     drawn = stage.synthetic if images.labels.any() else stage.synthetic + stage.pairs  # in the places of the bad ones
     drawings = endless_drawings(images, drawn, seed, *ways, start=step) if stage.synthetic else None
-    cells = training.cells if stage.needs_cells else None
-    return endless_batches(pairs, stage.pairs, drawings, images, cells, training.machine.device)
+    return endless_batches(pairs, stage.pairs, drawings, images, training.machine.device)
 
 
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
-    known = batch.labels, batch.bad_cells, batch.known_cells
-    target = Target(*known, fractions, stage.pairs, training.state.step, stage.iterations)
+    target = Target(batch.labels, batch.known_cells, fractions, stage.pairs, training.state.step, stage.iterations)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()
 
@@ -107,13 +104,7 @@ def _report(stage: Stage, state: StageState, unreported: list[tuple[float, Tenso
                 f"stage {stage.name}, step {step}: the loss is {loss}; try --precision fp32 or another --seed"
             )
         state.running_loss = RUNNING * state.running_loss + (1 - RUNNING) * loss
-        if (
-            stage.find_first
-            and state.found_at is None
-            and (state.running_loss < FOUND_BELOW or step >= stage.find_first)
-        ):
-            state.found_at = step
-        steps.append(Step(stage.name, step, stage.longest, loss, state.running_loss, rate, *others))
+        steps.append(Step(stage.name, step, stage.iterations, loss, state.running_loss, rate, *others))
     return steps
 
 

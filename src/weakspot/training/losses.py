@@ -15,7 +15,6 @@ class Target(NamedTuple):
     """What the answers of one step are held against."""
 
     labels: Tensor  # (B,), 1 bad, 0 good
-    bad_cells: Tensor | None  # (B, 1, h, w), where cells are known
     known_cells: Tensor | None  # (S, 1, h, w), of the answer's last S rows, on which defects were marked or drawn
     fractions: tuple[float, ...]  # shares of the cells that a defect may cover
     pairs: int  # of a bad and a good picture in the step; the bad ones may be missing
@@ -58,23 +57,18 @@ def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...], pair
     return torch.where(labels > 0, bad, good).sum() / pairs
 
 
-def locate_loss(heat: Tensor, labels: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
-    """Cell by cell, on the labels that the search gave (training/cells.py); good pictures as in the search.
-
-    heat: logits (B, 1, h, w); bad_cells: (B, 1, h, w) of 0 and 1, all 0 for good images. In a bad picture bad cells,
-    good cells and the hottest good cells weigh 1, 1 and 1/2, whatever their number.
-    """
-    bad = _by_cell(heat, bad_cells, fraction)
-    good = F.softplus(heat.float().flatten(1)).mean(1) + F.softplus(top_means(heat, (fraction,))[:, 0])
-    return torch.where(labels > 0, bad, good).sum() * 2 / len(labels)
-
-
 def synthetic_loss(heat: Tensor, known_cells: Tensor, fraction: float) -> Tensor:
-    """Cell by cell, where a defect was drawn or marked and elsewhere, weighed as `locate_loss` weighs a bad picture's.
+    """Cell by cell, where a defect was drawn or marked and elsewhere.
 
-    heat: logits (S, 1, h, w); known_cells: (S, 1, h, w) of 0 and 1. Mean over the pictures.
+    heat: logits (S, 1, h, w); known_cells: (S, 1, h, w) of 0 and 1; fraction: share of the cells that count as the
+    hottest. Bad cells, good cells and the hottest good ones weigh 1, 1 and 1/2, whatever their number. Mean over the
+    pictures.
     """
-    return _by_cell(heat, known_cells, fraction).mean()
+    z, is_bad_cell = heat.float().flatten(1), known_cells.flatten(1) > 0
+    on_bad = _mean_where(F.softplus(-z), is_bad_cell)
+    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
+    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
+    return (on_bad + on_good + hottest_good / 2).mean()
 
 
 def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
@@ -83,22 +77,8 @@ def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(raw_scores.float(), labels.float())
 
 
-def _by_cell(heat: Tensor, bad_cells: Tensor, fraction: float) -> Tensor:
-    """Of each picture: mean over bad cells, mean over good ones, and half of the hottest good ones' → (B,)."""
-    z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1) > 0
-    on_bad = _mean_where(F.softplus(-z), is_bad_cell)
-    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
-    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
-    return on_bad + on_good + hottest_good / 2
-
-
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
     return (values * chosen).sum(1) / chosen.sum(1).clamp(min=1)
-
-
-def _locate(answer: Logits, target: Target) -> Tensor:
-    assert target.bad_cells is not None, "cells are located on labels by cell"
-    return locate_loss(answer.heat, target.labels, target.bad_cells, min(target.fractions))
 
 
 def _synthetic(answer: Logits, target: Target) -> Tensor:
@@ -111,6 +91,5 @@ TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that st
     "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
     "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
     "synthetic": _synthetic,
-    "locate": _locate,
     "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),
 }

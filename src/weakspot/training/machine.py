@@ -12,7 +12,7 @@ import torch
 from weakspot.errors import SettingsError
 from weakspot.inspection.processor import usable_cores
 from weakspot.network.memory import hand_back_freed_memory, keep_freed_memory
-from weakspot.settings import CELL, TrainSettings
+from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.stages import Recipe, Stage
 from weakspot.training.state import Machine, Step
@@ -65,10 +65,8 @@ def seconds_a_step(recipe: Recipe, images: TrainingImages, machine: Machine) -> 
 
 
 def _stage_seconds(recipe: Recipe, stage: Stage, images: TrainingImages, machine: Machine) -> float:
-    short = replace(stage, iterations=3 * machine.steps_a_report, find_first=0)
+    short = replace(stage, iterations=3 * machine.steps_a_report)
     training = start_training(replace(recipe, stages=(short,)), images, 0, machine)
-    height, width = (-(-side // CELL) for side in images.pixels.shape[-2:])
-    training.cells = torch.zeros(len(images.labels), 1, height, width, dtype=torch.uint8)
     times: list[float] = []
 
     def on_steps(steps: list[Step]) -> None:

@@ -8,10 +8,9 @@ from math import cos, pi
 from typing import Literal
 
 from weakspot.errors import SettingsError
-from weakspot.settings import Fit, NetworkSettings, Size, TrainSettings
+from weakspot.settings import Fit, NetworkSettings, TrainSettings
 
 LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
-SMALL = 100_000  # pixels of a picture up to which four pairs make a step
 EVERYTHING = ("shared", "localization", "decision")
 HEAT = ("shared", "localization")
 
@@ -26,7 +25,6 @@ class Stage:
     iterations: int  # steps, each of `pairs` pairs
     learning_rate: float
     drop_at: int | None = None  # iteration from which the rate is a tenth
-    find_first: int = 0  # steps at most before the `iterations`, at constant rate, until bad is told from good
     warm_up: int = 0  # iterations over which the rate rises from zero
     cosine: bool = False  # the rate falls to zero along a cosine
     hold: float = 0.0  # share of the iterations at full rate before it
@@ -42,16 +40,6 @@ class Stage:
     pairs: int = 1  # pairs of a bad and a good picture in a step
     together: bool = True  # a step is one batch; else each picture is normalized by itself, as printed
 
-    @property
-    def longest(self) -> int:
-        """Iterations at most."""
-        return self.find_first + self.iterations
-
-    @property
-    def needs_cells(self) -> bool:
-        """Whether it learns from labels by cell."""
-        return any(name == "locate" for name, _ in self.losses)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -64,17 +52,6 @@ class Recipe:
     fit: Fit = "stretch"  # how pictures of other proportions come to the size
 
 
-_SEARCH = Stage(
-    name="search", trains=HEAT, losses=(("search", 1.0),), iterations=150, learning_rate=0.02, find_first=400,
-    warm_up=20, cosine=True, momentum=0.9, clip=0.5, averaging=0.98, mirrored=True, jitter=0.1, pairs=2,
-)  # fmt: skip
-_LOCATE = replace(_SEARCH, name="locate", losses=(("locate", 1.0),), find_first=0)
-_DECIDE = replace(_LOCATE, name="decide", losses=(("decide", 1.0),), trains=("decision",), learning_rate=0.01, jitter=0)
-SHARP = Recipe(  # ours; LOG.md has what each choice was measured against
-    name="sharp",
-    network=NetworkSettings(third_kernel=7, attention="mask_only", decision="correct", dropout=0.3),
-    stages=(_SEARCH, _LOCATE, _DECIDE),
-)
 _LOCALIZATION = Stage(
     name="localization", trains=HEAT, losses=(("weak", 1.0),), iterations=750, learning_rate=0.1
 )  # fmt: skip
@@ -90,28 +67,26 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
     network=NetworkSettings(top_fractions=(1.0,)),  # the heat's score is the mean heat, which is what its loss sees
     stages=(_LOCALIZATION, _DECISION, _FINE_TUNING),
 )
-SYNTHETIC = Recipe(  # ours; LOG.md has what each choice was measured against
-    name="synthetic",
+_SEARCH = Stage(
+    name="search", trains=HEAT, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1000, learning_rate=0.02,
+    warm_up=20, hold=0.6, cosine=True, momentum=0.9, weight_decay=0.002, clip=0.5, averaging=0.98, mirrored=True,
+    jitter=0.1, shift=8, pairs=2, synthetic=2,
+)  # fmt: skip
+SHARP = Recipe(  # ours; docs/method.md has what each choice was measured against
+    name="sharp",
     network=NetworkSettings(body="narrow", decision="heat"),
-    stages=(
-        replace(
-            _SEARCH, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1500, find_first=0, hold=0.6,
-            weight_decay=0.002, shift=8, synthetic=2,
-        ),
-    ),
+    stages=(_SEARCH,),
     fold_schedule=1.0,  # so that scores out of fold have the final training's scale
     fit="keep",
-)  # fmt: skip
-RECIPES = {"sharp": SHARP, "paper": PAPER, "synthetic": SYNTHETIC}
+)
+RECIPES = {"sharp": SHARP, "paper": PAPER}
 
 
-def recipe(
-    settings: TrainSettings, channels: int, size: Size, light_share: float = 0.0, schedule: float | None = None
-) -> Recipe:
+def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, schedule: float | None = None) -> Recipe:
     """The recipe that the settings name, with their overrides.
 
-    channels: 1 grey, 3 colour; size: (height, width) in pixels; light_share: of the training pictures' variance, what
-    lies between pictures; schedule: factor on every stage's iterations, None: the settings'.
+    channels: 1 grey, 3 colour; light_share: of the training pictures' variance, what lies between pictures; schedule:
+    factor on every stage's iterations, None: the settings'.
     Raises SettingsError for a third kernel where the network has none.
     """
     base = RECIPES[settings.recipe]
@@ -125,7 +100,7 @@ def recipe(
         top_fractions=settings.top_fractions or base.network.top_fractions,
     )
     factor = settings.schedule if schedule is None else schedule
-    return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings, size) for stage in base.stages))
+    return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings) for stage in base.stages))
 
 
 def fold_schedule(settings: TrainSettings) -> float:
@@ -143,16 +118,12 @@ def draws_defects(settings: TrainSettings) -> bool:
     return any(stage.synthetic for stage in RECIPES[settings.recipe].stages)
 
 
-def pairs_a_step(settings: TrainSettings, size: Size) -> int:
-    """Pairs in a step: the settings', else more where pictures are small. One pair a step ranks far worse (LOG.md).
+def pairs_a_step(settings: TrainSettings) -> int:
+    """Pairs in a step: the settings', else the recipe's; `paper`: one, as printed.
 
-    Batch norm needs several pictures to know what is common. `paper`: one, as printed; `synthetic` adds its own.
+    Batch norm needs several pictures to know what is common: one pair a step ranks far worse (LOG.md).
     """
-    if settings.pairs is not None:
-        return settings.pairs
-    if settings.recipe == "paper":
-        return 1
-    return 4 if settings.recipe == "sharp" and size[0] * size[1] <= SMALL else 2
+    return settings.pairs or (1 if settings.recipe == "paper" else 2)
 
 
 def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
@@ -163,31 +134,28 @@ def _normalization(settings: TrainSettings, light_share: float) -> Literal["trai
     return "picture" if settings.recipe != "paper" and light_share > LIGHT_DIFFERS else "training"
 
 
-def _fitted(stage: Stage, factor: float, settings: TrainSettings, size: Size) -> Stage:
+def _fitted(stage: Stage, factor: float, settings: TrainSettings) -> Stage:
     def scaled(n: int) -> int:
         return max(1, round(n * factor)) if n else 0
 
     return replace(
         stage,
         iterations=scaled(stage.iterations),
-        find_first=scaled(stage.find_first),
         drop_at=None if stage.drop_at is None else scaled(stage.drop_at),
         warm_up=scaled(stage.warm_up),
         together=settings.pairing != "one_by_one",
-        pairs=pairs_a_step(settings, size),
+        pairs=pairs_a_step(settings),
     )
 
 
-def learning_rate(stage: Stage, step: int, found_at: int | None) -> float:
-    """The rate at a step (from 0). found_at: the step at which the search told bad from good; the cosine begins
-    there."""
+def learning_rate(stage: Stage, step: int) -> float:
+    """The rate at a step, from 0."""
     rate = stage.learning_rate * (0.1 if stage.drop_at is not None and step >= stage.drop_at else 1.0)
     if stage.warm_up:
         rate *= min(1.0, (step + 1) / stage.warm_up)
-    if not stage.cosine or (stage.find_first and found_at is None):
+    if not stage.cosine:
         return rate
-    done = (step - (found_at or 0)) / stage.iterations
-    return rate * _cosine_to_zero(max(0.0, done - stage.hold) / (1 - stage.hold))
+    return rate * _cosine_to_zero(max(0.0, step / stage.iterations - stage.hold) / (1 - stage.hold))
 
 
 def _cosine_to_zero(done: float) -> float:

@@ -37,20 +37,16 @@ class StageState:
 
     step: int = 0  # steps taken
     running_loss: float = 2.0
-    found_at: int | None = None  # step at which the search told bad from good
     momenta: list[Tensor] = field(default_factory=list)
     averages: list[Tensor] = field(default_factory=list)
 
     def finished(self, stage: Stage) -> bool:
-        """Whether the stage has had its steps: `iterations` from the start, or from when the search found something."""
-        if not stage.find_first:
-            return self.step >= stage.iterations
-        begun = stage.find_first if self.found_at is None else self.found_at
-        return self.step >= begun + stage.iterations
+        """Whether the stage has had its steps."""
+        return self.step >= stage.iterations
 
     def plain(self) -> dict[str, Any]:
         """The numbers, without the tensors."""
-        return {"step": self.step, "running_loss": self.running_loss, "found_at": self.found_at}
+        return {"step": self.step, "running_loss": self.running_loss}
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Step:
 
     stage: str
     step: int
-    of: int  # iterations at most
+    of: int  # iterations of the stage
     loss: float
     running_loss: float
     learning_rate: float
@@ -80,7 +76,7 @@ def nobody(steps: list[Step]) -> None:
 
 @dataclass
 class Training:
-    """The detector, the stage it is in, and what the search gave.
+    """The detector, and the stage it is in.
 
     on_steps: called once a step, or once for several on a GPU; it may raise to stop, and the training can then be
     saved and gone on with.
@@ -93,5 +89,4 @@ class Training:
     detector: Detector
     stage: int = 0
     state: StageState = field(default_factory=StageState)
-    cells: Tensor | None = None  # (n, 1, h, w), the search's own labels by cell
     on_steps: Callable[[list[Step]], None] = nobody

@@ -10,7 +10,6 @@ import torch
 
 from weakspot.network.detector import Detector
 from weakspot.training.batches import TrainingImages, View
-from weakspot.training.cells import bad_cells
 from weakspot.training.loop import run_stage
 from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe
@@ -36,10 +35,6 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
 def run_training(training: Training) -> Detector:
     """Run the stages that are left; returns the detector in eval mode."""
     while training.stage < len(training.recipe.stages):
-        stage, fractions = training.recipe.stages[training.stage], training.recipe.network.top_fractions
-        if stage.needs_cells and training.cells is None:
-            autocast, seed = training.machine.autocast, training.seed
-            training.cells = bad_cells(training.detector, training.images, min(fractions), seed, autocast)
         if training.state.step == 0:
             torch.manual_seed(training.seed * 1000 + training.stage)  # dropout's stream; pairs have their own
         run_stage(training)
