@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -84,11 +87,12 @@ def meanwhile(*steps) -> threading.Thread:
     """Take steps in another thread, a little apart, then ask this process to end."""
 
     def work() -> None:
-        for step in steps:
-            time.sleep(0.1)
-            step()
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            for step in steps:
+                time.sleep(0.1)
+                step()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -558,6 +562,46 @@ def test_a_full_or_failing_disk_ends_it_with_a_line_and_nothing_is_lost(
     line.check_tables()
 
 
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_line_that_is_not_surely_on_disk_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str):
+    lines, real = Lines(tmp_path / "a"), getattr(os, call)
+    lines.add(b"first\n")
+
+    def failing(*given):
+        real(*given)
+        refuse(errno.EIO)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing)
+        with pytest.raises(OutputError, match="the disk failed while writing"):
+            lines.add(b"second\n")
+    lines.add(b"third\n")
+    assert (tmp_path / "a").read_bytes() == b"first\nthird\n"
+
+
+def test_each_file_is_synced_before_the_next_is_written_and_before_the_picture_is_moved(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    line.put("a.png")
+    line.watch()
+    line.put("b.png"), (line.folder / "a.png").unlink()
+    calls = []
+    for name in ("write", "fsync"):
+        real = getattr(os, name)
+
+        def noted(descriptor, *given, name=name, real=real):
+            calls.append((name, Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+            return real(descriptor, *given)
+
+        monkeypatch.setattr(os, name, noted)
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda *paths: (calls.append(("rename", paths[0].name)), rename(*paths)))
+    line.watch(move_to=tmp_path / "done")
+    written = [(call, name) for name in ("done.jsonl", "results.jsonl", "results.csv") for call in ("write", "fsync")]
+    start = calls.index(written[0])
+    assert calls[start : start + 7] == [*written, ("rename", "b.png")]
+
+
 def test_torn_last_lines_are_cut_off_or_completed(line: Line):
     line.put("a.png"), line.put("line\nbreak.png")
     line.watch()
@@ -690,6 +734,15 @@ def test_a_folder_that_vanishes_is_told_once_waited_for_and_gone_on_with(
     assert told == ["cannot be listed (no such file or directory); waiting for it", "can be listed again"]
 
 
+def test_a_folder_of_so_many_files_that_a_look_takes_long_is_told_once(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("weakspot.jobs.watch.SLOW", 0.0)
+    line.put("a.png")
+    line.watch()
+    assert caplog.text.count("holds so many files that a look takes") == 1
+
+
 def test_a_model_that_changes_on_disk_is_told_and_the_one_read_goes_on(line: Line, caplog: pytest.LogCaptureFixture):
     line.put("a.png")
     thread = meanwhile(
@@ -726,3 +779,77 @@ def test_the_command_runs_as_a_service_without_a_home_and_ends_well_when_asked_t
     assert [json.loads(each)["decision"] for each in (first, second)] == ["good", "bad"]
     assert line.decisions() == {"a.png": "good", "b.png": "bad"}
     assert said.count("\n") == 1 and "SHA-256" in said
+
+
+def test_a_real_limit_of_the_disk_ends_the_command_with_one_line_and_the_next_start_goes_on(line: Line):
+    write_model_file(line.model, made_model())
+    for number in range(6):
+        line.put(f"{number}.png", seed=number)
+    words = ["watch", str(line.model), str(line.folder), "-o", str(line.out), "--quiet", "--once", "--threads", "1"]
+    full = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (2500, r.RLIM_INFINITY)); "
+    command = [sys.executable, "-c", full + "from weakspot.cli import main; main()", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the file would be larger than this system allows" in done.stderr
+    assert 0 < len(line.results()) < 6
+    line.check_tables()
+    line.watch()
+    assert line.decisions() == {f"{number}.png": "good" for number in range(6)}
+    line.check_tables()
+
+
+# The long test
+
+
+@pytest.fixture(scope="module")
+def soak() -> Any:
+    """scripts/soak, as a module."""
+    loader = SourceFileLoader("soak", str(ROOT / "scripts" / "soak"))
+    module = module_from_spec(spec_from_loader("soak", loader))
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def reported(line: Line, soak) -> tuple[list, list, list, list]:
+    """What was written, and both tables and the moved pictures after it was watched."""
+    written = []
+    for number, decision in enumerate(LEVELS):
+        path = line.put(f"{decision}.png", decision, seed=number)
+        written.append({"name": path.name, "sha256": soak.sha256(path), "decision": decision})
+    line.watch()
+    return written, line.results(), line.rows(), [each["sha256"] for each in written]
+
+
+def test_the_long_test_finds_nothing_where_all_is_well_and_lets_a_picture_be_written_over(soak, reported):
+    written, *rest = reported
+    assert not any(soak.check(written, *rest).values())
+    assert not any(soak.check([{"name": "good.png", "sha256": "0", "decision": "bad"}, *written], *rest).values())
+
+
+def test_the_long_test_says_which_picture_is_lost_doubled_altered_or_torn(soak, reported):
+    written, results, rows, moved = reported
+
+    def found(results=results, rows=rows, moved=moved) -> dict:
+        return {kind: names for kind, names in soak.check(written, results, rows, moved).items() if names}
+
+    assert found(results[1:], rows[1:]) == {"lost": ["good.png", written[0]["sha256"]]}
+    assert found(moved=[*moved, "f00d"]) == {"lost": ["f00d"]}
+    again = {**results[1], "id": "another"}, {**rows[1], "id": "another"}
+    assert found([*results, again[0]], [*rows, again[1]]) == {"doubled": ["review.png"]}
+    assert found([*results[:2], {**results[2], "decision": "good"}]) == {"altered": ["bad.png"]}
+    half = {**results[2], "image": {**results[2]["image"], "sha256": "half"}}
+    assert found([*results[:2], half], moved=[]) == {"lost": ["bad.png"], "altered": ["bad.png"]}
+    assert found(rows=rows[:2]) == {"torn": [results[2]["id"]]}
+    assert found(rows=rows[::-1]) == {"torn": ["order"]}
+    assert all(soak.went_well({kind: [], "same": True}) and not soak.went_well({kind: ["a"]}) for kind in found([], []))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_while_pictures_arrive_it_loses_none_and_doubles_none(tmp_path: Path):
+    command = [sys.executable, str(ROOT / "scripts" / "soak"), "watch", "20", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "watch.json").read_text()
+    record = json.loads((tmp_path / "watch.json").read_text())
+    assert record["kills"] == 20 and min(record["ways"].values()) > 0 and record["reported"] >= 20

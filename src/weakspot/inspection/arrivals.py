@@ -1,9 +1,10 @@
-"""Which files of a folder have arrived: found the same by two looks at it. Opens no file, knows no detector.
+"""Which files of a folder have arrived, found the same by two looks at it, and how they leave. Opens none of them.
 
 The folder is listed anew for each look. The system's notifications would be no help: through the packages that offer
 them they do not say that a file is whole, some get lost, and network shares send none.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -168,3 +169,31 @@ def version_of(file: os.DirEntry[str] | Path) -> Version | None:
     except FileNotFoundError:
         return None
     return Version(about.st_size, about.st_mtime_ns)
+
+
+def version_or_none(path: Path) -> Version | None:
+    """The same; None also where it cannot be asked."""
+    try:
+        return version_of(path)
+    except OSError:
+        return None
+
+
+def move_away(source: Path, target: Path, version: Version) -> None:
+    """Rename, over nothing: where the name is taken, the time of the file's change joins it. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(target):
+        target = target.with_name(f"{target.stem}-{version.modified}{target.suffix}")
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, f"{shown(target)} is there already")
+    os.rename(source, target)
+    if version_of(target) != version:  # another file took the name in that very moment
+        _put_back(target, source)
+
+
+def _put_back(target: Path, source: Path) -> None:
+    try:
+        os.link(target, source)  # which never takes the place of a still newer one
+        os.unlink(target)
+    except OSError:
+        log.warning("%s: took the place of a picture while that was moved, and was not judged", shown(target))

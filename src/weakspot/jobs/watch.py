@@ -3,7 +3,6 @@
 A picture's result is on disk before the picture is moved, and before the next one's.
 """
 
-import errno
 import logging
 import os
 import signal
@@ -18,7 +17,7 @@ from time import monotonic
 
 from weakspot.durable import make_folder, refuse_below
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, shown
-from weakspot.inspection.arrivals import Arrival, Arrivals, Version, version_of
+from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, version_or_none
 from weakspot.inspection.folder import OnImage, judged
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.ledger import Results, refuse_foreign
@@ -27,7 +26,8 @@ from weakspot.runs import alone
 
 log = logging.getLogger(__name__)
 MARK = ".inspected"  # what --mark adds to a name
-LOOKING = 9  # looking at a folder takes at most one part in 1 + LOOKING of the time, however many files it holds
+LOOKING = 0.1  # of the time is what looking at a folder takes at most, however many files it holds
+SLOW = 1.0  # seconds of a look from which it is said that the folder holds too many
 Outcome = Prepared | ImageError | MemoryError | None  # None: it changed while it was read
 
 
@@ -111,13 +111,14 @@ class _Watcher:
     ) -> None:
         self._detector, self._folder, self._results, self._how = detector, folder, results, how
         self.watched, self._on_image = watched, on_image
-        self._model, self._model_version = model, _version_or_none(model)
+        self._model, self._model_version = model, version_or_none(model)
         self._arrivals = Arrivals(folder, results.done, how.deep, how.patience)
         self._backlog: deque[Arrival] = deque()
         self._coming: tuple[Arrival, Future[Outcome]] | None = None  # read while another is judged: two in memory
         self._next_look = monotonic()
         self._nothing_left = False  # as the last look found, and nothing was done since
-        self._gone = self._stuck = False  # whether it was said that the folder is, or that pictures cannot be moved
+        # what was said: the folder is gone, pictures cannot be moved, a look takes long
+        self._gone = self._stuck = self._slow = False
 
     def run(self, stop: threading.Event) -> None:
         """Until it is asked to stop, or with `once` until nothing is left."""
@@ -150,10 +151,18 @@ class _Watcher:
                 self._set_aside(name, self._results.done[name].version)
             self._nothing_left = not self._arrivals.are_pending
         self._look_at_model()
-        self._next_look = start + max(self._how.every, (1 + LOOKING) * (monotonic() - start))
+        self._plan_look(start, monotonic() - start)
+
+    def _plan_look(self, start: float, seconds: float) -> None:
+        """The next one, after the one that began at `start` and took so many seconds."""
+        self._next_look = start + max(self._how.every, seconds / LOOKING)
+        if seconds > SLOW and not self._slow:
+            found = f"a look takes {seconds:.1f} s, so there is one every {self._next_look - start:.0f} s"
+            log.warning("%s: holds so many files that %s; move them away", shown(self._folder), found)
+        self._slow = self._slow or seconds > SLOW
 
     def _look_at_model(self) -> None:
-        version = _version_or_none(self._model)
+        version = version_or_none(self._model)
         if version != self._model_version:
             self._model_version = version
             used = f"the one read at the start goes on (SHA-256 {self._detector.info.sha256})"
@@ -205,10 +214,10 @@ class _Watcher:
     def _set_aside(self, name: str, version: Version) -> None:
         """Move or mark a picture whose result is on disk; one that has taken its name since is left."""
         how, source = self._how, self._folder / name
-        if not (how.mark or how.move_to) or _version_or_none(source) != version:
+        if not (how.mark or how.move_to) or version_or_none(source) != version:
             return
         try:
-            _move(source, how.move_to / name if how.move_to else self._folder / (name + MARK), version)
+            move_away(source, how.move_to / name if how.move_to else self._folder / (name + MARK), version)
             self._stuck = False
         except OSError as error:
             if not self._stuck:
@@ -224,35 +233,7 @@ def _read(detector: LoadedDetector, arrival: Arrival) -> Outcome:
         outcome: Outcome = detector.prepare(arrival.path)
     except (ImageError, MemoryError) as error:
         outcome = error
-    return outcome if _version_or_none(arrival.path) == arrival.version else None
-
-
-def _version_or_none(path: Path) -> Version | None:
-    """None where the file is gone or cannot be asked."""
-    try:
-        return version_of(path)
-    except OSError:
-        return None
-
-
-def _move(source: Path, target: Path, version: Version) -> None:
-    """Rename, over nothing: where the name is taken, the time of the picture's change joins it. Raises OSError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):
-        target = target.with_name(f"{target.stem}-{version.modified}{target.suffix}")
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, f"{shown(target)} is there already")
-    os.rename(source, target)
-    if version_of(target) != version:  # another picture took the name in that very moment
-        _put_back(target, source)
-
-
-def _put_back(target: Path, source: Path) -> None:
-    try:
-        os.link(target, source)  # which never takes the place of a still newer one
-        os.unlink(target)
-    except OSError:
-        log.warning("%s: took the place of a picture while that was moved, and was not judged", shown(target))
+    return outcome if version_or_none(arrival.path) == arrival.version else None
 
 
 def _check_places(folder: Path, output: Path, how: How) -> None:
