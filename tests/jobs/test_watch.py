@@ -382,6 +382,14 @@ def test_folders_inside_are_watched_when_asked_for(line: Line):
     assert line.decisions() == {"a.png": "good", "shift/b.png": "good"}
 
 
+def test_once_ends_with_1_where_a_folder_inside_could_not_be_listed(line: Line, monkeypatch: pytest.MonkeyPatch):
+    line.put("a.png"), line.put("shift/b.png")
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scandir(path) if path == line.folder else refuse(errno.EACCES))
+    assert line.watch(deep=True).exit_status == 1
+    assert line.decisions() == {"a.png": "good"}
+
+
 def test_a_picture_the_runtime_fails_on_is_not_inspected_and_the_others_go_on(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ):
@@ -760,6 +768,11 @@ def test_a_model_that_changes_on_disk_is_told_and_the_one_read_goes_on(line: Lin
 # The command
 
 
+def test_a_line_computer_needs_no_torch_for_it():
+    code = "import sys, weakspot.jobs.watch\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_command_runs_as_a_service_without_a_home_and_ends_well_when_asked_to(
     line: Line, number: signal.Signals, status: int
@@ -768,7 +781,8 @@ def test_the_command_runs_as_a_service_without_a_home_and_ends_well_when_asked_t
     line.put("a.png")
     words = ["watch", str(line.model), str(line.folder), "-o", str(line.out), "--json", "--threads", "1"]
     bare = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": "/proc/nowhere"}
-    command = [sys.executable, "-m", "weakspot", *words]
+    hears = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); "  # which tests in a background do not
+    command = [sys.executable, "-c", hears + "from weakspot.cli import main; main()", *words]
     process = subprocess.Popen(command, env=bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
     first = process.stdout.readline()
     line.put("b.png", "bad")
@@ -797,6 +811,21 @@ def test_a_real_limit_of_the_disk_ends_the_command_with_one_line_and_the_next_st
     line.watch()
     assert line.decisions() == {f"{number}.png": "good" for number in range(6)}
     line.check_tables()
+
+
+def test_what_ignores_ctrl_c_goes_on_ignoring_it(line: Line):
+    line.put("a.png")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        thread = meanwhile(
+            lambda: os.kill(os.getpid(), signal.SIGINT),
+            lambda: line.put("b.png"),
+            lambda: wait_for(lambda: len(line.decisions()) == 2),
+        )
+        assert line.watch(once=False).total == 2
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # The long test

@@ -86,6 +86,11 @@ class Arrivals:
         """Whether something lies there that is not done."""
         return bool(self._waiting)
 
+    @property
+    def unseen(self) -> int:
+        """How many folders inside could not be listed at the last look."""
+        return len(self._closed)
+
     def look(self) -> tuple[list[Arrival], list[str]]:
         """What has arrived since, the oldest first; and the names that were inspected and still lie there.
 

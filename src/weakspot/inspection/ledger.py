@@ -48,7 +48,7 @@ class Results:
             remove_leftovers(output)
         self.done: dict[str, Done] = {}
         if not self._ledger_path.exists():  # before the tables: it tells whose they are
-            self._rewrite_ledger()
+            self._write_ledger()
         entries = list(self._entries())
         self._jsonl, self._csv = Lines(output / JSONL), Lines(output / CSV)
         self._jsonl.cut_torn()
@@ -57,7 +57,8 @@ class Results:
             entries.pop()
         self.done |= {each.name: Done(Version(each.size, each.modified), each.inspected) for each in entries}
         self._complete_table(last)
-        self._rewrite_ledger()
+        self._write_ledger()
+        self._ledger, self._added = Lines(self._ledger_path), 0
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,7 @@ class Results:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:  # so that the tables may be moved away before the next start
-            self._rewrite_ledger()
+            self._write_ledger()
         for file in (self._ledger, self._jsonl, self._csv):
             file.close()
 
@@ -80,14 +81,15 @@ class Results:
         self.done[name] = Done(version, inspected)
         self._added += 1
         if self._added > SPARE + len(self.done):
-            self._rewrite_ledger()
+            self._ledger.close()
+            self._write_ledger()
+            self._ledger, self._added = Lines(self._ledger_path), 0
 
-    def _rewrite_ledger(self) -> None:
-        """Leave out what is gone from the folder."""
+    def _write_ledger(self) -> None:
+        """Anew, without what is gone from the folder."""
         with replacing(self._ledger_path) as file:
             file.write(_line({"folder": self._folder}))
             file.writelines(_line(_Entry(name, *done.version, "", done.inspected)) for name, done in self.done.items())
-        self._ledger, self._added = Lines(self._ledger_path), 0
 
     def _entries(self) -> Iterator[_Entry]:
         ledger = Lines(self._ledger_path)

@@ -53,6 +53,7 @@ class Watched:
     decisions: Counter[str] = field(default_factory=lambda: Counter({"good": 0, "review": 0, "bad": 0}))
     refused: int = 0
     late: int = 0
+    unseen: int = 0  # folders inside that could not be listed at the last look
 
     @property
     def total(self) -> int:
@@ -62,7 +63,7 @@ class Watched:
     @property
     def exit_status(self) -> int:
         """1 where only what lay there was to be judged and not all could be, else 0."""
-        return 1 if self.once and self.refused else 0
+        return 1 if self.once and (self.refused or self.unseen) else 0
 
 
 def watch(
@@ -150,6 +151,7 @@ class _Watcher:
             for name in still_there:
                 self._set_aside(name, self._results.done[name].version)
             self._nothing_left = not self._arrivals.are_pending
+            self.watched.unseen = self._arrivals.unseen
         self._look_at_model()
         self._plan_look(start, monotonic() - start)
 
@@ -266,7 +268,10 @@ class _Stop(threading.Event):
 
 @contextmanager
 def _asked_to_stop() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM ask to stop after the picture at work, a second one ends at once; only in the main thread."""
+    """Ctrl-C and SIGTERM ask to stop after the picture at work, a second one ends at once; only in the main thread.
+
+    What was started in the background of a shell goes on ignoring Ctrl-C.
+    """
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -278,7 +283,8 @@ def _asked_to_stop() -> Iterator[_Stop]:
         stop.by = number
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stop
     finally:
