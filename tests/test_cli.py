@@ -23,7 +23,7 @@ from weakspot import cli
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
-VERBS = ("audit", "train", "evaluate", "inspect", "threshold", "verify", "experiment", "demo", "doctor")
+VERBS = ("audit", "train", "evaluate", "inspect", "watch", "threshold", "verify", "experiment", "demo", "doctor")
 WEAKSPOT = (sys.executable, "-m", "weakspot")
 PYTHON = shlex.quote(sys.executable)  # for shells: a clone may lie in a folder with a space in its name
 
@@ -291,6 +291,29 @@ def test_inspect_with_json_prints_one_line_an_image(
     instead_of_loading(monkeypatch)
     assert call(monkeypatch, "inspect", "part.weakspot", "new/", "-o", "out", "--json") == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"id": 1}, {"id": 2}]
+
+
+def test_watch_hands_on_how_and_ends_as_its_outcome_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = SimpleNamespace(output=Path("out"), decisions={"good": 2}, refused=1, late=0, exit_status=1)
+    importlib.import_module("weakspot.jobs.watch")
+    job = Recorder(watched)
+    monkeypatch.setattr("weakspot.jobs.watch.watch", job)
+    instead_of_loading(monkeypatch)
+    how = ("--once", "--move-to", "done", "--deep", "--every", "2", "--patience", "30", "--cycle", "1.5")
+    arguments = ("part.weakspot", "new/", "-o", "out", *how, "--runtime", "openvino", "--precision", "fp32")
+    assert call(monkeypatch, "watch", *arguments, "--threads", "3") == 1
+    detector, model, folder, output, given, on_image, _ = job.given
+    assert detector == (Path("part.weakspot"), "openvino", 3, "fp32", {})
+    assert (model, folder, output) == (Path("part.weakspot"), Path("new/"), Path("out"))
+    assert (given.once, given.move_to, given.mark, given.deep) == (True, Path("done"), False, True)
+    assert (given.every, given.patience, given.cycle) == (2, 30, 1.5)
+    assert "out/results.csv" in capsys.readouterr().out
+    entry = SimpleNamespace(decision="bad", defect_score=0.98765, image=SimpleNamespace(path="a\nb.png"))
+    on_image(1, 1, entry)
+    on_image(2, 2, SimpleNamespace(decision="not inspected", reason="c.png: cut short"))
+    assert capsys.readouterr().out == "bad    0.9877  a\\nb.png\nnot inspected: c.png: cut short\n"
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])

@@ -209,6 +209,61 @@ def inspect(
 
 @app.command(
     epilog=_examples(
+        "weakspot watch part.weakspot /data/camera -o /data/results --move-to /data/done",
+        "weakspot watch part.weakspot /mnt/share -o results/ --every 2  # a network share",
+        "weakspot watch part.weakspot new/ -o results/ --once  # what lies there, or came since the last time",
+    )
+)
+def watch(
+    model: flags.Model,
+    folder: Annotated[Path, typer.Argument(help="Folder that images arrive in.", show_default=False)],
+    output: flags.Output,
+    once: Annotated[bool, typer.Option("--once", help="Judge what lies there and was not judged, then end.")] = False,
+    move_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DONE", help="Move inspected images into this folder, on the same disk.", show_default=False
+        ),
+    ] = None,
+    mark: Annotated[bool, typer.Option("--mark", help="Put .inspected behind the names of inspected images.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Take images of the folders inside it, too.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.01, help="Seconds between two looks; an image is whole when two find it the same.")
+    ] = 0.2,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds that what cannot be read must not change before that is reported.")
+    ] = 10.0,
+    cycle: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that an image may take; later ones get a warning.", show_default=False),
+    ] = None,
+    runtime: flags.Runtime = "auto",
+    precision: flags.Precision = "auto",
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Judge images as they arrive in a folder: a line each in results.jsonl and results.csv, on disk at once.
+
+    Goes on after a kill where it was, without losing or repeating one. SIGTERM and Ctrl-C end it after the image at
+    work, with 0 and 130; --once ends with 1 when an image could not be read.
+    """
+    from weakspot import progress, terminal
+    from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.jobs.watch import How
+    from weakspot.jobs.watch import watch as watch_folder
+
+    how = How(every=every, patience=patience, cycle=cycle, once=once, move_to=move_to, mark=mark, deep=deep)
+    detector = LoadedDetector.load(model, runtime, threads, precision)
+    with progress.progress(quiet) as shows:
+        on_image = terminal.print_inspection if as_json else None if quiet else terminal.say_inspection
+        watched = watch_folder(detector, model, folder, output, how, on_image, shows.note)
+    terminal.show_watched(watched, as_json)
+    raise typer.Exit(watched.exit_status)
+
+
+@app.command(
+    epilog=_examples(
         "weakspot threshold part.weakspot  # show them",
         'weakspot threshold part.weakspot --max-false-alarms 0.02 --reason "too much to review"',
         'weakspot threshold part.weakspot --bad-from 1.5 --reason "false alarms"',

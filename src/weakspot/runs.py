@@ -74,7 +74,7 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
     refuse_taken(folder, resume)
     make_folder(folder)
     run = Run(folder)
-    with _alone(folder):
+    with alone(folder, "works on this run"):
         if resume:
             _refuse_other(run.state().get("identity", {}), identity)
             remove_leftovers(folder)
@@ -85,8 +85,11 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. The system lets go of it when the process ends, however it ends."""
+def alone(folder: Path, works: str) -> Iterator[None]:
+    """Hold the folder's lock. The system lets go of it when the process ends, however it ends.
+
+    works: what its holder does there, for whoever comes second and gets an OutputError.
+    """
     path = folder / LOCK
     with output_errors(path):
         file = path.open("a+b", buffering=0)
@@ -96,7 +99,7 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = shown(file.read().decode(errors="replace").strip()) or "another process"
-            raise OutputError(f"{shown(folder)}: {holder} works on this run; wait for it, or stop it") from None
+            raise OutputError(f"{shown(folder)}: {holder} {works}; wait for it, or stop it") from None
         with output_errors(path):
             file.truncate(0)
             since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

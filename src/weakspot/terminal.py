@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from weakspot.inspection.loaded import Verified
     from weakspot.inspection.manifest import ThresholdRecord
     from weakspot.jobs.train import TrainResult
+    from weakspot.jobs.watch import Watched
     from weakspot.settings import TrainSettings
 
 MOST_REFUSALS = MOST_WARNINGS = 10  # that are named in the terminal
@@ -35,6 +36,14 @@ def print_json(data: object) -> None:
 def print_inspection(_done: int, _of: int, inspection: "Inspection | NotInspected") -> None:
     """One image's answer as one JSON line, at once, for whoever reads along."""
     print(json.dumps(inspection.as_dict(), allow_nan=False), flush=True)
+
+
+def say_inspection(_done: int, _of: int, inspection: "Inspection | NotInspected") -> None:
+    """One image's answer as one line for people, at once."""
+    if inspection.decision == "not inspected":
+        say(f"not inspected: {inspection.reason}")
+    else:
+        say(f"{inspection.decision:<6} {inspection.defect_score:.4f}  {shown(inspection.image.path)}")
 
 
 def say(*what: object) -> None:
@@ -163,6 +172,13 @@ def show_inspected(summary: "Summary", as_json: bool) -> None:
         "",
         f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)",
     )
+
+
+def show_watched(watched: "Watched", as_json: bool) -> None:
+    """How many images got which decision, and where the results lie. With --json the images' lines came before."""
+    if not as_json:
+        rows = [*watched.decisions.items(), ("not inspected", watched.refused), ("late", watched.late)]
+        say(table("", ("decision", "images"), [*rows]), "", f"results  {shown(watched.output / 'results.csv')}")
 
 
 def show_thresholds(record: "ThresholdRecord", counts: "Counts | None", as_json: bool) -> None:

@@ -197,7 +197,7 @@ def test_results_that_lie_among_pictures_are_passed_over_and_that_is_said(make_d
 STOPPED = """
 import os, signal, sys, weakspot.cli
 from weakspot.inspection import folder
-judged, count, times = folder._judged, [], sys.argv[-1]
+judged, count, times = folder.judged, [], sys.argv[-1]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
 
 def interrupted(*asked):
@@ -208,7 +208,7 @@ def interrupted(*asked):
         os.kill(os.getpid(), signal.SIGINT)
     return judged(*asked)
 
-folder._judged = interrupted
+folder.judged = interrupted
 sys.argv = ["weakspot", "inspect", *sys.argv[1:-1]]
 weakspot.cli.main()
 """

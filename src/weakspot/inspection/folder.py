@@ -90,7 +90,7 @@ def inspect_folder(
     summary = Summary(output, fail_on_bad, passed_over=sources.passed_over)
     with _ctrl_c() as stop, staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
         for number, (path, prepared) in enumerate(_read_ahead(detector, sources.images), start=1):
-            entry = _judged(detector, path, prepared)
+            entry = judged(detector, path, prepared)
             summary.add(entry)
             writer.write(number, entry, prepared.pixels if isinstance(prepared, Prepared) else None)
             if on_image:
@@ -138,7 +138,8 @@ def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[
             yield path, prepared
 
 
-def _judged(detector: LoadedDetector, path: Path, prepared: Prepared | Exception) -> Inspection | NotInspected:
+def judged(detector: LoadedDetector, path: Path, prepared: Prepared | Exception) -> Inspection | NotInspected:
+    """What is said of a picture that was read, or why nothing is: the error of reading it, or one of judging it."""
     try:
         if isinstance(prepared, Exception):
             raise prepared

@@ -131,12 +131,7 @@ class Writer:
                 paths["heat_map_path"] = self._map(HEAT_MAPS, name, heat_map_png(entry.heat_map))
             if self._overlays:
                 paths["overlay_path"] = self._map(OVERLAYS, name, overlay_png(pixels, entry))
-        published = entry.as_dict(**paths)
-        row = flat_row(published)
-        self._write(
-            json.dumps(published, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n",  # NaN raises
-            csv_text.csv_line(row.values(), end="\r\n").encode("utf-8"),
-        )
+        self._write(*lines_of(entry.as_dict(**paths)))
 
     def _map(self, folder: str, name: str, png: bytes) -> str:
         with output_errors(self._output), open(self._staging / folder / name, "xb") as file:
@@ -150,6 +145,13 @@ class Writer:
             for file, line in zip(self._files, lines):
                 file.write(line)
                 file.flush()  # so that a full disk shows at the picture that does not fit
+
+
+def lines_of(published: dict[str, Any]) -> tuple[bytes, bytes]:
+    """One picture's line of JSON and row of CSV, from its published form."""
+    line = json.dumps(published, ensure_ascii=False, allow_nan=False)  # NaN raises
+    row = csv_text.csv_line(flat_row(published).values(), end="\r\n")
+    return line.encode("utf-8") + b"\n", row.encode("utf-8")
 
 
 def _safe(path: Path) -> str:

@@ -1,0 +1,296 @@
+"""`weakspot watch`: pictures are judged as they arrive in a folder; the next one is read while one is judged.
+
+A picture's result is on disk before the picture is moved, and before the next one's.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+
+from weakspot.durable import make_folder, refuse_below
+from weakspot.errors import DataError, ImageError, OutputError, SettingsError, shown
+from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, version_or_none
+from weakspot.inspection.folder import OnImage, judged
+from weakspot.inspection.inspection import Inspection, NotInspected
+from weakspot.inspection.ledger import Results, refuse_foreign
+from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.runs import alone
+
+log = logging.getLogger(__name__)
+MARK = ".inspected"  # what --mark adds to a name
+LOOKING = 0.1  # of the time is what looking at a folder takes at most, however many files it holds
+SLOW = 1.0  # seconds of a look from which it is said that the folder holds too many
+Outcome = Prepared | ImageError | MemoryError | None  # None: it changed while it was read
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a folder is watched."""
+
+    every: float  # seconds from one look to the next; a picture is whole once two have found it the same
+    patience: float  # seconds that what cannot be read must stay the same before it is reported
+    cycle: float | None = None  # seconds from a picture's first look to its result, beyond which it is late
+    once: bool = False  # judge what lies there, then end
+    move_to: Path | None = None  # where inspected pictures go; None: they stay
+    mark: bool = False  # inspected pictures get MARK behind their names
+    deep: bool = False  # folders inside it, too
+
+
+@dataclass
+class Watched:
+    """What came of it. A picture that was not inspected is in no decision's count."""
+
+    output: Path
+    once: bool
+    decisions: Counter[str] = field(default_factory=lambda: Counter({"good": 0, "review": 0, "bad": 0}))
+    refused: int = 0
+    late: int = 0
+    unseen: int = 0  # folders inside that could not be listed at the last look
+
+    @property
+    def total(self) -> int:
+        """How many pictures were reported."""
+        return self.decisions.total() + self.refused
+
+    @property
+    def exit_status(self) -> int:
+        """1 where only what lay there was to be judged and not all could be, else 0."""
+        return 1 if self.once and (self.refused or self.unseen) else 0
+
+
+def watch(
+    detector: LoadedDetector,
+    model: Path,
+    folder: Path,
+    output: Path,
+    how: How,
+    on_image: OnImage | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Watched:
+    """Judge each picture that arrives in a folder; SIGTERM ends it, and Ctrl-C, which raises KeyboardInterrupt.
+
+    model: the file that the detector was read from, to tell when it changes; output: a new folder, or that of an
+    earlier watch of the same folder, which is gone on with. Raises DataError where there is no such folder, OutputError
+    where results or pictures cannot be put where they should.
+    """
+    _check_places(folder, output, how)
+    make_folder(output)
+    with ExitStack() as stack:
+        stop = stack.enter_context(_asked_to_stop())
+        stack.enter_context(alone(output, "watches into it"))
+        if how.move_to is not None:
+            stack.enter_context(alone(how.move_to, "moves pictures into it"))
+        results = stack.enter_context(Results(output, folder))
+        note(f"model {shown(detector.info.name)}, SHA-256 {detector.info.sha256}, until this ends")
+        watcher = _Watcher(detector, model, folder, results, how, Watched(output, how.once), on_image)
+        watcher.run(stop)
+    if stop.by == signal.SIGINT:
+        raise KeyboardInterrupt
+    return watcher.watched
+
+
+class _Watcher:
+    """One watch while it runs."""
+
+    def __init__(
+        self,
+        detector: LoadedDetector,
+        model: Path,
+        folder: Path,
+        results: Results,
+        how: How,
+        watched: Watched,
+        on_image: OnImage | None,
+    ) -> None:
+        self._detector, self._folder, self._results, self._how = detector, folder, results, how
+        self.watched, self._on_image = watched, on_image
+        self._model, self._model_version = model, version_or_none(model)
+        self._arrivals = Arrivals(folder, results.done, how.deep, how.patience)
+        self._backlog: deque[Arrival] = deque()
+        self._coming: tuple[Arrival, Future[Outcome]] | None = None  # read while another is judged: two in memory
+        self._next_look = monotonic()
+        self._nothing_left = False  # as the last look found, and nothing was done since
+        # what was said: the folder is gone, pictures cannot be moved, a look takes long
+        self._gone = self._stuck = self._slow = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Until it is asked to stop, or with `once` until nothing is left."""
+        with ThreadPoolExecutor(1, "read") as reader:
+            while not stop.is_set():
+                if monotonic() >= self._next_look:
+                    self._look()
+                if self._judge_next(reader):
+                    continue
+                if self._how.once and self._nothing_left:
+                    return
+                stop.wait(max(0.0, self._next_look - monotonic()))
+
+    def _look(self) -> None:
+        start = monotonic()
+        try:
+            arrived, still_there = self._arrivals.look()
+        except OSError as error:
+            if self._how.once:
+                raise DataError(f"{shown(self._folder)}: cannot be listed ({_reason(error)})") from None
+            if not self._gone:
+                log.warning("%s: cannot be listed (%s); waiting for it", shown(self._folder), _reason(error))
+            self._gone = True
+        else:
+            if self._gone:
+                log.warning("%s: can be listed again", shown(self._folder))
+            self._gone = False
+            self._backlog.extend(arrived)
+            for name in still_there:
+                self._set_aside(name, self._results.done[name].version)
+            self._nothing_left = not self._arrivals.are_pending
+            self.watched.unseen = self._arrivals.unseen
+        self._look_at_model()
+        self._plan_look(start, monotonic() - start)
+
+    def _plan_look(self, start: float, seconds: float) -> None:
+        """The next one, after the one that began at `start` and took so many seconds."""
+        self._next_look = start + max(self._how.every, seconds / LOOKING)
+        if seconds > SLOW and not self._slow:
+            found = f"a look takes {seconds:.1f} s, so there is one every {self._next_look - start:.0f} s"
+            log.warning("%s: holds so many files that %s; move them away", shown(self._folder), found)
+        self._slow = self._slow or seconds > SLOW
+
+    def _look_at_model(self) -> None:
+        version = version_or_none(self._model)
+        if version != self._model_version:
+            self._model_version = version
+            used = f"the one read at the start goes on (SHA-256 {self._detector.info.sha256})"
+            log.warning("%s: changed on disk; %s; start again to take the new one", shown(self._model), used)
+
+    def _judge_next(self, reader: ThreadPoolExecutor) -> bool:
+        """Report one picture, the one after it being read meanwhile. False where none has arrived."""
+        self._coming = self._coming or self._read_next(reader)
+        if self._coming is None:
+            return False
+        arrival, future = self._coming
+        outcome = future.result()
+        self._coming, self._nothing_left = self._read_next(reader), False
+        if outcome is None:
+            self._arrivals.put_back(arrival)
+        elif isinstance(outcome, Exception) and not arrival.last:
+            self._arrivals.refuse(arrival)
+        else:
+            self._report(arrival, judged(self._detector, arrival.path, outcome))
+        return True
+
+    def _read_next(self, reader: ThreadPoolExecutor) -> tuple[Arrival, Future[Outcome]] | None:
+        if not self._backlog:
+            return None
+        arrival = self._backlog.popleft()
+        return arrival, reader.submit(_read, self._detector, arrival)
+
+    def _report(self, arrival: Arrival, entry: Inspection | NotInspected) -> None:
+        entry = self._with_delay(entry, monotonic() - arrival.since)
+        self._results.add(arrival.name, arrival.version, entry)
+        self._arrivals.finish(arrival)
+        if isinstance(entry, Inspection):
+            self.watched.decisions[entry.decision] += 1
+            self._set_aside(arrival.name, arrival.version)
+        else:
+            self.watched.refused += 1
+        if self._on_image:
+            self._on_image(self.watched.total, self.watched.total, entry)
+
+    def _with_delay(self, entry: Inspection | NotInspected, seconds: float) -> Inspection | NotInspected:
+        if self._how.cycle is None or seconds <= self._how.cycle:
+            return entry
+        self.watched.late += 1
+        if isinstance(entry, NotInspected):
+            return entry
+        late = f"late: {seconds:.2f} s after it was first seen, and a cycle takes {self._how.cycle:g} s"
+        return replace(entry, warnings=(*entry.warnings, late))
+
+    def _set_aside(self, name: str, version: Version) -> None:
+        """Move or mark a picture whose result is on disk; one that has taken its name since is left."""
+        how, source = self._how, self._folder / name
+        if not (how.mark or how.move_to) or version_or_none(source) != version:
+            return
+        try:
+            move_away(source, how.move_to / name if how.move_to else self._folder / (name + MARK), version)
+            self._stuck = False
+        except OSError as error:
+            if not self._stuck:
+                log.warning("%s: cannot be moved (%s); it stays, its result is written", shown(source), _reason(error))
+            self._stuck = True
+
+
+def _read(detector: LoadedDetector, arrival: Arrival) -> Outcome:
+    """The picture, or why it is none; None where it changed meanwhile, so that nothing is said of half a file."""
+    try:
+        if arrival.path.is_symlink():
+            raise ImageError(f"{shown(arrival.path)}: a link, which does not change with its file; put the file there")
+        outcome: Outcome = detector.prepare(arrival.path)
+    except (ImageError, MemoryError) as error:
+        outcome = error
+    return outcome if version_or_none(arrival.path) == arrival.version else None
+
+
+def _check_places(folder: Path, output: Path, how: How) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{shown(folder)}: no such folder; give the one that pictures arrive in")
+    refuse_below(output, folder)
+    refuse_foreign(output)
+    if how.move_to and how.mark:
+        raise SettingsError("--move-to and --mark: a picture is either moved or marked; give one of them")
+    if (how.move_to or how.mark) and not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{shown(folder)}: no right to rename files there; ask for it, or leave them where they are")
+    if how.move_to:
+        _check_target(folder, how.move_to, how.deep)
+
+
+def _check_target(folder: Path, move_to: Path, deep: bool) -> None:
+    if deep or os.path.realpath(move_to) == os.path.realpath(folder):
+        refuse_below(move_to, folder)
+    make_folder(move_to)
+    if os.stat(move_to).st_dev != os.stat(folder).st_dev:
+        found = f"lies on another disk than {shown(folder)}, where a picture cannot be moved in one step"
+        raise OutputError(f"{shown(move_to)}: {found}; give a folder on the same disk")
+
+
+class _Stop(threading.Event):
+    """Set by the first signal to end; `by` is its number."""
+
+    by: int | None = None
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM ask to stop after the picture at work, a second one ends at once; only in the main thread.
+
+    What was started in the background of a shell goes on ignoring Ctrl-C.
+    """
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, _: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.by = number
+        stop.set()
+
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
