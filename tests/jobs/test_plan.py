@@ -8,7 +8,7 @@ import pytest
 
 from weakspot.errors import OutputError
 from weakspot.jobs.pictures import Pictures
-from weakspot.jobs.plan import Plan, own_size, plan_training
+from weakspot.jobs.plan import Plan, own_size, plan_training, replanned
 from weakspot.settings import SMALLEST, Size, TrainSettings
 from weakspot.training.state import Machine
 
@@ -89,3 +89,19 @@ def test_own_size_is_the_median_in_whole_cells():
 def test_a_plan_that_is_damaged_is_an_error_in_one_line():
     with pytest.raises(OutputError, match="begin a new run"):
         Plan.read({"size": 3})
+
+
+def test_a_plan_is_made_anew_where_steps_take_longer(monkeypatch: pytest.MonkeyPatch):
+    clock(monkeypatch, 0.5)
+    settings = TrainSettings(minutes=10)
+    plan = plan_training(pictures(*[(704, 704)] * 20), settings, Machine())
+    assert plan.fits and replanned(plan, settings, 1.1 * plan.step_seconds) == plan
+    slower = replanned(plan, settings, 3 * plan.step_seconds)
+    assert slower.fits and slower.minutes == pytest.approx(10, rel=0.1)
+    assert slower.size[0] * slower.size[1] == pytest.approx(plan.size[0] * plan.size[1] / 3, rel=0.1)
+    assert replanned(plan, TrainSettings(minutes=10, size=plan.size), 3 * plan.step_seconds) == plan, (
+        "its size was named"
+    )
+    smallest = replanned(plan, settings, 1e6 * plan.step_seconds)
+    assert smallest.size == (SMALLEST, SMALLEST) and not smallest.fits
+    assert replanned(smallest, settings, 10 * smallest.step_seconds) == smallest

@@ -42,7 +42,7 @@ SETTINGS = TrainSettings(
     pairs=1,
     unlearned="keep",
 )
-FEW = replace(SETTINGS, recipe="synthetic", schedule=0.005, threshold={"rule": "false_alarms"})
+FEW = replace(SETTINGS, recipe="sharp", schedule=0.005, threshold={"rule": "false_alarms"})
 WITHOUT_SIZE = replace(SETTINGS, size=None, schedule=0.04)
 
 
@@ -474,3 +474,21 @@ def test_a_checkout_on_a_machine_without_git_trains_all_the_same(monkeypatch: py
     provenance.commit.cache_clear()
     assert provenance.commit() == ""
     provenance.commit.cache_clear()
+
+
+def test_a_training_that_is_far_slower_than_planned_begins_again_smaller(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("weakspot.jobs.observe.SETTLED", 3)
+    monkeypatch.setattr(
+        "weakspot.jobs.plan.seconds_a_step", lambda recipe, *what: {stage.name: 1e-9 for stage in recipe.stages}
+    )
+    settings = replace(WITHOUT_SIZE, minutes=1e-4, schedule=0.008)
+    result = train(parts, settings, output=tmp_path / "run")
+    notes = (tmp_path / "run" / "history.jsonl").read_text()
+    assert notes.count("slower than planned, so it begins again, smaller: 64") == 1
+    assert result.size == (64, 64) and json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["size"] == [
+        64,
+        64,
+    ]
+    assert train(parts, settings, output=tmp_path / "run", resume=True).size == (64, 64)

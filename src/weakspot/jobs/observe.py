@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
 HEAT_MAPS_EVERY = 50  # steps (the paper's Fig. 6 shows such a series)
 CHECKPOINT_EVERY = 20.0  # seconds: what a kill may cost
+SETTLED = 40  # reports of the first training after which its pace is known
 CURVES = ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score")
 
 
@@ -56,6 +58,8 @@ class Observer:
         self.fixed: list[tuple[str, torch.Tensor]] = []
         self.history: IO[str] | None = None
         self.events: Any = None
+        self.on_pace: Callable[[float], None] | None = None  # is told once how many seconds a step takes
+        self.reported: list[float] = []  # when the steps of the first training were reported
 
     def begin(self, name: str, training: Training, identity: str) -> bool:
         """A training begins, or is gone on with from its last checkpoint; True where it was done before."""
@@ -89,9 +93,18 @@ class Observer:
         """What the loop calls after its steps. Raises TrainingStopped where someone asked to stop."""
         for step in steps:
             self._show(step)
+        self._tell_pace(len(steps))
         if self.shelf is not None and self.training is not None and (self.stopping.is_set() or self.shelf.is_due):
             self.shelf.save_checkpoint(self.training)
         self.heed(f" in stage {steps[-1].stage}, step {steps[-1].step} of {steps[-1].of}")
+
+    def _tell_pace(self, steps: int) -> None:
+        if self.on_pace is None:
+            return
+        self.reported.append(time.monotonic())
+        if len(self.reported) >= SETTLED:
+            on_pace, self.on_pace = self.on_pace, None
+            on_pace(float(np.median(np.diff(self.reported))) / steps)
 
     def heed(self, where: str = "") -> None:
         """Raise TrainingStopped where someone asked to stop."""

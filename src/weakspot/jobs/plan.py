@@ -1,9 +1,11 @@
 """What a training will be before it starts: its size in pixels, what it computes on, and how many minutes it takes.
 
-A plan is made once and kept with the run: a resumed run reads it, for a clock measured anew would choose otherwise.
+A plan is kept with the run: a resumed run reads it, for a clock measured anew would choose otherwise. It is made
+anew where the first steps of the training take much longer than planned.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +21,7 @@ from weakspot.training.state import Machine
 PROBE = 256 * 256  # pixels of the pictures on which a step is timed first, at most
 PROBES = 3  # sizes that are timed after it, at most
 OTHER_WORK = 1.1  # what saving, scoring and writing take on top of the steps
+LATE = 1.25  # times the minutes allowed, from which a training that has begun is planned anew
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Plan:
     machine: Machine
     minutes: float  # estimated, for the final training and the folds
     fits: bool  # whether that is within the minutes that the settings allow; they allow any where they name the size
+    step_seconds: float  # estimated, of the first stage
 
     def plain(self) -> dict[str, Any]:
         """As the run keeps it."""
@@ -70,7 +74,24 @@ def plan_training(pictures: Pictures, settings: TrainSettings, machine: Machine)
                 break
     minutes = clock.minutes(size)
     fits = settings.size is not None or minutes <= settings.minutes
-    return Plan(size, pictures.channels, pictures.bit_depth, machine, minutes, fits)
+    return Plan(size, pictures.channels, pictures.bit_depth, machine, minutes, fits, clock.step_seconds(size))
+
+
+def replanned(plan: Plan, settings: TrainSettings, step_seconds: float) -> Plan:
+    """The plan for a machine on which a step of the first stage takes so long: of a smaller size, where that is needed.
+
+    The same plan where the settings name the size, where it is not that late, or where nothing smaller would help.
+    """
+    slower = step_seconds / plan.step_seconds
+
+    def at(size: Size) -> Plan:
+        scale = slower * _work(settings, size) / _work(settings, plan.size)
+        minutes, seconds = plan.minutes * scale, plan.step_seconds * scale
+        return replace(plan, size=size, minutes=minutes, step_seconds=seconds, fits=minutes <= settings.minutes)
+
+    size = _largest(plan.size, lambda size: at(size).fits)
+    is_late = settings.size is None and plan.minutes * slower > LATE * settings.minutes
+    return at(size) if is_late and size != plan.size else plan
 
 
 def own_size(sizes: list[Size]) -> Size:
@@ -88,8 +109,12 @@ class _Clock:
         kind = np.uint8 if pictures.bit_depth == 8 else np.uint16
         # from black to white and no noise, on which hardly anything that is drawn could be seen
         ramp = np.resize(np.linspace(0, 2**pictures.bit_depth - 1, size[1]).astype(kind), (2, pictures.channels, *size))
-        self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([1, 0])), machine)
+        self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([pictures.labels.max(), 0])), machine)
         self.work = _work(settings, size)
+
+    def step_seconds(self, size: Size) -> float:
+        """Of the first stage, at a size."""
+        return self.seconds[self.recipe.stages[0].name] * _work(self.settings, size) / self.work
 
     def minutes(self, size: Size) -> float:
         """Of the final training and the folds, and of scoring every picture twice, at a size."""
@@ -103,10 +128,15 @@ class _Clock:
 
     def largest_that_fits(self, own: Size) -> Size:
         """Of the pictures' own size and all below it the largest that fits the minutes, else the smallest."""
-        height, width = own
-        most = max(own) // CELL
-        sizes = [_whole_cells(height * cells / most, width * cells / most) for cells in range(most, 0, -1)]
-        return next((size for size in sizes if self.minutes(size) <= self.settings.minutes), sizes[-1])
+        return _largest(own, lambda size: self.minutes(size) <= self.settings.minutes)
+
+
+def _largest(own: Size, fits: Callable[[Size], bool]) -> Size:
+    """Of a size and all of its proportions below it the largest that fits, else the smallest."""
+    height, width = own
+    most = max(own) // CELL
+    sizes = [_whole_cells(height * cells / most, width * cells / most) for cells in range(most, 0, -1)]
+    return next(filter(fits, sizes), sizes[-1])
 
 
 def _work(settings: TrainSettings, size: Size) -> float:

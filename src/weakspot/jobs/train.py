@@ -2,10 +2,12 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from weakspot.data.audit import Audit
 from weakspot.data.findings import WRONG
@@ -17,17 +19,18 @@ from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import write_model_file
-from weakspot.jobs.begin import audited, folds_of, plan_of, record_beginnings, split_of
+from weakspot.jobs.begin import audited, folds_of, plan_anew, plan_of, record_beginnings, split_of
 from weakspot.jobs.evaluate import evaluate_samples
 from weakspot.jobs.judge import Verdict, judge
 from weakspot.jobs.learn import Learned, learn
 from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_changed
-from weakspot.jobs.observe import observing
+from weakspot.jobs.observe import Observer, observing
 from weakspot.jobs.pictures import Pictures, pictures_of
-from weakspot.jobs.plan import Plan
+from weakspot.jobs.plan import Plan, replanned
 from weakspot.progress import Shows
 from weakspot.runs import MODEL, open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
+from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
 from weakspot.training.stages import fit_of
 
@@ -97,15 +100,21 @@ def train(
         for finding in audit.findings:
             if finding.grade == WRONG:
                 observer.warn(finding.text)
+        begins = "plan" not in run.state()
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
         observer.note(_told_of(split, plan, pictures))
-        images = pictures.fitted(plan.size, fit_of(settings))
-        audit.decoded.clear()  # they have served
+        if begins:
+            observer.on_pace = _heeding(plan, settings)
         name = title or Path(data).resolve().name
-        draft = draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)
-        learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
+        try:
+            images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
+        except _Late as late:
+            plan = late.plan
+            plan_anew(run, plan)
+            observer.note(f"slower than planned, so it begins again, smaller: {plan.words}")
+            images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
         groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
         observer.heed()
         verdict = judge(learned, pictures.labels, groups, ids, settings)
@@ -132,6 +141,41 @@ def train(
         size=plan.size,
         left_out=len(audit.left_out),
     )
+
+
+class _Late(Exception):
+    """A training that has begun takes far longer than it may; it goes by this plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.words)
+        self.plan = plan
+
+
+def _heeding(plan: Plan, settings: TrainSettings) -> Callable[[float], None]:
+    """What takes the seconds of a step, and raises _Late where they ask for another plan."""
+
+    def heed_pace(step_seconds: float) -> None:
+        other = replanned(plan, settings, step_seconds)
+        if other != plan:
+            raise _Late(other)
+
+    return heed_pace
+
+
+def _learned(
+    pictures: Pictures,
+    folds: np.ndarray | None,
+    settings: TrainSettings,
+    plan: Plan,
+    observer: Observer,
+    name: str,
+    audit: Audit,
+) -> tuple[TrainingImages, Manifest, Learned]:
+    """What is learned by a plan: of the pictures at its size, which are returned too, with the model file's draft."""
+    images = pictures.fitted(plan.size, fit_of(settings))
+    audit.decoded.clear()  # they have served
+    draft = draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)
+    return images, draft, learn(images, folds, settings, plan.machine, pictures.light_share, observer)
 
 
 def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
