@@ -487,8 +487,6 @@ def test_a_training_that_is_far_slower_than_planned_begins_again_smaller(
     result = train(parts, settings, output=tmp_path / "run")
     notes = (tmp_path / "run" / "history.jsonl").read_text()
     assert notes.count("slower than planned, so it begins again, smaller: 64") == 1
-    assert result.size == (64, 64) and json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["size"] == [
-        64,
-        64,
-    ]
+    assert result.size == (64, 64)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["size"] == [64, 64]
     assert train(parts, settings, output=tmp_path / "run", resume=True).size == (64, 64)
