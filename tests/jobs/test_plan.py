@@ -8,7 +8,7 @@ import pytest
 
 from weakspot.errors import OutputError
 from weakspot.jobs.pictures import Pictures
-from weakspot.jobs.plan import Plan, own_size, plan_training, replanned
+from weakspot.jobs.plan import Plan, own_size, plan_training, reduction, replanned
 from weakspot.settings import SMALLEST, Size, TrainSettings
 from weakspot.training.state import Machine
 
@@ -105,3 +105,8 @@ def test_a_plan_is_made_anew_where_steps_take_longer(monkeypatch: pytest.MonkeyP
     smallest = replanned(plan, settings, 1e6 * plan.step_seconds)
     assert smallest.size == (SMALLEST, SMALLEST) and not smallest.fits
     assert replanned(smallest, settings, 10 * smallest.step_seconds) == smallest
+
+
+def test_what_a_size_costs_is_told(monkeypatch: pytest.MonkeyPatch):
+    assert reduction(pictures((700, 700), (700, 700), (100, 100)), (112, 112)) == pytest.approx(6.25)
+    assert reduction(pictures((64, 64)), (128, 128)) == pytest.approx(0.5)

@@ -94,6 +94,12 @@ def replanned(plan: Plan, settings: TrainSettings, step_seconds: float) -> Plan:
     return at(size) if is_late and size != plan.size else plan
 
 
+def reduction(pictures: Pictures, size: Size) -> float:
+    """How many times smaller than their own the pictures' sides are at a size: the median, by their areas."""
+    pixels = float(np.median([height * width for height, width in pictures.sizes]))
+    return float((pixels / (size[0] * size[1])) ** 0.5)
+
+
 def own_size(sizes: list[Size]) -> Size:
     """Median height and width in whole cells."""
     height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))

@@ -26,7 +26,7 @@ from weakspot.jobs.learn import Learned, learn
 from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_changed
 from weakspot.jobs.observe import Observer, observing
 from weakspot.jobs.pictures import Pictures, pictures_of
-from weakspot.jobs.plan import Plan, replanned
+from weakspot.jobs.plan import Plan, reduction, replanned
 from weakspot.progress import Shows
 from weakspot.runs import MODEL, open_run, refuse_taken
 from weakspot.settings import Size, TrainSettings, as_plain
@@ -34,6 +34,7 @@ from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
 from weakspot.training.stages import fit_of
 
+REDUCED = 1.5  # times, from which it is said what the size costs
 SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with
 
 
@@ -182,7 +183,17 @@ def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
     bad = sum(sample.label for sample in split.train) or "none"
     apart = f"{len(split.test)} are kept apart for the report ({split.name})"
     who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}{_told_of_masks(pictures)}"
-    return f"{who}\n{plan.words}\n{pictures.light_share:.0%} of the variance lies between pictures"
+    light = f"{pictures.light_share:.0%} of the variance lies between pictures"
+    return "\n".join(filter(None, (who, plan.words, _told_of_size(pictures, plan.size), light)))
+
+
+def _told_of_size(pictures: Pictures, size: Size) -> str:
+    """What the size costs; empty where pictures are hardly reduced."""
+    times = reduction(pictures, size)
+    if times < REDUCED:
+        return ""
+    thin = f"what is thinner than {round(2 * times)} of their own pixels can hardly be seen"
+    return f"pictures are reduced {times:.1f} times: {thin} (a larger --size, or more --minutes, shows it)"
 
 
 def _told_of_masks(pictures: Pictures) -> str:
@@ -199,7 +210,7 @@ def _background(
     seconds: float,
     sheet: Path | None,
 ) -> Background:
-    network = learned.recipe.network
+    network, size = learned.recipe.network, draft.size
     doubted = {each["picture"] for each in verdict.choice.evidence["label_doubts"]["pictures"]}
     return Background(
         title=draft.name,
@@ -212,7 +223,8 @@ def _background(
         threshold_evidence=verdict.choice.evidence,
         settings=draft.settings,
         training={
-            "seed": draft.seed, "seconds": round(seconds), "size": f"{draft.size[0]} × {draft.size[1]}",
+            "seed": draft.seed, "seconds": round(seconds), "size": f"{size[0]} × {size[1]}",
+            "reduced": f"{reduction(pictures, size):.1f} times",
             "shares of the cells": ", ".join(f"{share:.0%}" for share in network.top_fractions),
             "normalization": network.normalization, "evidence": verdict.learned,
             "machine": draft.machine, "versions": draft.versions, "commit": draft.commit,
