@@ -234,7 +234,7 @@ def test_big_endian_arrays_and_one_channel_are_taken() -> None:
 
 def test_settings_that_cannot_be_are_a_value_error_in_fit_and_not_before() -> None:
     classifier = WeakspotClassifier(recipe="blunt")
-    with pytest.raises(ValueError, match="'sharp', 'paper' or 'synthetic'"):
+    with pytest.raises(ValueError, match="'sharp' or 'paper'"):
         classifier.fit(*scratched())
 
 

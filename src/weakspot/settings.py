@@ -103,9 +103,8 @@ class NetworkSettings(Settings):
     third_kernel: Kernel = 15  # of the printed body: 15 as printed, 7 needs less than half the arithmetic
     attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
     decision_pooling: Literal["mean", "lse"] = "mean"
-    # correct: the logit is the heat's score plus a bounded correction; heat: it is that score, and nothing decides
-    decision: Literal["replace", "correct", "heat"] = "replace"
-    dropout: Annotated[float, Range(0, 0.99, 0.5)] = 0.0  # share of the 257 pooled values set to zero in training
+    # replace: the decision network gives the raw score; heat: it is the heat's own, and nothing else decides
+    decision: Literal["replace", "heat"] = "replace"
     # the hottest cells' mean logits, averaged over these shares, are the heat's score
     top_fractions: Shares = (0.01,)
 
@@ -154,7 +153,7 @@ class TrainSettings(Settings):
     normalization: Literal["training", "picture"] | None = None
     third_kernel: Kernel | None = None  # None: the recipe's; the narrow body has none
     top_fractions: Shares | None = None  # that a defect may cover; None: the recipe's
-    # pairs of a bad and a good picture in one step; None: the recipe's, more where pictures are small
+    # pairs of a bad and a good picture in one step; None: the recipe's
     pairs: Annotated[int, Range(1, 1024, 1)] | None = None
     pairing: Literal["together", "one_by_one"] | None = None  # None: the recipe's
     # a training that did not learn; keep: with a warning, since an experiment records failures too

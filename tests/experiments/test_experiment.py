@@ -122,6 +122,9 @@ def test_every_experiment_can_be_read_and_its_runs_have_settings_and_names_of_th
     ("name", "runs"),
     [
         ("casting", 5),
+        ("elpv", 5),
+        ("magnetic_tile", 5),
+        ("kolektorsdd_clean", 15),
         ("no_bad_elpv", 5),
         ("no_bad_magnetic_tile", 5),
         ("no_bad_kolektorsdd", 15),
@@ -129,12 +132,12 @@ def test_every_experiment_can_be_read_and_its_runs_have_settings_and_names_of_th
         ("kolektorsdd_official", 15),
     ],
 )
-def test_the_recipe_that_draws_defects_is_tried_on_five_seeds(name: str, runs: int) -> None:
+def test_the_default_recipe_is_tried_on_five_seeds(name: str, runs: int) -> None:
     experiment = read_experiment(HERE / "experiments" / f"{name}.toml")
     asked = list(combinations(experiment))
     assert len(asked) == runs
     assert len({run.seed for run in asked}) == 5
-    assert experiment.recipes == ("synthetic",)
+    assert experiment.recipes == ("sharp",)
     assert (experiment.positives == (0,)) == name.startswith("no_bad")
 
 

@@ -18,7 +18,7 @@ def recorded(folder: Path, run: str, **more: Any) -> None:
     """A record as small as the page allows, and two scores of its own."""
     seed = int(run.split("seed")[1].split("-")[0])
     split = {"name": "clean" if "fold" in run else "hold_out"}
-    record = {"run": run, "recipe": "synthetic", "split": split, "positives": 10, "seed": seed, "size": [64, 96]}
+    record = {"run": run, "recipe": "sharp", "split": split, "positives": 10, "seed": seed, "size": [64, 96]}
     record |= {"seconds": 120, "learned": LEARNED, "metrics": {"average_precision": 0.5}, **more}
     scores = record.pop("scores", [(1, 1.0), (0, 0.0)])
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,8 +50,8 @@ def test_the_page_of_results_is_made_from_the_records(tmp_path: Path):
 def test_seeds_become_mean_and_deviation_and_one_alone_has_none(tmp_path: Path):
     for seed, ap in ((3, 0.8), (10, 0.9), (4, 0.7)):
         metrics = {"average_precision": ap, "false_positives_at_full_recall": seed}
-        recorded(tmp_path / "x", f"synthetic-hold_out-seed{seed}", metrics=metrics, seconds=60 * seed)
-    recorded(tmp_path / "y", "synthetic-hold_out-seed0")
+        recorded(tmp_path / "x", f"sharp-hold_out-seed{seed}", metrics=metrics, seconds=60 * seed)
+    recorded(tmp_path / "y", "sharp-hold_out-seed0")
     several, single = summary(tmp_path)
     assert (several["seeds"], several["n"], several["AP"]) == ("3, 4, 10", "3", "0.800 ± 0.100")
     assert (several["FP at full recall"], several["minutes"]) == ("5.7 ± 3.8", "6")
@@ -60,8 +60,8 @@ def test_seeds_become_mean_and_deviation_and_one_alone_has_none(tmp_path: Path):
 
 
 def test_a_figure_that_a_seed_lacks_is_left_empty(tmp_path: Path):
-    recorded(tmp_path / "x", "synthetic-hold_out-seed0", metrics={"average_precision": 0.5, "auroc": 0.5})
-    recorded(tmp_path / "x", "synthetic-hold_out-seed1", metrics={"average_precision": 0.5})
+    recorded(tmp_path / "x", "sharp-hold_out-seed0", metrics={"average_precision": 0.5, "auroc": 0.5})
+    recorded(tmp_path / "x", "sharp-hold_out-seed1", metrics={"average_precision": 0.5})
     (row,) = summary(tmp_path)
     assert (row["AP"], row["AUROC"]) == ("0.500 ± 0.000", "")
 
@@ -72,43 +72,43 @@ def test_folds_of_a_seed_are_one_figure_and_a_seed_without_all_of_them_is_left_o
         for fold in (0, 1):
             metrics = {"average_precision": ap, "false_positives_at_full_recall": 2}
             scores = [(1, 1.0 + 3 * fold), (0, 0.0 + 3 * fold)] if seed else [(1, 1.0), (0, 0.0)]
-            recorded(tmp_path / "x", f"synthetic-clean-fold{fold}-seed{seed}", metrics=metrics, scores=scores)
-    recorded(tmp_path / "x", "synthetic-clean-fold0-seed2", metrics={"average_precision": 0.1})
+            recorded(tmp_path / "x", f"sharp-clean-fold{fold}-seed{seed}", metrics=metrics, scores=scores)
+    recorded(tmp_path / "x", "sharp-clean-fold0-seed2", metrics={"average_precision": 0.1})
     (row,) = summary(tmp_path)
     assert (row["n"], row["seeds"], row["split"]) == ("2", "0, 1", "clean")
     assert row["AP"] == "0.900 ± 0.141"
     assert row["AP, folds pooled"] == "0.917 ± 0.118"  # of 1 and (1 + 2/3) / 2
     assert row["FP at full recall"] == "4.0 ± 0.0"
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "| **synthetic-clean-seed1, pooled** |" in page
-    assert "| synthetic-clean-fold0-seed2 |" in page
-    assert "synthetic-clean-seed2, pooled" not in page
+    assert "| **sharp-clean-seed1, pooled** |" in page
+    assert "| sharp-clean-fold0-seed2 |" in page
+    assert "sharp-clean-seed2, pooled" not in page
 
 
 def test_numbers_of_bad_pictures_are_rows_of_their_own_the_least_first(tmp_path: Path):
     for bad in (10, 5, 0):
-        recorded(tmp_path / "x", f"synthetic-hold_out-bad{bad}-seed0", positives=bad)
+        recorded(tmp_path / "x", f"sharp-hold_out-bad{bad}-seed0", positives=bad)
     assert [row["bad"] for row in summary(tmp_path)] == ["0", "5", "10"]
-    recorded(tmp_path / "y", "synthetic-clean-fold0-seed0", positives=31)
-    recorded(tmp_path / "y", "synthetic-clean-fold1-seed0", positives=34)
+    recorded(tmp_path / "y", "sharp-clean-fold0-seed0", positives=31)
+    recorded(tmp_path / "y", "sharp-clean-fold1-seed0", positives=34)
     assert summary(tmp_path)[-1]["bad"] == "31–34"
 
 
 def test_seeds_of_the_weights_are_told_from_those_of_all(tmp_path: Path):
     for weights in (0, 1):
-        recorded(tmp_path / "x", f"synthetic-hold_out-seed3-weights{weights}", weights_seed=weights)
-    recorded(tmp_path / "x", "synthetic-hold_out-seed4-weights0", weights_seed=0)
-    recorded(tmp_path / "x", "synthetic-hold_out-seed5", weights_seed=5)
+        recorded(tmp_path / "x", f"sharp-hold_out-seed3-weights{weights}", weights_seed=weights)
+    recorded(tmp_path / "x", "sharp-hold_out-seed4-weights0", weights_seed=0)
+    recorded(tmp_path / "x", "sharp-hold_out-seed5", weights_seed=5)
     rows = summary(tmp_path)
     assert [row["seeds"] for row in rows] == ["weights 0, 1; all else 3", "weights 0; all else 4", "5"]
     assert [row["n"] for row in rows] == ["2", "1", "1"]
 
 
 def test_promises_are_counted_by_row_and_over_everything(tmp_path: Path):
-    recorded(tmp_path / "x", "synthetic-hold_out-seed0", promises=promised(True, False))
-    recorded(tmp_path / "x", "synthetic-hold_out-seed1", promises=promised(True, True))
-    recorded(tmp_path / "y", "synthetic-hold_out-seed0", promises=promised(False))
-    recorded(tmp_path / "z", "synthetic-hold_out-seed0")
+    recorded(tmp_path / "x", "sharp-hold_out-seed0", promises=promised(True, False))
+    recorded(tmp_path / "x", "sharp-hold_out-seed1", promises=promised(True, True))
+    recorded(tmp_path / "y", "sharp-hold_out-seed0", promises=promised(False))
+    recorded(tmp_path / "z", "sharp-hold_out-seed0")
     assert [row["promises kept"] for row in summary(tmp_path)] == ["3 of 4", "0 of 1", ""]
     page = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "Promises kept, over all runs: **3 of 5** (60 %).\n" in page

@@ -90,7 +90,7 @@ def test_parts_too_few_to_show_that_anything_was_learned_are_counted_and_the_det
     assert any("2 bad and 4 good parts are too few to show" in text for text in verdict.warnings)
 
 
-ALARMS = replace(TrainSettings(), recipe="synthetic", threshold={"rule": "false_alarms"})
+ALARMS = replace(TrainSettings(), threshold={"rule": "false_alarms"})
 UNSEEN_GOOD = np.linspace(-1, 1, GOOD)
 
 

@@ -20,7 +20,6 @@ from weakspot.training.train import Scores
 QUICK = TrainSettings(schedule=0.02, fold_schedule=1.0, folds=2, top_fractions=(0.05,), size=(64, 64), pairs=1)
 IMAGES = toy_images(bad=6, good=8)
 FOLDS = np.arange(14) % 2
-STAGES = ("search", "locate", "decide")
 
 
 def learned(
@@ -74,7 +73,7 @@ def test_a_few_bad_pictures_that_it_does_not_find_lose_no_search_that_finds_draw
         return answers._replace(heat=answers.heat * 0 + (len(images.labels) > 0 and bool(images.labels.all())))
 
     few = IMAGES.part(np.array([0, *range(6, 14)]))
-    settings = replace(QUICK, recipe="synthetic", schedule=0.002)
+    settings = replace(QUICK, schedule=0.002)
     monkeypatch.setattr(module, "scores", drawn_ones_found)
     found = learned(settings, np.arange(9) % 2, images=few)
     assert not found.lost and found.drawn.shape == (8,)
@@ -106,7 +105,7 @@ def test_everything_that_shapes_a_training_is_in_its_identity(monkeypatch: pytes
     assert identities(monkeypatch) == before and len(set(before)) == 3
     regrouped = identities(monkeypatch, folds=(np.arange(14) // 2) % 2)
     assert not set(regrouped[:2]) & set(before) and regrouped[2] == before[2], "the final training has not changed"
-    for settings in (replace(QUICK, seed=1), replace(QUICK, schedule=0.03), replace(QUICK, third_kernel=5)):
+    for settings in (replace(QUICK, seed=1), replace(QUICK, schedule=0.03), replace(QUICK, top_fractions=(0.1,))):
         assert not set(identities(monkeypatch, settings)) & set(before)
     assert identities(monkeypatch, replace(QUICK, hold_out=0.5)) == before, "who is tested shapes no weights here"
     marks = [{0: np.eye(64, dtype=bool)}, {0: np.eye(64, k=9, dtype=bool)}, {1: np.eye(64, dtype=bool)}]
@@ -116,11 +115,10 @@ def test_everything_that_shapes_a_training_is_in_its_identity(monkeypatch: pytes
         patch.setattr("weakspot.jobs.learn.training_code", lambda: "other code")
         assert not set(identities(patch)) & set(before)
     with monkeypatch.context() as patch:
-        patch.setattr("weakspot.training.stages._SEARCH", None)
         from weakspot.training import stages
 
-        search, *others = stages.SHARP.stages
-        other = replace(stages.SHARP, stages=(replace(search, clip=0.4), *others))
+        (search,) = stages.SHARP.stages
+        other = replace(stages.SHARP, stages=(replace(search, clip=0.4),))
         patch.setitem(stages.RECIPES, "sharp", other)
         assert not set(identities(patch)) & set(before), "a recipe's constants count"
 
@@ -137,7 +135,7 @@ def test_the_loss_lies_five_frames_below_the_verb_in_a_fold_too(tmp_path: Path, 
         names = [Path(frame.filename).stem for frame in inspect.stack() if "/weakspot/" in frame.filename]
         raise Reached(*names)
 
-    monkeypatch.setattr("weakspot.jobs.plan.seconds_a_step", lambda recipe, *what: dict.fromkeys(STAGES, 0.001))
+    monkeypatch.setattr("weakspot.jobs.plan.seconds_a_step", lambda recipe, *what: {"search": 0.001})
     monkeypatch.setattr(loop, "_loss", loss)
     monkeypatch.setattr(
         "sys.argv",

@@ -71,10 +71,10 @@ def test_steps_that_a_killed_training_took_after_its_checkpoint_are_not_in_the_h
 
     run = Run(tmp_path)
     before = [row("fold 0", "search", 1), json.dumps({"training": "final", "note": "begun"}) + "\n"]
-    taken = [row("final", "search", step) for step in (1, 2, 3)] + [row("final", "locate", 1)]
+    taken = [row("final", "search", step) for step in (1, 2, 3)] + [row("final", "decision", 1)]
     after = [row("fold 1", "search", 1), "what somebody else wrote\n"]
     run.history.write_text("".join(before + taken + after))
-    stages = [SimpleNamespace(name="search"), SimpleNamespace(name="locate")]
+    stages = [SimpleNamespace(name="search"), SimpleNamespace(name="decision")]
     training = SimpleNamespace(recipe=SimpleNamespace(stages=stages), stage=0, state=SimpleNamespace(step=2))
     with observing(run, None) as observer:
         observer.name = "final"

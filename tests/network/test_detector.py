@@ -109,21 +109,12 @@ def test_a_blank_picture_normalized_by_itself_stays_finite():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"decision": "correct"}, {"third_kernel": 9}]
+    "settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"third_kernel": 9}]
 )
 def test_every_open_point_can_be_set(settings: dict):
     detector = Detector(NetworkSettings(**{"third_kernel": 7, **settings})).eval()
     with torch.no_grad():
         assert detector(torch.rand(1, 1, 64, 64)).raw_score.isfinite().all()
-
-
-def test_a_correction_moves_the_heats_score_by_no_more_than_a_logit():
-    detector = Detector(NetworkSettings(third_kernel=7, decision="correct")).eval()
-    with torch.no_grad():
-        detector.decision.dense[2].bias.fill_(50.0)
-        answer = detector(torch.rand(3, 1, 64, 64))
-    moved = answer.raw_score - answer.heat_score
-    assert torch.allclose(moved, torch.full_like(moved, detector.decision.CORRECTION), atol=1e-3)
 
 
 def test_the_mask_only_attention_shuts_out_what_is_dark():

@@ -39,7 +39,7 @@ def session_of(graph: bytes):
     "settings",
     [
         {},
-        {"decision": "correct", "attention": "mask_only"},
+        {"attention": "mask_only"},
         {"channels": 3, "decision_pooling": "lse"},
         {"body": "narrow", "decision": "heat"},
     ],

@@ -51,28 +51,11 @@ def trained(recipe: Recipe, every: int, monkeypatch: pytest.MonkeyPatch) -> tupl
 def test_steps_reported_in_blocks_are_the_same_steps_and_end_in_the_same_bits(
     name: str, monkeypatch: pytest.MonkeyPatch
 ):
-    recipe = tiny(name, 5)
-    recipe = replace(
-        recipe, stages=tuple(replace(stage, find_first=min(stage.find_first, 4)) for stage in recipe.stages)
-    )
-    (one, told), (other, told_in_blocks) = (trained(recipe, every, monkeypatch) for every in (1, 4))
+    (one, told), (other, told_in_blocks) = (trained(tiny(name, 5), every, monkeypatch) for every in (1, 4))
     assert same_bits(weights(one), weights(other))
     assert [len(steps) for steps in told] == [1] * sum(map(len, told))
     assert max(len(steps) for steps in told_in_blocks) == 4
     assert [step for steps in told for step in steps] == [step for steps in told_in_blocks for step in steps]
-
-
-def test_a_search_that_finds_something_within_a_block_is_told_at_which_step(monkeypatch: pytest.MonkeyPatch):
-    search = replace(tiny().stages[0], find_first=12, iterations=4)
-    monkeypatch.setattr("weakspot.training.loop.FOUND_BELOW", 1.9)
-    rates = []
-    for every in (1, 3):
-        _, told = trained(replace(tiny(), stages=(search,)), every, monkeypatch)
-        steps = [step for block in told for step in block]
-        found = next(step.step for step in steps if step.running_loss < 1.9)
-        assert len(steps) == found + search.iterations
-        rates.append([step.learning_rate for step in steps])
-    assert rates[0][-1] == rates[1][-1], "the rate has fallen as far at the end"
 
 
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
@@ -80,7 +63,6 @@ def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
     for recipe in (tiny("sharp"), tiny("paper")):
         for stage in recipe.stages:
             training = start_training(replace(recipe, stages=(stage,)), IMAGES, 0, Machine())
-            training.cells = torch.zeros(len(IMAGES.labels), 1, 8, 8)
             with Waiting() as waiting:
                 run_training(training)
             assert waiting.times == 0, stage.name

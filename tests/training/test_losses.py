@@ -13,7 +13,6 @@ from weakspot.training.losses import (
     Target,
     cosine_alpha,
     decision_loss,
-    locate_loss,
     search_loss,
     synthetic_loss,
     weak_loss,
@@ -81,7 +80,7 @@ def test_a_drawn_picture_costs_its_bad_cells_the_others_and_half_the_hottest_oth
 def test_the_search_looks_at_pairs_alone_and_the_synthetic_term_at_drawn_pictures_alone():
     heat, labels, cells = torch.randn(5, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(3, 1, 8, 8)
     cells[:, :, 2:4, 5] = 1
-    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, None, cells, (0.1,), 1, 0, 100)
+    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, cells, (0.1,), 1, 0, 100)
     assert TERMS["search"](answer, target) == search_loss(heat[:2], labels, (0.1,), 1)
     assert TERMS["synthetic"](answer, target) == synthetic_loss(heat[2:], cells, 0.1)
 
@@ -92,22 +91,19 @@ def test_the_search_asks_for_every_share_of_the_cells_alike():
     assert torch.allclose(search_loss(heat, labels, (0.01, 0.1, 0.4), 2), torch.stack(each).mean())
 
 
-def test_locating_rewards_the_marked_cell_and_no_other():
-    labels = torch.tensor([1.0])
-    marked = torch.zeros(1, 1, 8, 8)
-    marked[0, 0, 2, 2] = 1
-    there, elsewhere = torch.full((1, 1, 8, 8), -4.0), torch.full((1, 1, 8, 8), -4.0)
-    there[0, 0, 2, 2], elsewhere[0, 0, 5, 5] = 6.0, 6.0
-    assert locate_loss(there, labels, marked, 0.02) < 0.2
-    assert locate_loss(elsewhere, labels, marked, 0.02) > 4
+def test_known_cells_reward_heat_on_them_and_on_no_other():
+    known, there, elsewhere = torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), -4.0), torch.full((1, 1, 8, 8), -4.0)
+    known[0, 0, 2, 2], there[0, 0, 2, 2], elsewhere[0, 0, 5, 5] = 1, 6.0, 6.0
+    assert synthetic_loss(there, known, 0.02) < 0.2
+    assert synthetic_loss(elsewhere, known, 0.02) > 4
 
 
 def test_several_pairs_weigh_as_much_as_one():
-    heat, labels, cells = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(2, 1, 8, 8)
+    heat, labels, cells = torch.randn(2, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.eye(8).expand(2, 1, 8, 8)
     twice = heat.repeat(2, 1, 1, 1), labels.repeat(2)
     assert torch.allclose(search_loss(*twice, (0.1,), 2), search_loss(heat, labels, (0.1,), 1))
     assert torch.allclose(weak_loss(*twice, 8.0), weak_loss(heat, labels, 8.0))
-    assert torch.allclose(locate_loss(*twice, cells.repeat(2, 1, 1, 1), 0.1), locate_loss(heat, labels, cells, 0.1))
+    assert torch.allclose(synthetic_loss(twice[0], cells.repeat(2, 1, 1, 1), 0.1), synthetic_loss(heat, cells, 0.1))
 
 
 def test_the_decision_loss_is_cross_entropy_with_its_minus():

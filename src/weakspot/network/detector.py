@@ -46,8 +46,6 @@ def heat_score(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
 class Decision(nn.Module):
     """From features and heat to one logit per image (Xu et al. 2020, table 3)."""
 
-    CORRECTION = 1.0  # logits by which `correct` may move the heat's score
-
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -62,7 +60,6 @@ class Decision(nn.Module):
             pool,
             ConvBlock(128, 256, 3),
         )
-        self.dropout = nn.Dropout(settings.dropout)
         self.dense = nn.Sequential(nn.Linear(257, 266), nn.ReLU(), nn.Linear(266, 1))
 
     def forward(self, features: Tensor, heat: Tensor) -> Tensor:
@@ -80,10 +77,7 @@ class Decision(nn.Module):
         maps = self.layers(attended).float()
         pooled = maps.mean((2, 3)) if self.settings.decision_pooling == "mean" else _log_mean_exp(maps)
         values = torch.cat([pooled, heat.sigmoid().mean((2, 3))], dim=1)
-        logit: Tensor = self.dense(self.dropout(values)).float().squeeze(1)
-        if self.settings.decision == "replace":
-            return logit
-        return heat_score(heat, self.settings.top_fractions) + self.CORRECTION * torch.tanh(logit / self.CORRECTION)
+        return self.dense(values).float().squeeze(1)  # type: ignore[no-any-return]
 
 
 class Detector(nn.Module):
@@ -113,19 +107,9 @@ class Detector(nn.Module):
 
         (B, C, H, W), or for the narrow body (B, 4 C, ⌈H/2⌉, ⌈W/2⌉).
         """
-        mean, deviation = self.statistics(images.float())
+        mean, deviation = self._statistics(images.float())
         maps = (images.float() - mean) / deviation
         return _halved(maps) if self.settings.body == "narrow" else maps
-
-    def statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation that normalize images (B, C, H, W), raw units.
-
-        Of all training pictures, or of each picture itself, (B, 1, 1, 1).
-        """
-        if self.settings.normalization == "training":
-            return self.mean, self.std
-        mean = images.mean((1, 2, 3), keepdim=True)
-        return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt() + self.LEAST_CONTRAST * self.std
 
     def heat(self, features: Tensor) -> Tensor:
         """features (B, 128, h, w) → heat logits (B, 1, h, w), fp32: a sigmoid in bf16 has too few steps to rank by."""
@@ -137,6 +121,16 @@ class Detector(nn.Module):
         heat = self.heat(features)
         score = heat_score(heat, self.settings.top_fractions)
         return Logits(score if self.settings.decision == "heat" else self.decision(features, heat), score, heat)
+
+    def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation that normalize images (B, C, H, W), raw units.
+
+        Of all training pictures, or of each picture itself, (B, 1, 1, 1).
+        """
+        if self.settings.normalization == "training":
+            return self.mean, self.std
+        mean = images.mean((1, 2, 3), keepdim=True)
+        return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt() + self.LEAST_CONTRAST * self.std
 
 
 def _printed(settings: NetworkSettings) -> tuple[Chain, Chain]:

@@ -112,9 +112,6 @@ def _tensors(training: Training) -> dict[str, torch.Tensor]:
     tensors = {f"detector.{name}": value for name, value in training.detector.state_dict().items()}
     tensors |= {f"momentum.{i:04}": value for i, value in enumerate(training.state.momenta)}
     tensors |= {f"average.{i:04}": value for i, value in enumerate(training.state.averages)}
-    tensors["random"] = torch.get_rng_state()
-    if training.machine.device == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
@@ -126,6 +123,3 @@ def _restore(training: Training, meta: dict[str, Any], tensors: dict[str, torch.
     training.detector.load_state_dict(weights)
     training.stage = meta["stage"]
     training.state = StageState(**meta["state"], momenta=numbered("momentum"), averages=numbered("average"))
-    torch.set_rng_state(tensors["random"])
-    if "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -70,7 +70,7 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
 _SEARCH = Stage(
     name="search", trains=HEAT, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1000, learning_rate=0.02,
     warm_up=20, hold=0.6, cosine=True, momentum=0.9, weight_decay=0.002, clip=0.5, averaging=0.98, mirrored=True,
-    jitter=0.1, shift=8, pairs=2, synthetic=2,
+    jitter=0.1, shift=8, pairs=2, synthetic=2,  # one pair ranks far worse: batch norm needs several to see what is common
 )  # fmt: skip
 SHARP = Recipe(  # ours; docs/method.md has what each choice was measured against
     name="sharp",
@@ -119,11 +119,8 @@ def draws_defects(settings: TrainSettings) -> bool:
 
 
 def pairs_a_step(settings: TrainSettings) -> int:
-    """Pairs in a step: the settings', else the recipe's; `paper`: one, as printed.
-
-    Batch norm needs several pictures to know what is common: one pair a step ranks far worse (LOG.md).
-    """
-    return settings.pairs or (1 if settings.recipe == "paper" else 2)
+    """Pairs in a step: the settings', else the recipe's."""
+    return settings.pairs or RECIPES[settings.recipe].stages[0].pairs
 
 
 def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
@@ -144,7 +141,7 @@ def _fitted(stage: Stage, factor: float, settings: TrainSettings) -> Stage:
         drop_at=None if stage.drop_at is None else scaled(stage.drop_at),
         warm_up=scaled(stage.warm_up),
         together=settings.pairing != "one_by_one",
-        pairs=pairs_a_step(settings),
+        pairs=settings.pairs or stage.pairs,
     )
 
 

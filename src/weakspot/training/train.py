@@ -35,8 +35,6 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
 def run_training(training: Training) -> Detector:
     """Run the stages that are left; returns the detector in eval mode."""
     while training.stage < len(training.recipe.stages):
-        if training.state.step == 0:
-            torch.manual_seed(training.seed * 1000 + training.stage)  # dropout's stream; pairs have their own
         run_stage(training)
         training.stage, training.state = training.stage + 1, StageState()
     return training.detector.eval()
