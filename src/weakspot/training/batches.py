@@ -18,6 +18,7 @@ from weakspot.errors import TrainingError
 from weakspot.settings import CELL
 from weakspot.training.synthetic import draw_defect
 
+ALIKE = 1.2  # times as much as pictures may change along one side than along the other, to be turned
 DRAWING, PROVING = 1, 2  # in the seeds of what is drawn to learn from, and to be asked of; pairs have neither
 
 
@@ -26,7 +27,7 @@ class View:
     """A picture as it is shown once: shifted, mirrored, a little brighter or darker, with more or less contrast."""
 
     index: int
-    mirror: int = 0  # 0 none, 1 left–right, 2 up–down, 3 both
+    mirror: int = 0  # the sum of 1 left–right, 2 up–down, 4 along the diagonal, which with those turns it
     contrast: float = 1.0  # factor about the training mean
     brightness: float = 0.0  # added, in training deviations
     shift: tuple[int, int] = (0, 0)  # pixels down and to the right, over the mirrored border
@@ -71,6 +72,18 @@ class TrainingImages:
         squares = np.mean([np.square(image, dtype=np.float64).mean() for image in self.pixels])
         return max(1.0, float(np.sqrt(max(0.0, squares - self.mean**2))))
 
+    @cached_property
+    def lie_any_way(self) -> bool:
+        """Whether good pictures may be turned by a quarter: square, and changing as much along rows as along columns.
+
+        Parts that lie turned are alike both ways; a brushed surface, bars or streaks are not.
+        """
+        height, width = self.pixels.shape[2:]
+        good = (image.astype(np.float32) for image in self.pixels[self.labels == 0])
+        changes = [[np.square(np.diff(image, axis=axis)).mean() for axis in (1, 2)] for image in good]
+        down, across = np.mean(changes, axis=0) if changes else (0.0, 0.0)
+        return bool(height == width and max(down, across) <= ALIKE * min(down, across))
+
     def seen(self, views: Views, device: str | torch.device = "cpu") -> Tensor:
         """Views of pictures → (B, C, H, W) float32, channels last, on the device, where the pictures then stay."""
         pixels = self._on(torch.device(device))
@@ -109,11 +122,12 @@ def endless_batches(
 
 
 def endless_pairs(
-    labels: np.ndarray, seed: tuple[int, ...], mirrored: bool, jitter: float = 0.0, shift: int = 0, start: int = 0
+    labels: np.ndarray, seed: tuple[int, ...], copies: int, jitter: float = 0.0, shift: int = 0, start: int = 0
 ) -> Iterator[Views]:
     """Pairs of a bad and a good view, from the `start`-th on; a list is drawn without repetition, then reshuffled.
 
-    Where there are no bad pictures, the good view is all of a pair. labels: (n,), 1 bad, 0 good; jitter: contrast
+    Where there are no bad pictures, the good view is all of a pair. labels: (n,), 1 bad, 0 good; copies:
+    of a picture, 1, 4 mirrored ones, or 8 turned ones too; jitter: contrast
     varies by this share, brightness by this many deviations, evenly both ways; shift: pixels at most. Raises
     TrainingError where no picture is good: there is nothing to draw.
     """
@@ -121,29 +135,29 @@ def endless_pairs(
     if not len(good):
         raise TrainingError(f"{len(bad)} bad and no good pictures to draw from; needed is at least one good one")
     lists = [bad, good] if len(bad) else [good]
-    return islice(_pairs(lists, np.random.default_rng(seed), mirrored, jitter, shift), start, None)
+    return islice(_pairs(lists, np.random.default_rng(seed), copies, jitter, shift), start, None)
 
 
 def _pairs(
-    lists: list[np.ndarray], rng: np.random.Generator, mirrored: bool, jitter: float, shift: int
+    lists: list[np.ndarray], rng: np.random.Generator, copies: int, jitter: float, shift: int
 ) -> Iterator[Views]:
     endless = [_endless(indices, rng) for indices in lists]
     while True:
-        yield tuple(_view(next(indices), rng, mirrored, jitter, shift) for indices in endless)
+        yield tuple(_view(next(indices), rng, copies, jitter, shift) for indices in endless)
 
 
 def endless_drawings(
-    images: TrainingImages, size: int, seed: tuple[int, ...], mirrored: bool, jitter: float, shift: int, start: int = 0
+    images: TrainingImages, size: int, seed: tuple[int, ...], copies: int, jitter: float, shift: int, start: int = 0
 ) -> Iterator[Drawings]:
     """For each step, from the `start`-th on, `size` good pictures with a defect drawn on each, and its cells.
 
-    mirrored, jitter, shift: as of pairs. A step has a generator of its own, so that a stopped training draws the same.
+    copies, jitter, shift: as of pairs. A step has a generator of its own, so that a stopped training draws the same.
     """
     good = np.flatnonzero(images.labels == 0)
     others = [images.pixels[index] for index in good]
     for step in count(start):
         rng = np.random.default_rng((*seed, DRAWING, step))
-        views = [_view(index, rng, mirrored, jitter, shift) for index in rng.choice(good, size).tolist()]
+        views = [_view(index, rng, copies, jitter, shift) for index in rng.choice(good, size).tolist()]
         drawn, cells = zip(*(_drawn_on(view, images, others, rng) for view in views))
         yield drawn, torch.stack(cells)
 
@@ -173,13 +187,14 @@ def _marked_cells(mark: np.ndarray, view: View) -> Tensor:
 
 
 def mirrored(maps: Tensor, mirror: int) -> Tensor:
-    """A picture or map (..., H, W) mirrored left–right (1), up–down (2), both (3) or not (0)."""
+    """A picture or map (..., H, W) mirrored as the sum says: 1 left–right, 2 up–down, 4 along the diagonal (H = W)."""
+    maps = maps.transpose(-1, -2) if mirror & 4 else maps
     axes = [axis for bit, axis in ((1, -1), (2, -2)) if mirror & bit]
     return torch.flip(maps, axes) if axes else maps
 
 
-def _view(index: int, rng: np.random.Generator, mirrored: bool, jitter: float, shift: int) -> View:
-    mirror = int(rng.integers(4)) if mirrored else 0
+def _view(index: int, rng: np.random.Generator, copies: int, jitter: float, shift: int) -> View:
+    mirror = int(rng.integers(copies)) if copies > 1 else 0
     contrast, brightness = rng.uniform(-jitter, jitter, 2).tolist() if jitter else (0.0, 0.0)
     down, right = rng.integers(-shift, shift + 1, 2).tolist() if shift else (0, 0)
     return View(index, mirror, 1 + contrast, brightness, (down, right))

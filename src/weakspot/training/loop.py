@@ -77,12 +77,19 @@ def _optimizer(detector: Detector, weights: list[nn.Parameter], stage: Stage, st
 
 def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
     images, seed, step = training.images, (training.seed, training.stage), training.state.step
-    ways = stage.mirrored, stage.jitter, stage.shift
+    ways = _copies(training, stage), stage.jitter, stage.shift
     assert images.labels.any() or stage.synthetic, "without bad pictures nothing but drawn ones can be found"
     pairs = endless_pairs(images.labels, seed, *ways, start=step * stage.pairs)
     drawn = stage.synthetic if images.labels.any() else stage.synthetic + stage.pairs  # in the places of the bad ones
     drawings = endless_drawings(images, drawn, seed, *ways, start=step) if stage.synthetic else None
     return endless_batches(pairs, stage.pairs, drawings, images, training.machine.device)
+
+
+def _copies(training: Training, stage: Stage) -> int:
+    """In how many ways a picture is shown: as it is, mirrored, or turned too where parts lie any way."""
+    if not stage.mirrored:
+        return 1
+    return 8 if stage.turned and training.images.lie_any_way else 4
 
 
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:

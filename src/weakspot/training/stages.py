@@ -33,6 +33,7 @@ class Stage:
     clip: float | None = None  # largest gradient norm
     averaging: float | None = None  # decay of the running mean of the weights, which is what remains
     mirrored: bool = False  # mirrored copies, left–right and up–down
+    turned: bool = False  # turned ones too, where good pictures tell that parts lie any way
     jitter: float = 0.0  # contrast varies by this share, brightness by this many deviations
     shift: int = 0  # pixels by which a picture is shifted at most, over its mirrored border
     # good pictures of a step, beside its pairs, on which a defect is drawn; and one a pair where no picture is bad
@@ -70,7 +71,7 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
 _SEARCH = Stage(
     name="search", trains=HEAT, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1000, learning_rate=0.02,
     warm_up=20, hold=0.6, cosine=True, momentum=0.9, weight_decay=0.002, clip=0.5, averaging=0.98, mirrored=True,
-    jitter=0.1, shift=8, synthetic=2,
+    turned=True, jitter=0.1, shift=8, synthetic=2,
     pairs=2,  # one ranks far worse: batch norm needs several to see what is common
 )  # fmt: skip
 SHARP = Recipe(  # ours; docs/method.md has what each choice was measured against
