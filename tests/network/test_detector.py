@@ -108,9 +108,7 @@ def test_a_blank_picture_normalized_by_itself_stays_finite():
         assert detector(torch.full((1, 1, 64, 64), 77.0)).heat.isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"third_kernel": 9}]
-)
+@pytest.mark.parametrize("settings", [{"attention": "mask_only"}, {"decision_pooling": "lse"}, {"third_kernel": 9}])
 def test_every_open_point_can_be_set(settings: dict):
     detector = Detector(NetworkSettings(**{"third_kernel": 7, **settings})).eval()
     with torch.no_grad():

@@ -70,7 +70,7 @@ PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is
 _SEARCH = Stage(
     name="search", trains=HEAT, losses=(("search", 1.0), ("synthetic", 1.0)), iterations=1000, learning_rate=0.02,
     warm_up=20, hold=0.6, cosine=True, momentum=0.9, weight_decay=0.002, clip=0.5, averaging=0.98, mirrored=True,
-    jitter=0.1, shift=8, pairs=2, synthetic=2,  # one pair ranks far worse: batch norm needs several to see what is common
+    jitter=0.1, shift=8, pairs=2, synthetic=2,  # one pair ranks far worse: batch norm needs several (LOG.md)
 )  # fmt: skip
 SHARP = Recipe(  # ours; docs/method.md has what each choice was measured against
     name="sharp",
