@@ -59,11 +59,10 @@ def read(data: Path, size: tuple[int, int]) -> TrainingImages:
 
 
 def losses(images: TrainingImages, pairs: int, recipe: str, plain: bool, bf16: bool) -> list[float]:
-    """The loss of each step of the recipe's first stage, from seed 0, with the printed 15 × 15 kernel."""
+    """The loss of each step of the recipe's first stage, from seed 0."""
     chosen = {"paper": PAPER, "sharp": SHARP}[recipe]
-    stage = replace(chosen.stages[0], iterations=pairs, find_first=0)
-    network = replace(chosen.network, third_kernel=15)
-    training = start_training(replace(chosen, network=network, stages=(stage,)), images, 0, Machine(bf16=bf16))
+    stage = replace(chosen.stages[0], iterations=pairs)
+    training = start_training(replace(chosen, stages=(stage,)), images, 0, Machine(bf16=bf16))
     if plain:
         plain_layers(training.detector)
     found: list[float] = []

@@ -79,9 +79,10 @@ def trainings(folder: Path, size: tuple[int, int]) -> list[dict[str, Any]]:
     for label in ("good", "bad"):
         pictures(folder / "parts" / label, IMAGES, size, brighter=60 if label == "bad" else 0)
     rows = []
-    for (recipe, kernel), memory in product((("sharp", 7), ("sharp", 15), ("paper", 15)), MEMORY):
+    for (recipe, kernel), memory in product((("sharp", None), ("paper", 7), ("paper", 15)), MEMORY):
         short = f"size = {list(size)}\nfolds = 0\nschedule = 0.01\nhold_out = 0\n"
-        names = f'recipe = "{recipe}"\nthird_kernel = {kernel}\nmemory = "{memory}"\nunlearned = "keep"\n'
+        names = f'recipe = "{recipe}"\nmemory = "{memory}"\nunlearned = "keep"\n'
+        names += f"third_kernel = {kernel}\n" if kernel else ""
         (folder / "settings.toml").write_text(short + names)
         output = f"run-{recipe}-{kernel}-{memory}"
         peak = peak_mb(folder, "train", "parts", "-o", output, "--settings", "settings.toml", "--quiet")

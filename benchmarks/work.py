@@ -227,9 +227,7 @@ WORKS: dict[str, Callable[[Setting], list[Entry]]] = {
 
 def short_recipe(setting: Setting) -> Recipe:
     """The printed recipe at a fiftieth of its steps."""
-    return recipe(
-        TrainSettings(recipe="paper", third_kernel=setting.kernel), channels=1, size=setting.size, schedule=0.02
-    )
+    return recipe(TrainSettings(recipe="paper", third_kernel=setting.kernel), channels=1, schedule=0.02)
 
 
 @cache

@@ -171,7 +171,7 @@ def test_good_images_alone_are_audited_judged_and_trained_on_where_the_recipe_ca
     assert "How many bad parts would pass is not known" in weakspot("evaluate", model, parts, "-o", tmp_path / "e").out
     begin = ("train", parts, "-o", tmp_path / "run", "--settings", settings, *QUICK)
     assert_told(weakspot(*begin, "--recipe", "paper"), 1, "0 bad and 6 good pictures to train on", "--recipe sharp")
-    trained = weakspot(*begin, "--rule", "false_alarms")
+    trained = weakspot(*begin)
     assert trained.status == 0 and "it was shown no bad picture" in trained.out, trained
 
 

@@ -43,6 +43,7 @@ SETTINGS = TrainSettings(
     unlearned="keep",
 )
 FEW = replace(SETTINGS, schedule=0.005, threshold={"rule": "false_alarms"})
+PAPER = replace(SETTINGS, recipe="paper", third_kernel=7, schedule=0.002)
 WITHOUT_SIZE = replace(SETTINGS, size=None, schedule=0.04)
 
 
@@ -84,7 +85,7 @@ def test_a_run_leaves_everything_that_tells_what_it_was(finished):
 
 
 def test_a_recipe_that_draws_no_defects_shows_none(parts: Path, tmp_path: Path):
-    result = train(parts, replace(SETTINGS, recipe="paper", schedule=0.002, folds=0), output=tmp_path / "run")
+    result = train(parts, PAPER, output=tmp_path / "run")
     assert not (result.run / "contact_sheet.png").exists() and 'id="drawn"' not in result.report.read_text()
 
 
@@ -243,7 +244,7 @@ def test_two_bad_parts_photographed_often_end_in_a_training_without_folds_that_s
         group = folder / "bad" / f"part={index % 2}"
         group.mkdir(exist_ok=True)
         path.rename(group / path.name)
-    result = train(folder, SETTINGS, output=tmp_path / "run")
+    result = train(folder, PAPER, output=tmp_path / "run")
     assert "thresholds rest on scores of the very pictures" in result.summary
     assert "1 bad part" in (result.run / "history.jsonl").read_text()
 
@@ -370,9 +371,9 @@ def test_a_resumed_run_keeps_its_plan_whatever_the_clock_says(
 def test_too_few_pictures_are_told_before_anything_is_trained(tmp_path: Path):
     folder = write_parts(tmp_path / "parts", bad=2, good=8)
     with pytest.raises(DataError, match=r"1 bad and 6 good pictures .* recipe paper needs at least 2 .*--recipe sharp"):
-        train(folder, replace(SETTINGS, recipe="paper"), output=tmp_path / "run")
+        train(folder, PAPER, output=tmp_path / "run")
     by_bad_ones = replace(FEW, positives=0, threshold={"rule": "best_f1"})
-    with pytest.raises(DataError, match=r"0 bad and 6 good .* the rule best_f1 needs bad ones: .*--rule false_alarms"):
+    with pytest.raises(DataError, match=r"0 bad and 6 good .* the rule best_f1 needs bad ones: .*--rule limits"):
         train(folder, by_bad_ones, output=tmp_path / "run")
     with pytest.raises(DataError, match="1 bad and 1 good pictures to train on; needed are at least 2 good ones"):
         train(write_parts(tmp_path / "few good", bad=2, good=2), FEW, output=tmp_path / "run")
@@ -444,7 +445,7 @@ def test_what_shapes_no_training_may_differ_when_a_run_is_gone_on_with(parts: Pa
 
 def test_the_process_is_left_as_it_was_found(parts: Path, tmp_path: Path):
     before = torch.get_num_threads()
-    train(parts, replace(SETTINGS, threads=before + 1), output=tmp_path / "run")
+    train(parts, replace(SETTINGS, threads=before + 1, schedule=0.002, folds=0), output=tmp_path / "run")
     assert torch.get_num_threads() == before
 
 
