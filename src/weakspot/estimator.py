@@ -93,7 +93,7 @@ class WeakspotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack([1 - second, second], axis=1)
 
     def heat_maps(self, X: Any) -> list[NDArray[np.float32]]:
-        """For each image (h / 8, w / 8) cells in [0, 1], at the size trained at: where a defect is likely to be."""
+        """For each image its cells (h, w) in [0, 1], 8 × 8 pixels at the size trained at: where a defect is likely."""
         return [inspection.heat_map for inspection in self.inspect(X)]
 
     def inspect(self, X: Any) -> "list[Inspection]":

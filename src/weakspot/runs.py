@@ -111,6 +111,8 @@ def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     begun, now = _flat(before), _flat(json.loads(json.dumps(after, default=str)))
     for key, value in now.items():
         if begun.get(key) != value:
+            if key == "masks_sha256":
+                raise SettingsError("--resume: masks have changed since; put them back, or begin a new run")
             found = f"--resume: {key} is {value!r}, but the run was begun with {begun.get(key)!r}"
             raise SettingsError(f"{found}; give the same, or begin a new run")
 

@@ -91,8 +91,8 @@ def of_pictures(facts: Sequence[Facts]) -> Iterable[Finding]:
     """On pictures that differ in shape, depth or kind, and on a camera of fewer bits than its files."""
     shapes = [f.width / f.height for f in facts]
     if shapes and max(shapes) > 1.2 * min(shapes):
-        what = f"width to height runs from {min(shapes):.2f} to {max(shapes):.2f}, and all are stretched to one size"
-        yield Finding(LOOK, f"{what}; cut them alike if they show the same part")
+        what = f"width to height runs from {min(shapes):.2f} to {max(shapes):.2f}, and all are brought to one size"
+        yield Finding(LOOK, f"{what}, mirrored or pressed into it; cut them alike if they show the same part")
     kinds = (("bit depths", Counter(f.bit_depth for f in facts)), ("kinds", Counter(f.kind for f in facts)))
     for what, values in kinds:
         if len(values) > 1:

@@ -154,7 +154,7 @@ def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int, fit
 
 def area(height: int, width: int, size: Size, fit: Fit) -> Size:
     """How much of the size, (h, w), a picture of height × width pixels takes: whole cells where it keeps its shape."""
-    if fit == "stretch":
+    if fit == "stretch" or (height, width) == size:
         return size
     scale = min(size[0] / height, size[1] / width)
     tall, wide = (max(CELL, round(side * scale / CELL) * CELL) for side in (height, width))

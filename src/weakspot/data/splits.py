@@ -45,9 +45,9 @@ def make_split(
     each other; None: all. Raises DataError where nothing of a label can be used, a side would miss one, or the data's
     own split has a part on both sides.
     """
-    samples = found.merged()
+    samples, unwanted = found.merged(), 1 if positives == 0 else None
     for label, word in WORDS.items():
-        reasons = [reason for sample, reason in found.left_out if sample.label == label]
+        reasons = [reason for sample, reason in found.left_out if sample.label == label and label != unwanted]
         if reasons and not any(sample.label == label for sample in samples):
             raise DataError(f"no {word} picture can take part, such as {reasons[0]}")
     taken = _given(samples, needed={0} if positives == 0 else _labels(samples)) if given else None
@@ -55,6 +55,9 @@ def make_split(
     if given and taken is None and any(sample.part == "test" for sample in samples):
         split = replace(split, name=f"{split.name}; the split that the data give leaves one label to train on")
     _refuse_leaks(split, found)
+    if positives == 0 and split.test and not any(sample.label for sample in split.test):
+        bad = tuple(sample for sample in samples if sample.label)
+        split = Split(split.name.partition(";")[0], split.train, split.test + bad)  # one part of them can test, too
     return with_positives(split, positives, draw_seed)
 
 

@@ -4,7 +4,6 @@ All of it is written into the run, and read when the run is gone on with.
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +69,6 @@ def plan_of(run: Run, pictures: Pictures, settings: TrainSettings) -> Plan:
     plan = plan_training(pictures, settings, machine)
     run.record(plan=plan.plain())
     return plan
-
-
-def plan_anew(run: Run, plan: Plan) -> None:
-    """The run goes by this plan from now on; what was trained by the one before is gone."""
-    shutil.rmtree(run.trainings, ignore_errors=True)
-    run.record(plan=plan.plain())
 
 
 def folds_of(

@@ -75,9 +75,11 @@ def learn(
                 run_training(training)
                 observer.keep(training)
             own = scores(training.detector, part)
-            if _tells_apart(training, part, own, few) >= LOST_BELOW:
+            by_drawn = few or not part.labels.any()
+            if _tells_apart(training, part, own, by_drawn) >= LOST_BELOW:
                 break
-            observer.note(f"{name}: the search was lost: it does not even tell its own training pictures apart")
+            what = "defects drawn on its own training pictures" if by_drawn else "its own training pictures"
+            observer.note(f"{name}: the search was lost: it does not even tell {what} apart")
         else:
             lost.append(task.name)
         if task.name != FINAL:
@@ -100,9 +102,9 @@ def bad_ones_are_few(labels: np.ndarray, settings: TrainSettings) -> bool:
     return bool(labels.sum() < FEW) and draws_defects(settings)
 
 
-def _tells_apart(training: Training, images: TrainingImages, own: Scores, few: bool) -> float:
-    """AUROC by the heat on the pictures trained on; with few bad ones, on the good ones with a defect and without."""
-    if not few:
+def _tells_apart(training: Training, images: TrainingImages, own: Scores, by_drawn: bool) -> float:
+    """AUROC by the heat on the pictures trained on, or by_drawn on the good ones of them with a defect and without."""
+    if not by_drawn:
         return float(roc_auc_score(images.labels, own.heat))
     drawn = _scores_of_drawn(training, images).heat
     both = np.concatenate([own.heat[images.labels == 0], drawn])

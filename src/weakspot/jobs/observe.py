@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
 HEAT_MAPS_EVERY = 50  # steps (the paper's Fig. 6 shows such a series)
 CHECKPOINT_EVERY = 20.0  # seconds: what a kill may cost
-SETTLED = 40  # reports of the first training after which its pace is known
+SETTLED = 40  # steps of a training after which its pace is known
 CURVES = ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score")
 
 
@@ -59,11 +59,11 @@ class Observer:
         self.history: IO[str] | None = None
         self.events: Any = None
         self.on_pace: Callable[[float], None] | None = None  # is told once how many seconds a step takes
-        self.reported: list[float] = []  # when the steps of the first training were reported
+        self.reported: list[tuple[float, int]] = []  # when steps of this training were reported, and how many
 
     def begin(self, name: str, training: Training, identity: str) -> bool:
         """A training begins, or is gone on with from its last checkpoint; True where it was done before."""
-        self.name, self.stage, self.training, self.shelf = name, "", training, None
+        self.name, self.stage, self.training, self.shelf, self.reported = name, "", training, None, []
         training.on_steps = self.look_on
         if self.run is not None:
             self.shelf = Shelf(
@@ -101,10 +101,11 @@ class Observer:
     def _tell_pace(self, steps: int) -> None:
         if self.on_pace is None:
             return
-        self.reported.append(time.monotonic())
-        if len(self.reported) >= SETTLED:
+        self.reported.append((time.monotonic(), steps))
+        times, counts = zip(*self.reported, strict=True)
+        if sum(counts) >= SETTLED and len(times) > 2:
             on_pace, self.on_pace = self.on_pace, None
-            on_pace(float(np.median(np.diff(self.reported))) / steps)
+            on_pace(float(np.median(np.diff(times) / counts[1:])))
 
     def heed(self, where: str = "") -> None:
         """Raise TrainingStopped where someone asked to stop."""

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from weakspot.data.reading import area
 from weakspot.errors import OutputError
 from weakspot.jobs.pictures import Pictures
-from weakspot.settings import CELL, SMALLEST, Size, TrainSettings
+from weakspot.settings import CELL, SMALLEST, Fit, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import seconds_a_step
 from weakspot.training.stages import Recipe, fold_schedule, pairs_a_step, recipe
@@ -94,10 +95,11 @@ def replanned(plan: Plan, settings: TrainSettings, step_seconds: float) -> Plan:
     return at(size) if is_late and size != plan.size else plan
 
 
-def reduction(pictures: Pictures, size: Size) -> float:
-    """How many times smaller than their own the pictures' sides are at a size: the median, by their areas."""
-    pixels = float(np.median([height * width for height, width in pictures.sizes]))
-    return float((pixels / (size[0] * size[1])) ** 0.5)
+def reduction(pictures: Pictures, size: Size, fit: Fit) -> float:
+    """How many times smaller than their own the pictures' sides are at a size: the median, by areas."""
+    taken = [area(height, width, size, fit) for height, width in pictures.sizes]
+    shares = [own[0] * own[1] / (now[0] * now[1]) for own, now in zip(pictures.sizes, taken, strict=True)]
+    return float(np.median(shares) ** 0.5)
 
 
 def own_size(sizes: list[Size]) -> Size:

@@ -1,6 +1,7 @@
 """The main job: a folder of good and bad parts → a detector in one file, and a report on parts kept apart."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import write_model_file
-from weakspot.jobs.begin import audited, folds_of, plan_anew, plan_of, record_beginnings, split_of
+from weakspot.jobs.begin import audited, folds_of, plan_of, record_beginnings, split_of
 from weakspot.jobs.evaluate import evaluate_samples
 from weakspot.jobs.judge import Verdict, judge
 from weakspot.jobs.learn import Learned, learn
@@ -28,8 +29,8 @@ from weakspot.jobs.observe import Observer, observing
 from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan, reduction, replanned
 from weakspot.progress import Shows
-from weakspot.runs import MODEL, open_run, refuse_taken
-from weakspot.settings import Size, TrainSettings, as_plain
+from weakspot.runs import MODEL, Run, open_run, refuse_taken
+from weakspot.settings import Fit, Size, TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
 from weakspot.training.stages import fit_of
@@ -101,20 +102,20 @@ def train(
         for finding in audit.findings:
             if finding.grade == WRONG:
                 observer.warn(finding.text)
-        begins = "plan" not in run.state()
         plan = plan_of(run, pictures, settings)
         prepare(plan.machine)
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
-        observer.note(_told_of(split, plan, pictures))
-        if begins:
-            observer.on_pace = _heeding(plan, settings)
+        observer.note(_told_of(split, plan, pictures, fit_of(settings)))
+        if not run.state().get("pace_is_known"):
+            observer.on_pace = _heeding(run, plan, settings)
         name = title or Path(data).resolve().name
         try:
             images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
         except _Late as late:
-            plan = late.plan
-            plan_anew(run, plan)
-            observer.note(f"slower than planned, so it begins again, smaller: {plan.words}")
+            plan, images = late.plan, None
+        if images is None:  # outside of the except, whose traceback holds all that the first one took
+            costs = _told_of_size(pictures, plan.size, fit_of(settings))
+            observer.note("\n".join(filter(None, (f"slower than planned, so it begins again: {plan.words}", costs))))
             images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
         groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
         observer.heed()
@@ -152,12 +153,14 @@ class _Late(Exception):
         self.plan = plan
 
 
-def _heeding(plan: Plan, settings: TrainSettings) -> Callable[[float], None]:
-    """What takes the seconds of a step, and raises _Late where they ask for another plan."""
+def _heeding(run: Run, plan: Plan, settings: TrainSettings) -> Callable[[float], None]:
+    """What takes the seconds of a step, and raises _Late where they ask for another plan; the run keeps the outcome."""
 
     def heed_pace(step_seconds: float) -> None:
         other = replanned(plan, settings, step_seconds)
+        run.record(plan=other.plain(), pace_is_known=True)
         if other != plan:
+            shutil.rmtree(run.trainings, ignore_errors=True)
             raise _Late(other)
 
     return heed_pace
@@ -179,17 +182,17 @@ def _learned(
     return images, draft, learn(images, folds, settings, plan.machine, pictures.light_share, observer)
 
 
-def _told_of(split: Split, plan: Plan, pictures: Pictures) -> str:
+def _told_of(split: Split, plan: Plan, pictures: Pictures, fit: Fit) -> str:
     bad = sum(sample.label for sample in split.train) or "none"
     apart = f"{len(split.test)} are kept apart for the report ({split.name})"
     who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}{_told_of_masks(pictures)}"
     light = f"{pictures.light_share:.0%} of the variance lies between pictures"
-    return "\n".join(filter(None, (who, plan.words, _told_of_size(pictures, plan.size), light)))
+    return "\n".join(filter(None, (who, plan.words, _told_of_size(pictures, plan.size, fit), light)))
 
 
-def _told_of_size(pictures: Pictures, size: Size) -> str:
+def _told_of_size(pictures: Pictures, size: Size, fit: Fit) -> str:
     """What the size costs; empty where pictures are hardly reduced."""
-    times = reduction(pictures, size)
+    times = reduction(pictures, size, fit)
     if times < REDUCED:
         return ""
     thin = f"what is thinner than {round(2 * times)} of their own pixels can hardly be seen"
@@ -224,7 +227,7 @@ def _background(
         settings=draft.settings,
         training={
             "seed": draft.seed, "seconds": round(seconds), "size": f"{size[0]} × {size[1]}",
-            "reduced": f"{reduction(pictures, size):.1f} times",
+            "reduced": f"{reduction(pictures, size, draft.fit):.1f} times",
             "shares of the cells": ", ".join(f"{share:.0%}" for share in network.top_fractions),
             "normalization": network.normalization, "evidence": verdict.learned,
             "machine": draft.machine, "versions": draft.versions, "commit": draft.commit,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from weakspot.errors import TrainingError
 from weakspot.settings import CELL
-from weakspot.training.synthetic import draw_defect
+from weakspot.training.synthetic import cells_of, draw_defect
 
 ALIKE = 1.2  # times as much as pictures may change along one side than along the other, to be turned
 DRAWING, PROVING = 1, 2  # in the seeds of what is drawn to learn from, and to be asked of; pairs have neither
@@ -175,7 +175,10 @@ def _drawn_on(
 ) -> tuple[View, Tensor]:
     """The view with a defect on it, drawn after the shift, and its cells (1, h, w) of 0 and 1, mirrored as it is."""
     defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others)
-    cells = mirrored(torch.from_numpy(defect.cells.astype(np.float32))[None], view.mirror)
+    seen = mirrored(
+        torch.from_numpy(defect.seen), view.mirror
+    ).numpy()  # before it is cut into cells: the last are parts
+    cells = torch.from_numpy(cells_of(seen).astype(np.float32))[None]
     return replace(view, shift=(0, 0), drawn=defect.image), cells
 
 

@@ -41,13 +41,26 @@ class Drawn:
     """A good image with a defect on it."""
 
     image: Pixels  # (C, H, W), as the good one
-    cells: Cells  # (⌈H/8⌉, ⌈W/8⌉), True where the defect can be seen; nowhere if no drawing could be
+    seen: Cells  # (H, W), True where the defect can be seen; nowhere if no drawing could be
     shape: str  # names, for whoever looks at it; "none" where nothing was drawn
     fill: str
 
+    @property
+    def cells(self) -> Cells:
+        """The bad cells, (⌈H/8⌉, ⌈W/8⌉)."""
+        return cells_of(self.seen)
+
+
+def cells_of(seen: Cells) -> Cells:
+    """Pixels where a defect is seen (H, W) → bad cells (⌈H/8⌉, ⌈W/8⌉)."""
+    height, width = seen.shape
+    whole = np.pad(seen, ((0, -height % CELL), (0, -width % CELL)))
+    rows, columns = (side // CELL for side in whole.shape)
+    return np.asarray(whole.reshape(rows, CELL, columns, CELL).sum((1, 3)) >= LEAST_PIXELS)
+
 
 def draw_defect(image: Pixels, rng: Generator, std: float, others: Sequence[Pixels] = ()) -> Drawn:
-    """A defect drawn on a good image, and the cells where it can be seen.
+    """A defect drawn on a good image, and where it can be seen.
 
     image: (C, H, W), uint8 or uint16, left as it is; std: deviation of the good images' pixels, raw units, > 0; others:
     good images of the same channels and dtype, of any size, to take patches from. What can hardly be seen is drawn
@@ -60,13 +73,14 @@ def draw_defect(image: Pixels, rng: Generator, std: float, others: Sequence[Pixe
         shape, fill = _pick(SHAPES, rng), _pick(FILLS, rng)
         window = _placed(SHAPES[shape], FILLS[fill], scene)
         after = _blended(scene, window, FILLS[fill])
-        seen = _seen(scene, window, after, FILLS[fill].copied)
-        cells = _cells(seen, window, image.shape)
-        if cells.any() and seen.sum() >= (SHOWN_COPIED if FILLS[fill].copied else SHOWN) * (window.share > 0.5).sum():
+        seen = np.zeros(image.shape[1:], bool)
+        seen[window.rows, window.columns] = _seen(scene, window, after, FILLS[fill].copied)
+        enough = (SHOWN_COPIED if FILLS[fill].copied else SHOWN) * (window.share > 0.5).sum()
+        if cells_of(seen).any() and seen.sum() >= enough:
             drawn = image.copy()
             drawn[:, window.rows, window.columns] = after
-            return Drawn(drawn, cells, shape, fill)
-    return Drawn(image.copy(), np.zeros(_grid(image.shape), bool), "none", "none")
+            return Drawn(drawn, seen, shape, fill)
+    return Drawn(image.copy(), np.zeros(image.shape[1:], bool), "none", "none")
 
 
 def part_of(image: Pixels, std: float) -> Cells | None:
@@ -209,18 +223,6 @@ def _probe(window: slice, length: int) -> slice:
     start, stop = max(0, window.start - AROUND), min(length, window.stop + AROUND)
     spare = max(0, stop - start - PROBE) // 2
     return slice(start + spare, stop - spare)
-
-
-def _cells(seen: Cells, window: Window, shape: tuple[int, ...]) -> Cells:
-    """Seen pixels (h, w) of a window → bad cells of the image."""
-    rows, columns = _grid(shape)
-    whole = np.zeros((rows * CELL, columns * CELL), bool)
-    whole[window.rows, window.columns] = seen
-    return np.asarray(whole.reshape(rows, CELL, columns, CELL).sum((1, 3)) >= LEAST_PIXELS)
-
-
-def _grid(shape: tuple[int, ...]) -> tuple[int, int]:
-    return -(-shape[-2] // CELL), -(-shape[-1] // CELL)
 
 
 def _outlined(drawn: Drawn) -> NDArray[np.uint8]:
