@@ -51,6 +51,13 @@ def test_a_lost_search_starts_again_with_another_seed_and_the_last_start_is_chec
     assert found.lost == ("final",)
 
 
+def test_a_fold_that_has_no_bad_picture_is_not_lost_for_that(monkeypatch: pytest.MonkeyPatch):
+    """Six pictures of one bad part are held out together: what trains there is good alone, and drawn defects tell."""
+    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", -1.0)  # so that no start is lost that can be judged at all
+    folds = np.where(IMAGES.labels == 1, 0, np.arange(14) % 2)
+    assert learned(replace(QUICK, schedule=0.005), folds=folds).lost == ()
+
+
 def test_each_detector_is_asked_for_its_training_pictures_once(monkeypatch: pytest.MonkeyPatch):
     from weakspot.jobs import learn as module
 

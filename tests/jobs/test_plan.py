@@ -107,6 +107,7 @@ def test_a_plan_is_made_anew_where_steps_take_longer(monkeypatch: pytest.MonkeyP
     assert replanned(smallest, settings, 10 * smallest.step_seconds) == smallest
 
 
-def test_what_a_size_costs_is_told(monkeypatch: pytest.MonkeyPatch):
-    assert reduction(pictures((700, 700), (700, 700), (100, 100)), (112, 112)) == pytest.approx(6.25)
-    assert reduction(pictures((64, 64)), (128, 128)) == pytest.approx(0.5)
+def test_what_a_size_costs_is_told():
+    assert reduction(pictures((700, 700), (700, 700), (100, 100)), (112, 112), "stretch") == pytest.approx(6.25)
+    assert reduction(pictures((1000, 200)), (256, 256), "keep") == pytest.approx(4, rel=0.05)
+    assert reduction(pictures((64, 64)), (128, 128), "keep") == pytest.approx(0.5)

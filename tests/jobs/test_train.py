@@ -491,7 +491,8 @@ def test_a_training_that_is_far_slower_than_planned_begins_again_smaller(
     settings = replace(WITHOUT_SIZE, minutes=1e-4, schedule=0.008)
     result = train(parts, settings, output=tmp_path / "run")
     notes = (tmp_path / "run" / "history.jsonl").read_text()
-    assert notes.count("slower than planned, so it begins again, smaller: 64") == 1
+    assert notes.count("slower than planned, so it begins again: 64") == 1
     assert result.size == (64, 64)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["size"] == [64, 64]
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert state["plan"]["size"] == [64, 64] and state["pace_is_known"]
     assert train(parts, settings, output=tmp_path / "run", resume=True).size == (64, 64)

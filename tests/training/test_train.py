@@ -259,6 +259,17 @@ def test_a_drawn_defect_lies_in_its_cells_however_the_view_is_mirrored():
     assert inside > 0.95 * anywhere and mirrors == set(range(8))
 
 
+def test_cells_that_are_parts_of_cells_are_mirrored_with_their_pixels():
+    """Of 100 pixels the last cell has four: mirrored, they come first, and all others move by half a cell."""
+    blank = TrainingImages(np.full((5, 1, 100, 100), 100, np.uint8), np.array([1, 0, 0, 0, 0]))
+    taught, empty = 0, 0
+    for views, cells in islice(endless_drawings(blank, 4, (0, 0), 8, 0.0, 8), 20):
+        changed = np.pad((blank.seen(views) != 100).numpy(), ((0, 0), (0, 0), (0, 4), (0, 4)))
+        changed = changed.reshape(4, 1, 13, 8, 13, 8).any((3, 5))
+        taught, empty = taught + (cells > 0).sum(), empty + (cells.numpy() > 0)[~changed].sum()
+    assert taught > 100 and empty == 0
+
+
 def test_only_parts_that_lie_any_way_are_turned():
     """Grain changes alike both ways, streaks do not; a picture that is not square cannot be turned."""
     grain, labels = np.random.default_rng(0).integers(0, 255, (4, 1, 64, 64), np.uint8), np.array([1, 0, 0, 0])

@@ -175,9 +175,8 @@ def _drawn_on(
 ) -> tuple[View, Tensor]:
     """The view with a defect on it, drawn after the shift, and its cells (1, h, w) of 0 and 1, mirrored as it is."""
     defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others)
-    seen = mirrored(
-        torch.from_numpy(defect.seen), view.mirror
-    ).numpy()  # before it is cut into cells: the last are parts
+    # before it is cut into cells, for the last ones may be parts of cells
+    seen = mirrored(torch.from_numpy(defect.seen), view.mirror).numpy()
     cells = torch.from_numpy(cells_of(seen).astype(np.float32))[None]
     return replace(view, shift=(0, 0), drawn=defect.image), cells
 
