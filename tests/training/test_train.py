@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import maximum_filter
 
 from tests.training.toys import toy_images
 from weakspot.errors import SettingsError, TrainingError
@@ -17,6 +18,7 @@ from weakspot.training.batches import (
     Drawings,
     TrainingImages,
     View,
+    _drawn_on,
     endless_batches,
     endless_drawings,
     endless_pairs,
@@ -26,6 +28,7 @@ from weakspot.training.looks import look_of
 from weakspot.training.loop import _batches
 from weakspot.training.stages import Recipe, learning_rate, recipe
 from weakspot.training.state import Machine, Step, Training
+from weakspot.training.synthetic import cells_of, draw_defect
 from weakspot.training.train import run_training, scores, start_training
 
 MACHINE = Machine()
@@ -259,15 +262,15 @@ def test_a_drawn_defect_lies_in_its_cells_however_the_view_is_mirrored():
     assert inside > 0.95 * anywhere and mirrors == set(range(8))
 
 
-def test_cells_that_are_parts_of_cells_are_mirrored_with_their_pixels():
+@pytest.mark.parametrize("side", [96, 100])
+def test_cells_that_are_parts_of_cells_are_mirrored_with_their_pixels(side: int):
     """Of 100 pixels the last cell has four: mirrored, they come first, and all others move by half a cell."""
-    blank = TrainingImages(np.full((5, 1, 100, 100), 100, np.uint8), np.array([1, 0, 0, 0, 0]))
-    taught, empty = 0, 0
-    for views, cells in islice(endless_drawings(blank, 4, (0, 0), 8, 0.0, 8), 20):
-        changed = np.pad((blank.seen(views) != 100).numpy(), ((0, 0), (0, 0), (0, 4), (0, 4)))
-        changed = changed.reshape(4, 1, 13, 8, 13, 8).any((3, 5))
-        taught, empty = taught + (cells > 0).sum(), empty + (cells.numpy() > 0)[~changed].sum()
-    assert taught > 100 and empty == 0
+    images = TrainingImages(np.random.default_rng(0).integers(90, 110, (3, 1, side, side), np.uint8), np.zeros(3, int))
+    others = list(images.pixels)
+    for seed in range(10):
+        seen = draw_defect(images.pixels[0], np.random.default_rng(seed), images.std, others).seen
+        _, cells = _drawn_on(View(0, mirror=3), images, others, np.random.default_rng(seed))
+        assert seen.any() and np.array_equal(cells[0].numpy() > 0, cells_of(seen[::-1, ::-1]))
 
 
 def test_only_parts_that_lie_any_way_are_turned():
@@ -367,7 +370,8 @@ def test_the_search_tells_toy_defects_apart_and_is_hottest_where_they_lie():
     assert found.heat[IMAGES.labels == 1].min() > found.heat[IMAGES.labels == 0].max()
     for index in np.flatnonzero(IMAGES.labels == 1):
         brightness = IMAGES.pixels[index, 0].reshape(8, 8, 8, 8).mean((1, 3))
-        assert brightness.flatten()[found.heat_maps[index].argmax()] > 150, "a cell of the blot, 100 brighter"
+        near = maximum_filter(brightness, 3).flatten()
+        assert near[found.heat_maps[index].argmax()] > 150, "on the blot, 100 brighter, or in the next cell"
 
 
 def test_pictures_are_normalized_each_by_itself_where_light_differs_and_the_recipe_is_ours():

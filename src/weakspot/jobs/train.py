@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from weakspot.data.audit import Audit
 from weakspot.data.findings import WRONG
 from weakspot.data.samples import Sample
@@ -25,7 +23,7 @@ from weakspot.jobs.evaluate import evaluate_samples
 from weakspot.jobs.judge import Verdict, judge
 from weakspot.jobs.learn import Learned, learn
 from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_changed
-from weakspot.jobs.observe import Observer, observing
+from weakspot.jobs.observe import observing
 from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan, reduction, replanned
 from weakspot.progress import Shows
@@ -109,14 +107,17 @@ def train(
         if not run.state().get("pace_is_known"):
             observer.on_pace = _heeding(run, plan, settings)
         name = title or Path(data).resolve().name
+        images, draft = _ready(pictures, settings, plan, name, audit)
+        audit.decoded.clear()  # they have served
         try:
-            images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
+            learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
         except _Late as late:
-            plan, images = late.plan, None
-        if images is None:  # outside of the except, whose traceback holds all that the first one took
+            plan, learned = late.plan, None
+        if learned is None:  # outside of the except, whose traceback holds all that the first one took
             costs = _told_of_size(pictures, plan.size, fit_of(settings))
             observer.note("\n".join(filter(None, (f"slower than planned, so it begins again: {plan.words}", costs))))
-            images, draft, learned = _learned(pictures, folds, settings, plan, observer, name, audit)
+            images, draft = _ready(pictures, settings, plan, name, audit)
+            learned = learn(images, folds, settings, plan.machine, pictures.light_share, observer)
         groups, ids = [sample.group for sample in split.train], [sample.id for sample in split.train]
         observer.heed()
         verdict = judge(learned, pictures.labels, groups, ids, settings)
@@ -166,20 +167,12 @@ def _heeding(run: Run, plan: Plan, settings: TrainSettings) -> Callable[[float],
     return heed_pace
 
 
-def _learned(
-    pictures: Pictures,
-    folds: np.ndarray | None,
-    settings: TrainSettings,
-    plan: Plan,
-    observer: Observer,
-    name: str,
-    audit: Audit,
-) -> tuple[TrainingImages, Manifest, Learned]:
-    """What is learned by a plan: of the pictures at its size, which are returned too, with the model file's draft."""
+def _ready(
+    pictures: Pictures, settings: TrainSettings, plan: Plan, name: str, audit: Audit
+) -> tuple[TrainingImages, Manifest]:
+    """The pictures at the plan's size, and the draft of what the model file says."""
     images = pictures.fitted(plan.size, fit_of(settings))
-    audit.decoded.clear()  # they have served
-    draft = draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)
-    return images, draft, learn(images, folds, settings, plan.machine, pictures.light_share, observer)
+    return images, draft_manifest(name, pictures, images, settings, plan.machine, audit.fingerprint)
 
 
 def _told_of(split: Split, plan: Plan, pictures: Pictures, fit: Fit) -> str:
