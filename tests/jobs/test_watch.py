@@ -763,9 +763,10 @@ def test_a_full_disk_after_the_ledger_was_written_anew_ends_it_with_a_line(line:
             raise OutputError(full)
         add(self, content)
 
-    with monkeypatch.context() as patch, pytest.raises(OutputError, match=full):
+    with monkeypatch.context() as patch:
         patch.setattr(Lines, "add", failing)
-        line.watch()
+        with pytest.raises(OutputError, match=full):
+            line.watch()
     line.watch()
     assert line.decisions() == {"a.png": "good", "b.png": "good"}
 

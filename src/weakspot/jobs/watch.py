@@ -84,9 +84,9 @@ def watch(
 ) -> Watched:
     """Judge each picture that arrives in a folder; SIGTERM ends it, and Ctrl-C, which raises KeyboardInterrupt.
 
-    model: the file of the detector and its version before it was read, to tell when it changes; output: a new folder, or that of an
-    earlier watch of the same folder, which is gone on with. Raises DataError where there is no such folder, OutputError
-    where results or pictures cannot be put where they should.
+    model: the file of the detector and its version before it was read, to tell when it changes; output: a new folder,
+    or that of an earlier watch of the same folder, which is gone on with. Raises DataError where there is no such
+    folder, OutputError where results or pictures cannot be put where they should.
     """
     _check_places(folder, output, how)
     make_folder(output)
