@@ -306,7 +306,7 @@ def test_watch_hands_on_how_and_ends_as_its_outcome_says(
     assert call(monkeypatch, "watch", *arguments, "--threads", "3") == 1
     detector, model, folder, output, given, on_image, _ = job.given
     assert detector == (Path("part.weakspot"), "openvino", 3, "fp32", {})
-    assert (model, folder, output) == (Path("part.weakspot"), Path("new/"), Path("out"))
+    assert (model, folder, output) == ((Path("part.weakspot"), None), Path("new/"), Path("out"))
     assert (given.once, given.move_to, given.mark, given.deep) == (True, Path("done"), False, True)
     assert (given.every, given.patience, given.cycle) == (2, 30, 1.5)
     assert "out/results.csv" in capsys.readouterr().out

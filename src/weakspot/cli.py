@@ -249,15 +249,17 @@ def watch(
     work, with 0 and 130; --once ends with 1 when an image could not be read.
     """
     from weakspot import progress, terminal
+    from weakspot.inspection.arrivals import version_or_none
     from weakspot.inspection.loaded import LoadedDetector
     from weakspot.jobs.watch import How
     from weakspot.jobs.watch import watch as watch_folder
 
     how = How(every=every, patience=patience, cycle=cycle, once=once, move_to=move_to, mark=mark, deep=deep)
+    version = version_or_none(model)
     detector = LoadedDetector.load(model, runtime, threads, precision)
     with progress.progress(quiet) as shows:
         on_image = terminal.print_inspection if as_json else None if quiet else terminal.say_inspection
-        watched = watch_folder(detector, model, folder, output, how, on_image, shows.note)
+        watched = watch_folder(detector, (model, version), folder, output, how, on_image, shows.note)
     terminal.show_watched(watched, as_json)
     raise typer.Exit(watched.exit_status)
 

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from PIL import Image
 
 from tests.inspection.conftest import made_model, made_pixels
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError
-from weakspot.inspection.arrivals import Arrivals, Done, version_of
+from weakspot.inspection.arrivals import Arrivals, Done, Version, version_of
 from weakspot.inspection.ledger import Lines, Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import write_model_file
@@ -55,9 +56,10 @@ class Line:
         Image.fromarray(made_pixels(LEVELS[decision], seed)).save(hidden, format="PNG")
         return hidden.rename(path)
 
-    def watch(self, **changes):
-        how = {"every": 0.01, "patience": 0.1, "once": True} | changes
-        return watch(self.detector, self.model, self.folder, self.out, How(**how), note=self.notes.append)
+    def watch(self, read: Version | None = None, **changes):
+        how = How(**{"every": 0.01, "patience": 0.1, "once": True} | changes)
+        model = (self.model, read or version_of(self.model))
+        return watch(self.detector, model, self.folder, self.out, how, note=self.notes.append)
 
     def results(self) -> list[dict]:
         return [json.loads(line) for line in (self.out / "results.jsonl").read_text().splitlines()]
@@ -244,6 +246,61 @@ def test_a_folder_inside_that_cannot_be_listed_is_told_once_and_makes_nothing_fo
 
 def refuse(number: int):
     raise OSError(number, os.strerror(number))
+
+
+def test_an_unreadable_folder_inside_hides_only_what_lies_in_it(
+    tmp_path: Path, looking, monkeypatch: pytest.MonkeyPatch
+):
+    look, _, _, done = looking
+    for name in ("shut/a.png", "b.png", "c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+        done[name] = Done(version_of(tmp_path / name), True)
+    (tmp_path / "c.png").unlink()
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(errno.EACCES) if "shut" in path.parts else is_file(path))
+    assert [look(), look()] == [{}, {}]
+    assert set(done) == {"shut/a.png", "b.png"}
+
+
+def test_an_empty_folder_inside_may_be_a_share_that_is_not_mounted(tmp_path: Path, looking):
+    look, _, _, done = looking
+    for name in ("cam1/a.png", "cam2/line/a.png", "day/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"x")
+        done[name] = Done(version_of(tmp_path / name), True)
+    os.rename(tmp_path / "cam2", tmp_path.parent / "cam2")
+    (tmp_path / "cam2").mkdir()
+    shutil.rmtree(tmp_path / "day")
+    assert look() == {} and set(done) == {"cam1/a.png", "cam2/line/a.png"}
+    (tmp_path / "cam2").rmdir()
+    os.rename(tmp_path.parent / "cam2", tmp_path / "cam2")
+    assert [look(), look()] == [{}, {}]
+
+
+def test_a_file_that_one_look_misses_is_not_taken_twice(tmp_path: Path, looking):
+    look, arrivals, taken, _ = looking
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [look(), look()] == [{}, {"a.png": False, "b.png": False}]
+    (tmp_path / "a.png").rename(tmp_path.parent / "a.png")
+    look()
+    (tmp_path.parent / "a.png").rename(tmp_path / "a.png")
+    assert [look(), look()] == [{}, {}]
+    arrivals.put_back(taken["a.png"])
+    assert [look(), look()] == [{}, {"a.png": False}]
+
+
+def test_the_only_file_that_is_gone_before_it_was_judged_is_told(
+    tmp_path: Path, looking, caplog: pytest.LogCaptureFixture
+):
+    look, *_ = looking
+    (tmp_path / "a.png").write_bytes(b"x")
+    look()
+    (tmp_path / "a.png").unlink()
+    look()
+    look()
+    assert caplog.text.count("a.png: gone before it was judged") == 1
 
 
 def test_a_file_that_is_gone_before_it_was_judged_is_told(tmp_path: Path, looking, caplog: pytest.LogCaptureFixture):
@@ -437,6 +494,19 @@ def test_inspected_pictures_are_moved_over_nothing_and_others_stay(line: Line, t
     assert all(path.name == "a.png" or path.name.startswith("a-") for path in moved)
 
 
+@pytest.mark.parametrize("how", [{"mark": True}, {"move_to": "done"}])
+def test_a_picture_of_the_name_size_and_time_of_one_that_went_is_judged(line: Line, tmp_path: Path, how: dict):
+    how = {key: tmp_path / value if key == "move_to" else value for key, value in how.items()}
+    for decision in ("good", "bad"):
+        Image.fromarray(made_pixels(LEVELS[decision])).save(tmp_path / "a.bmp")
+        os.utime(tmp_path / "a.bmp", (10**9, 10**9))
+        (tmp_path / "a.bmp").rename(line.folder / "a.bmp")
+        line.watch(**how)
+        if "mark" in how:
+            (line.folder / "a.bmp.inspected").unlink()
+    assert [each["decision"] for each in line.results()] == ["good", "bad"]
+
+
 def test_marked_pictures_are_not_judged_again(line: Line, tmp_path: Path):
     line.put("a.png"), line.put("shift/b.png")
     line.watch(mark=True, deep=True)
@@ -479,6 +549,24 @@ def test_a_picture_that_cannot_be_moved_is_told_once_and_judged_once(
     assert caplog.text.count("cannot be moved (permission denied)") == 1
     line.watch(move_to=tmp_path / "done")
     assert (tmp_path / "done" / "a.png").exists() and len(line.decisions()) == 2
+
+
+def test_a_picture_that_cannot_be_moved_is_not_told_again_for_others_that_can(
+    line: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    done, stuck = tmp_path / "Done", line.put("A.png")
+    taken = done / f"A-{stuck.stat().st_mtime_ns}.png"
+    done.mkdir(), (done / "A.png").touch(), taken.touch()
+
+    def put(name: str) -> None:
+        line.put(name)
+        wait_for((done / name).exists)
+        time.sleep(0.05)
+
+    thread = meanwhile(*(lambda name=name: put(name) for name in ("b.png", "c.png", "d.png")))
+    line.watch(once=False, move_to=done)
+    thread.join()
+    assert caplog.text.count("cannot be moved") == 1 and str(taken) in caplog.text
 
 
 # Kills and full disks
@@ -637,6 +725,63 @@ def test_tables_may_be_moved_away_between_two_watches(line: Line):
     line.check_tables()
 
 
+@pytest.mark.parametrize("table", ["done.jsonl", "results.jsonl", "results.csv"])
+def test_tables_may_be_moved_away_after_a_full_disk(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+):
+    line.put("a.png"), line.put("b.png")
+    add, written = Lines.add, []
+
+    def full(self, content: bytes) -> None:
+        if self._path.name == table and b"b.png" in content:
+            written.append(table)
+        if written:
+            raise OutputError("the disk is full")
+        add(self, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lines, "add", full)
+        patch.setattr("weakspot.inspection.ledger.Results._write_ledger", once_then_full(Results._write_ledger))
+        with pytest.raises(OutputError, match="full"):
+            line.watch()
+    before = line.decisions()
+    for name in ("results.jsonl", "results.csv"):
+        (line.out / name).rename(tmp_path / name)
+    line.watch()
+    assert before.keys().isdisjoint(line.decisions() if line.results() else ())
+    assert before.keys() | (line.decisions() if line.results() else {}).keys() == {"a.png", "b.png"}
+
+
+def test_a_full_disk_after_the_ledger_was_written_anew_ends_it_with_a_line(line: Line, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("weakspot.inspection.ledger.SPARE", -1)
+    line.put("a.png"), line.put("b.png")
+    add = Lines.add
+    full = "the disk is full"
+
+    def failing(self, content: bytes) -> None:
+        if b"b.png" in content:
+            raise OutputError(full)
+        add(self, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lines, "add", failing)
+        with pytest.raises(OutputError, match=full):
+            line.watch()
+    line.watch()
+    assert line.decisions() == {"a.png": "good", "b.png": "good"}
+
+
+def once_then_full(write_ledger):
+    """The ledger is written at the start, twice, and then no file can be made."""
+    calls = []
+
+    def write(self) -> None:
+        calls.append(self)
+        write_ledger(self) if len(calls) <= 2 else refuse(errno.ENOSPC)
+
+    return write
+
+
 def test_tables_that_are_removed_while_it_runs_end_it(line: Line):
     line.put("a.png")
     lines = Lines(line.folder / "results.jsonl")
@@ -677,6 +822,7 @@ def test_a_second_watch_that_moves_into_one_folder_is_refused(line: Line, tmp_pa
     [
         ({"move_to": "done", "mark": True}, SettingsError, "give one of them"),
         ({"move_to": "new"}, OutputError, "outside of it"),
+        ({"move_to": "out"}, OutputError, "results and inspected pictures go into two folders"),
         ({"move_to": "new/done", "deep": True}, OutputError, "outside of it"),
         ({"move_to": "/dev/shm"}, OutputError, "another disk"),
     ],
@@ -688,6 +834,13 @@ def test_places_that_cannot_be_are_refused_before_anything_is_judged(line: Line,
     with pytest.raises(error, match=said):
         line.watch(**changes | {"move_to": tmp_path / changes["move_to"]})
     assert not line.out.exists()
+
+
+@pytest.mark.parametrize("name", ["every", "patience", "cycle"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1"])
+def test_a_time_that_is_none_is_refused(name: str, seconds: str):
+    with pytest.raises(SettingsError, match=rf"--{name} .*seconds from 0 to"):
+        How(**{"every": 0.2, "patience": 1.0, name: float(seconds)})
 
 
 def test_a_folder_out_of_which_nothing_can_be_moved_is_told_before_anything_is_judged(
@@ -763,6 +916,13 @@ def test_a_model_that_changes_on_disk_is_told_and_the_one_read_goes_on(line: Lin
     thread.join()
     assert caplog.text.count("changed on disk") == 1
     assert {each["model"]["sha256"] for each in line.results()} == {line.detector.info.sha256}
+
+
+def test_a_model_that_changed_since_it_was_read_is_told(line: Line, caplog: pytest.LogCaptureFixture):
+    read = version_of(line.model)
+    line.model.write_bytes(b"another, longer than the one that was read")
+    line.watch(read=read)
+    assert caplog.text.count("changed on disk") == 1
 
 
 # The command

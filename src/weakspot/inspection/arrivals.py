@@ -79,7 +79,9 @@ class Arrivals:
     ) -> None:
         self._folder, self._done, self._deep, self._patience, self._clock = folder, done, deep, patience, clock
         self._waiting: dict[str, _Waiting] = {}
-        self._closed: dict[Path, str] = {}  # folders inside that could not be listed at the last look, and why
+        # of the folders inside, at the last look, by path within: those that were listed, and why others could not be
+        self._listed: set[str] = set()
+        self._closed: dict[str, str] = {}
 
     @property
     def are_pending(self) -> bool:
@@ -96,15 +98,16 @@ class Arrivals:
 
         Raises OSError where the folder cannot be listed: nothing is then forgotten.
         """
-        now, told, self._closed = self._clock(), self._closed, {}
+        now, told, self._closed, self._listed = self._clock(), self._closed, {}, set()
         found = dict(self._list(self._folder, ""))
         for folder in self._closed.keys() - told.keys():
-            log.warning("%s: cannot be listed (%s); waiting for it", shown(folder), self._closed[folder])
-        if found and not self._closed:  # a share that is not mounted looks like an empty folder
-            self._forget(found)
+            path = shown(self._folder / folder)
+            log.warning("%s: cannot be listed (%s); waiting for it", path, self._closed[folder])
+        self._forget(found)
         done = {name for name, version in found.items() if name in self._done and self._done[name].version == version}
         fresh = {name: version for name, version in found.items() if name not in done}
-        self._waiting = {name: self._known(name, version, now) for name, version in fresh.items()}
+        taken = {name: each for name, each in self._waiting.items() if each.taken}  # what becomes of them is said later
+        self._waiting = taken | {name: self._known(name, version, now) for name, version in fresh.items()}
         return self._arrived(now), [name for name in done if self._done[name].inspected]
 
     def finish(self, arrival: Arrival) -> None:
@@ -120,14 +123,25 @@ class Arrivals:
     def put_back(self, arrival: Arrival) -> None:
         """It changed while it was read: it begins anew."""
         if self._is_same(arrival):
-            self._waiting[arrival.name].version = CHANGED
+            self._waiting[arrival.name].version, self._waiting[arrival.name].taken = CHANGED, False
 
     def _forget(self, found: dict[str, Version]) -> None:
-        """What is gone: a file that later takes its name is another one."""
-        for name in [name for name in self._done if name not in found]:
+        """What is gone: a file that later takes its name is another one.
+
+        Nothing of a folder that holds no picture, itself or inside: a share that is not mounted looks like that.
+        """
+        full = {above for folder in {os.path.dirname(name) for name in found} for above in _and_above(folder)}
+        certain = full & self._listed
+        for name in [name for name in self._done if name not in found and self._folder_of(name) in certain]:
             del self._done[name]
-        for name in self._waiting.keys() - found.keys():
-            log.warning("%s: gone before it was judged", shown(self._folder / name))
+        for name, each in self._waiting.items():
+            if name not in found and not each.taken and self._folder_of(name) in self._listed:
+                log.warning("%s: gone before it was judged", shown(self._folder / name))
+
+    def _folder_of(self, name: str) -> str:
+        """The innermost of the folders above that was listed or could not be."""
+        above = _and_above(os.path.dirname(name))
+        return next(folder for folder in above if folder in self._listed or folder in self._closed)
 
     def _is_same(self, arrival: Arrival) -> bool:
         waiting = self._waiting.get(arrival.name)
@@ -155,16 +169,30 @@ class Arrivals:
                     yield from self._inside(Path(entry.path), f"{within}{entry.name}/")
                 elif os.path.splitext(entry.name)[1].lower() in TAKEN and (version := version_of(entry)):
                     yield within + entry.name, version
+        self._listed.add(within.rstrip("/"))
 
     def _inside(self, folder: Path, within: str) -> Iterator[tuple[str, Version]]:
-        if not self._deep or written_by_weakspot(folder):
-            return
         try:
-            yield from self._list(folder, within)
+            if self._deep and not written_by_weakspot(folder):
+                yield from self._list(folder, within)
         except FileNotFoundError:  # gone since its name was read
             return
         except OSError as error:
-            self._closed[folder] = (error.strerror or str(error)).lower()
+            self._closed[within.rstrip("/")] = reason_of(error)
+
+
+def reason_of(error: OSError) -> str:
+    """As it reads within a sentence; paths keep their case."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _and_above(folder: str) -> Iterator[str]:
+    """A folder's path within the watched one, those of the folders above it, and the watched one's, which is empty."""
+    yield folder
+    while folder:
+        folder = os.path.dirname(folder)
+        yield folder
 
 
 def version_of(file: os.DirEntry[str] | Path) -> Version | None:

@@ -30,7 +30,7 @@ class _Entry(NamedTuple):
     name: str
     size: int
     modified: int
-    id: str  # of the inspection; "" once its line is known to be there
+    id: str  # of the inspection; blank once its line is known to be there
     inspected: bool
 
 
@@ -47,13 +47,14 @@ class Results:
         with output_errors(output):
             remove_leftovers(output)
         self.done: dict[str, Done] = {}
+        self._sure = ""  # the id in the ledger's last entry, where it has one and its line is there
         if not self._ledger_path.exists():  # before the tables: it tells whose they are
             self._write_ledger()
         entries = list(self._entries())
         self._jsonl, self._csv = Lines(output / JSONL), Lines(output / CSV)
         self._jsonl.cut_torn()
         last = self._last_result()
-        if entries and entries[-1].id not in ("", last.get("id")):
+        if entries and entries[-1].id.strip() not in ("", last.get("id")):
             entries.pop()
         self.done |= {each.name: Done(Version(each.size, each.modified), each.inspected) for each in entries}
         self._complete_table(last)
@@ -68,6 +69,8 @@ class Results:
     ) -> None:
         if error is None:  # so that the tables may be moved away before the next start
             self._write_ledger()
+        elif self._sure:
+            self._blank_last()
         for file in (self._ledger, self._jsonl, self._csv):
             file.close()
 
@@ -76,7 +79,9 @@ class Results:
         line, row = lines_of(entry.as_dict())
         inspected = isinstance(entry, Inspection)
         self._ledger.add(_line(_Entry(name, *version, entry.id, inspected)))
+        self._sure = ""
         self._jsonl.add(line)
+        self._sure = entry.id
         self._csv.add(row)
         self.done[name] = Done(version, inspected)
         self._added += 1
@@ -90,6 +95,15 @@ class Results:
         with replacing(self._ledger_path) as file:
             file.write(_line({"folder": self._folder}))
             file.writelines(_line(_Entry(name, *done.version, "", done.inspected)) for name, done in self.done.items())
+        self._sure = ""
+
+    def _blank_last(self) -> None:
+        """The last entry's id, in place: a full disk takes that, too, and a part of it does no harm."""
+        with suppress(OSError), open(self._ledger_path, "r+b") as file:
+            file.seek(file.read().rindex(self._sure.encode("ascii")))
+            file.write(b" " * len(self._sure))
+            file.flush()
+            os.fsync(file.fileno())
 
     def _entries(self) -> Iterator[_Entry]:
         ledger = Lines(self._ledger_path)

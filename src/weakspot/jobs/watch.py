@@ -17,7 +17,7 @@ from time import monotonic
 
 from weakspot.durable import make_folder, refuse_below
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, shown
-from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, version_or_none
+from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, reason_of, version_or_none
 from weakspot.inspection.folder import OnImage, judged
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.ledger import Results, refuse_foreign
@@ -27,6 +27,7 @@ from weakspot.runs import alone
 log = logging.getLogger(__name__)
 MARK = ".inspected"  # what --mark adds to a name
 LOOKING = 0.1  # of the time is what looking at a folder takes at most, however many files it holds
+LONGEST = 604_800.0  # seconds that can be asked for: a week
 SLOW = 1.0  # seconds of a look from which it is said that the folder holds too many
 Outcome = Prepared | ImageError | MemoryError | None  # None: it changed while it was read
 
@@ -42,6 +43,12 @@ class How:
     move_to: Path | None = None  # where inspected pictures go; None: they stay
     mark: bool = False  # inspected pictures get MARK behind their names
     deep: bool = False  # folders inside it, too
+
+    def __post_init__(self) -> None:
+        for name in ("every", "patience", "cycle"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 <= seconds <= LONGEST:
+                raise SettingsError(f"--{name} {seconds:g}: give seconds from 0 to {LONGEST:,.0f}")
 
 
 @dataclass
@@ -68,7 +75,7 @@ class Watched:
 
 def watch(
     detector: LoadedDetector,
-    model: Path,
+    model: tuple[Path, Version | None],
     folder: Path,
     output: Path,
     how: How,
@@ -77,9 +84,9 @@ def watch(
 ) -> Watched:
     """Judge each picture that arrives in a folder; SIGTERM ends it, and Ctrl-C, which raises KeyboardInterrupt.
 
-    model: the file that the detector was read from, to tell when it changes; output: a new folder, or that of an
-    earlier watch of the same folder, which is gone on with. Raises DataError where there is no such folder, OutputError
-    where results or pictures cannot be put where they should.
+    model: the file of the detector and its version before it was read, to tell when it changes; output: a new folder,
+    or that of an earlier watch of the same folder, which is gone on with. Raises DataError where there is no such
+    folder, OutputError where results or pictures cannot be put where they should.
     """
     _check_places(folder, output, how)
     make_folder(output)
@@ -103,7 +110,7 @@ class _Watcher:
     def __init__(
         self,
         detector: LoadedDetector,
-        model: Path,
+        model: tuple[Path, Version | None],
         folder: Path,
         results: Results,
         how: How,
@@ -112,14 +119,14 @@ class _Watcher:
     ) -> None:
         self._detector, self._folder, self._results, self._how = detector, folder, results, how
         self.watched, self._on_image = watched, on_image
-        self._model, self._model_version = model, version_or_none(model)
+        self._model, self._model_version = model
         self._arrivals = Arrivals(folder, results.done, how.deep, how.patience)
         self._backlog: deque[Arrival] = deque()
         self._coming: tuple[Arrival, Future[Outcome]] | None = None  # read while another is judged: two in memory
         self._next_look = monotonic()
         self._nothing_left = False  # as the last look found, and nothing was done since
-        # what was said: the folder is gone, pictures cannot be moved, a look takes long
-        self._gone = self._stuck = self._slow = False
+        self._gone = self._slow = False  # what was said: the folder cannot be listed, a look takes long
+        self._stuck: set[str] = set()  # and why pictures cannot be moved
 
     def run(self, stop: threading.Event) -> None:
         """Until it is asked to stop, or with `once` until nothing is left."""
@@ -139,17 +146,16 @@ class _Watcher:
             arrived, still_there = self._arrivals.look()
         except OSError as error:
             if self._how.once:
-                raise DataError(f"{shown(self._folder)}: cannot be listed ({_reason(error)})") from None
+                raise DataError(f"{shown(self._folder)}: cannot be listed ({reason_of(error)})") from None
             if not self._gone:
-                log.warning("%s: cannot be listed (%s); waiting for it", shown(self._folder), _reason(error))
+                log.warning("%s: cannot be listed (%s); waiting for it", shown(self._folder), reason_of(error))
             self._gone = True
         else:
             if self._gone:
                 log.warning("%s: can be listed again", shown(self._folder))
             self._gone = False
             self._backlog.extend(arrived)
-            for name in still_there:
-                self._set_aside(name, self._results.done[name].version)
+            self._stuck &= {self._set_aside(name, self._results.done[name].version) for name in still_there}
             self._nothing_left = not self._arrivals.are_pending
             self.watched.unseen = self._arrivals.unseen
         self._look_at_model()
@@ -213,18 +219,21 @@ class _Watcher:
         late = f"late: {seconds:.2f} s after it was first seen, and a cycle takes {self._how.cycle:g} s"
         return replace(entry, warnings=(*entry.warnings, late))
 
-    def _set_aside(self, name: str, version: Version) -> None:
-        """Move or mark a picture whose result is on disk; one that has taken its name since is left."""
+    def _set_aside(self, name: str, version: Version) -> str | None:
+        """Move or mark a picture whose result is on disk, or say why not; one that has taken its name since is left."""
         how, source = self._how, self._folder / name
         if not (how.mark or how.move_to) or version_or_none(source) != version:
-            return
+            return None
         try:
             move_away(source, how.move_to / name if how.move_to else self._folder / (name + MARK), version)
-            self._stuck = False
         except OSError as error:
-            if not self._stuck:
-                log.warning("%s: cannot be moved (%s); it stays, its result is written", shown(source), _reason(error))
-            self._stuck = True
+            reason = reason_of(error)
+            if reason not in self._stuck:
+                log.warning("%s: cannot be moved (%s); it stays, its result is written", shown(source), reason)
+            self._stuck.add(reason)
+            return reason
+        del self._results.done[name]  # whatever takes its name is another picture
+        return None
 
 
 def _read(detector: LoadedDetector, arrival: Arrival) -> Outcome:
@@ -248,6 +257,9 @@ def _check_places(folder: Path, output: Path, how: How) -> None:
     if (how.move_to or how.mark) and not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{shown(folder)}: no right to rename files there; ask for it, or leave them where they are")
     if how.move_to:
+        if os.path.realpath(how.move_to) == os.path.realpath(output):
+            found = "results and inspected pictures go into two folders"
+            raise OutputError(f"{shown(output)}: {found}; give another --move-to")
         _check_target(folder, how.move_to, how.deep)
 
 
@@ -290,7 +302,3 @@ def _asked_to_stop() -> Iterator[_Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
