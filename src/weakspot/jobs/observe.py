@@ -275,7 +275,10 @@ def _quiet_writers() -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread."""
+    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread.
+
+    What whoever started this has it ignore (nohup, a script's &) stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -285,7 +288,8 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stopping.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield
     finally:
