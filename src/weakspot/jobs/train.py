@@ -96,7 +96,7 @@ def train(
     }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, audit, settings)
-        before = run.state().get("seconds", 0.0)  # of the processes that the run had until now
+        before: float = run.state().get("seconds", 0.0)  # of the processes that the run had until now
 
         def seconds() -> float:
             return before + time.monotonic() - began
