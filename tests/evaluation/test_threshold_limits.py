@@ -189,6 +189,13 @@ def test_limits_that_the_scores_cannot_keep_without_sending_most_to_a_person_say
     )
 
 
+@pytest.mark.parametrize("bad", [[-1.0], [-1.0, 3.0]])
+def test_no_limit_is_advised_that_half_of_the_bad_pictures_may_escape(bad):
+    good = np.random.default_rng(0).normal(0, 1, 100)
+    (said,) = (text for text in chosen(good, bad).evidence["warnings"] if text.startswith("only"))
+    assert said.endswith("would be called good: the scores of good and bad ones overlap too far for these limits")
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_of_one_label_alone_nothing_is_doubted_and_nothing_swapped(label):
     labels, scores = [label] * 20, np.arange(20.0)

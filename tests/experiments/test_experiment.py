@@ -82,6 +82,13 @@ def test_threads_of_the_command_win_over_those_of_the_file() -> None:
             "data = 'x'\npositives = [5]\n[settings]\npositives = 3",
             "settings.positives would be overruled by positives",
         ),
+        ("data = 'x'\nfolds = [0, 1]", r"folds = \[0, 1\], but a hold-out has none; leave folds out, or give splits"),
+        ("data = 'x'\nseeds = [0, 1, 0]", r"seeds names 0 twice; name each once"),
+        ("data = 'x'\nweights_seeds = [4, 4]", r"weights_seeds names 4 twice"),
+        ("data = 'x'\nrecipes = ['sharp', 'sharp']", r"recipes names sharp twice"),
+        ("data = 'x'\npositives = [5, 10, 10]", r"positives names 10 twice"),
+        ("data = 'x'\nsplits = 'clean'\nfolds = [1, 1]", r"folds names 1 twice"),
+        ("data = 'x'\nseeds = []", r"seeds is empty, so there is no run; name one, or leave it out"),
     ],
 )
 def test_a_wrong_experiment_is_named_with_the_way_out(tmp_path: Path, text: str, said: str) -> None:

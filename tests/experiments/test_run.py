@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.test_train import write_parts
+from weakspot.durable import write_durably
 from weakspot.errors import DataError, SettingsError, TrainingError
 from weakspot.experiments import run as module
 from weakspot.experiments.run import run_experiment
@@ -177,12 +178,64 @@ def test_a_stop_is_no_failure_that_others_outlive(tmp_path: Path, monkeypatch: p
         run_experiment(asked_for(tmp_path), tmp_path / "results")
 
 
-def test_a_run_without_a_test_has_nothing_to_record(tmp_path: Path) -> None:
-    table = asked_for(tmp_path, seeds="[0]")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_runs_without_a_test_are_refused_before_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    table = asked_for(tmp_path)
     table.write_text(table.read_text().replace("hold_out = 0.5", "hold_out = 0"))
-    with pytest.raises(SettingsError, match="nothing was kept apart"):
-        run_experiment(table, tmp_path / "results")
-    assert records(tmp_path) == []
+    begun: list[object] = []
+    monkeypatch.setattr(module, "train", lambda *what, **_: begun.append(what))
+    monkeypatch.setattr(module, "run_side_by_side", lambda *what: begun.append(what))
+    with pytest.raises(SettingsError, match="small.toml: settings.hold_out is 0.*give a hold_out above 0"):
+        run_experiment(table, tmp_path / "results", jobs=jobs)
+    assert begun == []
+
+
+def test_a_programmers_error_in_one_run_is_named_with_its_type_and_stops_none_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fails(*_: object, title: str, **__: object) -> None:
+        asked.append(title)
+        raise KeyError("size") if title.endswith("0") else TrainingError("nothing was learned")
+
+    monkeypatch.setattr(module, "train", fails)
+    each = "sharp-hold_out-seed0: KeyError: 'size'; sharp-hold_out-seed1: nothing was learned"
+    with pytest.raises(TrainingError, match=f"^2 of 2 runs failed: {each}$"):
+        run_experiment(asked_for(tmp_path), tmp_path / "results")
+    assert len(asked) == 2
+
+
+def test_scores_are_written_durably_and_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def noted(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        write_durably(path, content)
+
+    monkeypatch.setattr(module, "write_durably", noted)
+    run_experiment(asked_for(tmp_path, seeds="[0]"), tmp_path / "results")
+    assert written == ["sharp-hold_out-seed0.scores.csv", "sharp-hold_out-seed0.json"]
+
+
+@pytest.mark.parametrize("layout", ["", 'layout = "elpv"\n'])
+def test_the_word_elpv_is_enough_where_no_folder_of_that_name_lies_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def audited(data: Path, _settings: object, layout: str, _progress: object) -> None:
+        asked.append((str(data), layout))
+        raise TrainingStopped("far enough")
+
+    monkeypatch.setattr(module, "audited", audited)
+    (tmp_path / "few.toml").write_text(f'data = "elpv"\n{layout}')
+    with pytest.raises(TrainingStopped):
+        run_experiment(tmp_path / "few.toml", tmp_path / "results")
+    (tmp_path / "elpv").mkdir()
+    with pytest.raises(TrainingStopped):
+        run_experiment(tmp_path / "few.toml", tmp_path / "results")
+    assert asked == [("elpv", "elpv"), (str(tmp_path / "elpv"), "elpv" if layout else "auto")]
 
 
 def test_where_all_fail_all_are_named_and_one_alone_says_its_own_reason(

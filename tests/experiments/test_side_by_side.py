@@ -1,5 +1,6 @@
 """Commands side by side: how many at a time, what is heard of them, and how they end."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from weakspot.experiments.side_by_side import run_side_by_side
+from weakspot.jobs.observe import TrainingStopped
 
 
 def python(code: str) -> list[str]:
@@ -91,3 +93,50 @@ def test_ctrl_c_reaches_all_once_and_starts_no_other(tmp_path: Path, number: sig
     assert process.returncode == 130
     assert rest == "stopped; nothing is lost: the same command goes on\n"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "1", "b": "1"}
+
+
+def test_a_command_that_starts_as_all_are_asked_to_stop_has_the_others_asked_no_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = f"""
+        import pathlib, signal, time
+        asked = []
+        signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+        mine = pathlib.Path({str(tmp_path)!r})
+        (mine / "ready").touch()
+        while not (mine / "late has started").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        (mine / "asked").write_text(str(len(asked)))
+    """
+    start = asyncio.create_subprocess_exec
+
+    async def starts_late(*command: str, **how: object) -> asyncio.subprocess.Process:
+        process = await start(*command, **how)
+        if command[-1] == "late":
+            while not (tmp_path / "ready").exists():
+                await asyncio.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            (tmp_path / "late has started").touch()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starts_late)
+    commands = {"early": python(child), "late": [*python("import time; time.sleep(60)"), "late"]}
+    with pytest.raises(TrainingStopped):
+        run_side_by_side(commands, 2, lambda *_: None)
+    assert (tmp_path / "asked").read_text() == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_was_to_be_ignored_stays_ignored(number: signal.Signals) -> None:
+    """As under nohup, and for a command that a script puts in the background."""
+    parent = f"""
+        import signal
+        from weakspot.experiments.side_by_side import run_side_by_side
+        signal.signal({int(number)}, signal.SIG_IGN)
+        child = f"import os, sys; os.kill({{__import__('os').getpid()}}, {int(number)}); print('sent', file=sys.stderr)"
+        print(run_side_by_side({{"a": [{sys.executable!r}, "-c", child]}}, 1, lambda *line: print(*line)))
+    """
+    done = subprocess.run(python(parent), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "a sent\n{}\n"), done.stderr

@@ -85,6 +85,34 @@ def test_folds_of_a_seed_are_one_figure_and_a_seed_without_all_of_them_is_left_o
     assert "sharp-clean-seed2, pooled" not in page
 
 
+def test_test_pictures_without_a_score_are_left_out_of_the_pooled_ranking_and_counted(tmp_path: Path):
+    for fold in (0, 1):
+        recorded(tmp_path / "x", f"sharp-clean-fold{fold}-seed0", scores=[(1, 1.0), (0, 0.0), (1, "")])
+    (row,) = summary(tmp_path)
+    assert row["AP, folds pooled"] == "1.000 (2 test pictures without a score)"
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| **sharp-clean-seed0, pooled, 2 test pictures without a score** |" in page
+
+
+def test_seeds_with_other_folds_are_not_compared_though_they_are_as_many(tmp_path: Path):
+    for seed, folds in ((0, (0, 1)), (1, (1, 2))):
+        for fold in folds:
+            recorded(tmp_path / "x", f"sharp-clean-fold{fold}-seed{seed}")
+    (row,) = summary(tmp_path)
+    assert (row["seeds"], row["n"], row["AP"]) == ("", "0", "")
+
+
+def test_seeds_whose_settings_or_pictures_differ_are_rows_of_their_own_and_it_is_said(tmp_path: Path):
+    for seed in (0, 1):
+        drawn = {"seed": seed, "split_seed": seed, "draw_seed": seed, "threads": 1 + seed}
+        recorded(tmp_path / "x", f"sharp-hold_out-seed{seed}", settings=drawn, data_fingerprint="a")
+    recorded(tmp_path / "x", "sharp-hold_out-seed2", settings={"seed": 2, "schedule": 0.5}, data_fingerprint="a")
+    recorded(tmp_path / "x", "sharp-hold_out-seed3", settings={"seed": 3, "schedule": 1.0}, data_fingerprint="b")
+    assert [row["seeds"] for row in summary(tmp_path)] == ["0, 1", "2", "3"]
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "x: runs of sharp-hold_out differ in data_fingerprint, schedule; each kind has a row of its own.\n" in page
+
+
 def test_numbers_of_bad_pictures_are_rows_of_their_own_the_least_first(tmp_path: Path):
     for bad in (10, 5, 0):
         recorded(tmp_path / "x", f"sharp-hold_out-bad{bad}-seed0", positives=bad)

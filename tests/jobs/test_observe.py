@@ -3,6 +3,8 @@ rest."""
 
 import errno
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,3 +95,16 @@ def test_a_stop_promises_no_more_than_will_be_there(tmp_path: Path, lasting: boo
         with pytest.raises(TrainingStopped, match=way_on) as stopped:
             observer.look_on([STEP])
     assert stopped.value.exit_status == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_to_be_ignored_asks_no_training_to_stop(number: signal.Signals):
+    """As for a command that a script puts in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with observing(None, None) as observer:
+            os.kill(os.getpid(), number)
+            assert not observer.stopping.is_set()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)

@@ -29,6 +29,7 @@ from weakspot.jobs.passing import _parts, fit_arrays, train_in_passing
 from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.threshold import held_out_counts
 from weakspot.jobs.train import train
+from weakspot.runs import Run
 from weakspot.settings import TrainSettings
 from weakspot.training.state import Step
 
@@ -291,6 +292,20 @@ def test_a_run_leaves_a_model_on_both_runtimes_and_a_sheet_of_what_was_drawn(
     one, other = (read_model_file(result.model) for result in (undisturbed, resumed))
     assert all(np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
     assert one.graph == other.graph
+
+
+def test_the_seconds_of_a_run_are_those_of_all_its_processes(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings, run = replace(FEW, folds=0, schedule=0.015), Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("weakspot.jobs.observe.Observer._show", stop_at_the_final_trainings_seventh_step)
+        with pytest.raises(TrainingStopped):
+            train(parts, settings, output=run.folder)
+    assert run.state()["seconds"] > 0
+    run.record(seconds=1000.0)
+    train(parts, settings, output=run.folder, resume=True)
+    assert run.state()["seconds"] > 1000
 
 
 def stop_at_the_final_trainings_seventh_step(observer: Observer, step: Step) -> None:

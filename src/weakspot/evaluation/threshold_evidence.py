@@ -15,6 +15,7 @@ from weakspot.evaluation.threshold_rules import in_words, limits_held, threshold
 from weakspot.inspection.inspection import Thresholds
 from weakspot.settings import ThresholdSettings
 
+NO_ADVICE_FROM = 0.5  # max_escape_rate: a detector that may miss every other bad picture is of no use
 MOST_DECIDING = 20  # pictures named in the evidence
 
 
@@ -110,8 +111,8 @@ def _relief(y: Labels, s: Scores, counts: Counts, settings: ThresholdSettings) -
     if settings.rule != "limits" or counts.passed >= counts.good / 2:
         return []
     said = f"only {counts.passed} of {counts.good} good pictures would be called good"
-    if counts.escapes < counts.bad:
-        rate = ceil(1000 * (counts.escapes + 1) / counts.bad - 1e-9) / 1000  # rounded up, so that it can be typed
+    rate = ceil(1000 * (counts.escapes + 1) / counts.bad - 1e-9) / 1000 if counts.bad else 1.0  # up, to be typed
+    if rate < NO_ADVICE_FROM:
         good_below, bad_from = thresholds_by(y, s, replace(settings, max_escape_rate=rate))
         passed = at_thresholds(y, s, bad_from, good_below).passed
         if passed >= counts.good / 2:

@@ -47,7 +47,21 @@ def read_experiment(table: Path) -> Experiment:
     for key, by in (SAID_BY | ({"positives": "positives"} if experiment.positives else {})).items():
         if key in experiment.settings:
             raise SettingsError(f"{shown(table)}: settings.{key} would be overruled by {by}; say it there alone")
+    for key in ("recipes", "positives", "seeds", "weights_seeds", "folds"):
+        _refuse_no_axis(table, key, getattr(experiment, key), may_be_empty=key in ("positives", "weights_seeds"))
+    if experiment.splits == "hold_out" and experiment.folds != (0,):
+        found = f"folds = {list(experiment.folds)}, but a hold-out has none"
+        raise SettingsError(f'{shown(table)}: {found}; leave folds out, or give splits = "official" or "clean"')
     return experiment
+
+
+def _refuse_no_axis(table: Path, key: str, values: tuple[Any, ...], may_be_empty: bool) -> None:
+    """Raise SettingsError where a list would make no run, or two of one name."""
+    if not values and not may_be_empty:
+        raise SettingsError(f"{shown(table)}: {key} is empty, so there is no run; name one, or leave it out")
+    for value in values:
+        if values.count(value) > 1:
+            raise SettingsError(f"{shown(table)}: {key} names {value} twice; name each once")
 
 
 def combinations(experiment: Experiment) -> Iterator[Combination]:

@@ -1,7 +1,6 @@
 """One TOML file → a training for each of its runs → a record each under results/. Figures in tables come from these."""
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,10 +42,20 @@ class Place:
     progress: Shows | None
 
     @property
+    def _is_word(self) -> bool:
+        """Whether the data are those of the package elpv-dataset, and no folder of that name."""
+        asked, layout = self.experiment.data, self.experiment.layout
+        return asked == "elpv" and layout in ("auto", "elpv") and not (self.table.parent / asked).exists()
+
+    @property
     def data(self) -> str:
         """The folder of the pictures, or the word elpv."""
-        asked = self.experiment.data
-        return asked if self.experiment.layout == "elpv" else str(self.table.parent / asked)
+        return self.experiment.data if self._is_word else str(self.table.parent / self.experiment.data)
+
+    @property
+    def layout(self) -> str:
+        """How the folder is read."""
+        return "elpv" if self._is_word else self.experiment.layout
 
     def record(self, run: Combination) -> Path:
         """Where the run's record lies once it is done."""
@@ -106,9 +115,19 @@ def _asked_for(place: Place, only: str | None) -> list[Combination]:
     if not asked:
         names = ", ".join(run.name for run in runs)
         raise SettingsError(f"{shown(place.table)}: has no run {shown(only)}; its runs are {names}")
-    for run in asked:
-        place.settings(run)
+    for settings in [place.settings(run) for run in asked]:
+        _refuse_without_test(place, settings)
     return asked
+
+
+def _refuse_without_test(place: Place, settings: TrainSettings) -> None:
+    """Raise SettingsError where nothing would be kept apart: no hold-out, and no test side that the data give."""
+    if place.experiment.splits != "hold_out" or settings.hold_out > 0:
+        return
+    samples = read_layout(Path(place.data), place.layout)
+    if settings.split == "own" or not any(sample.part == "test" for sample in samples):
+        found = "settings.hold_out is 0, so no picture would be kept apart and there would be nothing to record"
+        raise SettingsError(f"{shown(place.table)}: {found}; give a hold_out above 0")
 
 
 def _run_here(place: Place, runs: Sequence[Combination]) -> dict[str, str]:
@@ -120,15 +139,16 @@ def _run_here(place: Place, runs: Sequence[Combination]) -> dict[str, str]:
             _record(place, run, audit)
         except TrainingStopped:
             raise
-        except WeakspotError as error:
-            place.note(f"{run.name}: {error}")
-            failures[run.name] = str(error)
+        except Exception as error:  # whatever it is, it is this run's alone; it is named, and fails the command
+            reason = str(error) if isinstance(error, WeakspotError) else f"{type(error).__name__}: {error}"
+            place.note(f"{run.name}: {reason}")
+            failures[run.name] = reason
     return failures
 
 
 def _run_in_processes(place: Place, runs: Sequence[Combination], jobs: int) -> dict[str, str]:
     """The same, `jobs` at a time: each is this command again, for one run."""
-    read_layout(Path(place.data), place.experiment.layout)  # what is wrong with all is said once
+    read_layout(Path(place.data), place.layout)  # what is wrong with all is said once
     assert place.threads is not None
     command = [sys.executable, "-m", "weakspot", "experiment", str(place.table), "-o", str(place.results)]
     commands = {run.name: [*command, "--threads", str(place.threads), "--run", run.name] for run in runs}
@@ -137,7 +157,7 @@ def _run_in_processes(place: Place, runs: Sequence[Combination], jobs: int) -> d
 
 
 def _audited(place: Place, run: Combination) -> Audit:
-    return audited(Path(place.data), place.settings(run), place.experiment.layout, place.progress)
+    return audited(Path(place.data), place.settings(run), place.layout, place.progress)
 
 
 def _record(place: Place, run: Combination, audit: Audit) -> None:
@@ -146,13 +166,13 @@ def _record(place: Place, run: Combination, audit: Audit) -> None:
     split = split_of(place.experiment, audit, settings, run.fold)
     try:
         result = train(
-            place.data, settings, layout=place.experiment.layout, output=training, progress=place.progress,
+            place.data, settings, layout=place.layout, output=training, progress=place.progress,
             resume=(training / MARK).is_file(), audit=audit, split=split, title=run.name,
         )  # fmt: skip
     except TrainingStopped:
         raise TrainingStopped(f"stopped in {run.name}; nothing is lost: the same command goes on") from None
     plain = _plain_record(place.experiment, run, settings, result)
-    shutil.copyfile(training / "scores.csv", record.with_suffix(".scores.csv"))
+    write_durably(record.with_suffix(".scores.csv"), (training / "scores.csv").read_bytes())
     write_durably(record, json.dumps(plain, indent=1, allow_nan=False).encode())
     write_tables(place.results)
     place.note("on record")

@@ -5,6 +5,7 @@ is a seed of sharp-clean-bad10. Of sharp-hold_out-seed3-weights0 only the weight
 """
 
 import csv
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -13,26 +14,60 @@ from typing import Any
 import numpy as np
 
 from weakspot.evaluation.metrics import average_precision
+from weakspot.settings import TrainSettings, as_plain
 
 Record = dict[str, Any]
 SUMMED = ("escapes", "review", "false_alarms")  # of folds
+UNSCORED = "unscored"  # test pictures that were refused
+VARYING = ("seed", "split_seed", "draw_seed", "threads")  # settings that may differ within a series
 POOLED = "pooled_average_precision"
 AT_FULL_RECALL = "false_positives_at_full_recall"
 
 
-def by_series(records: list[Record]) -> dict[str, dict[str, list[Record]]]:
-    """Series → seed → records of its folds, each under its name."""
-    series: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+def by_series(records: list[Record]) -> dict[tuple[str, str], dict[str, list[Record]]]:
+    """Series → seed → records of its folds, each under its name; other settings or other pictures are another series.
+
+    A series is named by its runs' common name and by what they were made with, as JSON.
+    """
+    series: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         seed = re.sub(r"-fold\d", "", record["run"])
-        series[re.sub(r"-(seed|weights)\d+$", "", seed)][seed].append(record)
+        name = re.sub(r"-(seed|weights)\d+$", "", seed)
+        series[name, json.dumps(_made_with(record), sort_keys=True)][seed].append(record)
     return series
 
 
+def differences(records: list[Record]) -> dict[str, list[str]]:
+    """Name → the settings in which the series of that name differ; only names of several series."""
+    named: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, made_with in by_series(records):
+        named[name].append(json.loads(made_with))
+    return {
+        name: sorted(key for key in set().union(*each) if any(one.get(key) != each[0].get(key) for one in each))
+        for name, each in named.items()
+        if len(each) > 1
+    }
+
+
+def _made_with(record: Record) -> dict[str, Any]:
+    """What seeds that are compared have in common; a setting that the record does not know yet is at its default."""
+    settings = as_plain(TrainSettings()) | record.get("settings", {})
+    return {key: value for key, value in settings.items() if key not in VARYING} | {
+        "data_fingerprint": record.get("data_fingerprint")
+    }
+
+
 def complete(seeds: dict[str, list[Record]]) -> dict[str, list[Record]]:
-    """The seeds of a series that have as many folds on record as any other; the rest would not compare."""
-    most = max(map(len, seeds.values()))
-    return {seed: folds for seed, folds in seeds.items() if len(folds) == most}
+    """The seeds of a series that have every fold on record that any other has; the rest would not compare."""
+    held = {seed: {_fold(record) for record in folds} for seed, folds in seeds.items()}
+    every = set().union(*held.values())
+    return {seed: folds for seed, folds in seeds.items() if held[seed] == every}
+
+
+def _fold(record: Record) -> str:
+    """`-fold1`, or empty where the run is none of several."""
+    found = re.search(r"-fold\d", record["run"])
+    return found[0] if found else ""
 
 
 def mean_of_folds(folds: list[Record]) -> dict[str, float]:
@@ -42,18 +77,26 @@ def mean_of_folds(folds: list[Record]) -> dict[str, float]:
 
 
 def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:
-    """Of one ranking over the folds' test pictures, and sums of counts. folder: where their scores lie."""
+    """Of one ranking over the folds' test pictures that have a score, and sums of counts.
+
+    folder: where their scores lie. A ranking takes both a bad and a good picture; without them it is left out.
+    """
     scores: dict[str, list[float]] = defaultdict(list)
+    unscored = 0
     for record in folds:
         with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
+                if not row["raw_score"]:  # the picture was refused
+                    unscored += 1
+                    continue
                 for name in ("label", "raw_score", "heat_score"):
                     scores[name].append(float(row[name]))
     labels = np.array(scores["label"], int)
     counted = [name for name in SUMMED if all(name in record["metrics"] for record in folds)]
+    ranked = {"average_precision": "raw_score", "heat_average_precision": "heat_score"} if len(set(labels)) > 1 else {}
     return {
-        "average_precision": average_precision(labels, np.array(scores["raw_score"])),
-        "heat_average_precision": average_precision(labels, np.array(scores["heat_score"])),
+        UNSCORED: unscored,
+        **{name: average_precision(labels, np.array(scores[by])) for name, by in ranked.items()},
         **{name: sum(record["metrics"][name] for record in folds) for name in counted},
     }
 
@@ -62,7 +105,10 @@ def figures_of_seed(folder: Path, folds: list[Record]) -> dict[str, float]:
     """What one seed comes to: of several folds their mean, AP also pooled, false positives at full recall together."""
     figures = mean_of_folds(folds)
     if len(folds) > 1:
-        figures[POOLED] = pooled(folder, folds)["average_precision"]
+        together = pooled(folder, folds)
+        figures[UNSCORED] = together[UNSCORED]
+        if "average_precision" in together:
+            figures[POOLED] = together["average_precision"]
         if AT_FULL_RECALL in figures:
             figures[AT_FULL_RECALL] *= len(folds)
     return figures

@@ -35,8 +35,7 @@ async def _run_all(
     def stop() -> None:
         stopping.set()
         for process in running:
-            with suppress(ProcessLookupError):
-                process.terminate()
+            _ask_to_stop(process)
 
     async def run(name: str, command: Sequence[str]) -> None:
         async with places:
@@ -47,8 +46,8 @@ async def _run_all(
                 *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, start_new_session=True, limit=LONGEST_LINE
             )
             running.add(process)
-            if stopping.is_set():
-                stop()
+            if stopping.is_set():  # while it was started; the others have been asked
+                _ask_to_stop(process)
             last = await _lines_of(process, lambda line: on_line(name, line))
             status = await process.wait()
             running.remove(process)
@@ -66,6 +65,11 @@ async def _run_all(
     return failures
 
 
+def _ask_to_stop(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+
+
 async def _lines_of(process: Process, on_line: Callable[[str], None]) -> str:
     """Hand on each line that is not empty; the last one, in which a command that fails says why."""
     last = ""
@@ -79,7 +83,10 @@ async def _lines_of(process: Process, on_line: Callable[[str], None]) -> str:
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
-    """Only the main thread hears signals; a second one reaches the commands as a second one."""
+    """Only the main thread hears signals; a second one reaches the commands as a second one.
+
+    What whoever started this has it ignore (nohup, a script's &) stays ignored.
+    """
     if threading.current_thread() is threading.main_thread():
-        for number in ASKS_TO_STOP:
+        for number in (each for each in ASKS_TO_STOP if signal.getsignal(each) is not signal.SIG_IGN):
             asyncio.get_running_loop().add_signal_handler(number, stop)

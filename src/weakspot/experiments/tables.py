@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from weakspot.durable import write_durably
+from weakspot.errors import amount
 from weakspot.experiments.series import (
     AT_FULL_RECALL,
     POOLED,
     SUMMED,
+    UNSCORED,
     Record,
     by_series,
     complete,
+    differences,
     figures_of_seed,
     mean_of_folds,
     pooled,
@@ -103,7 +106,14 @@ def _page(results: Path) -> str:
     kept, of = promises_kept([record for records in experiments.values() for record in records])
     total = f"Promises kept, over all runs: **{_share(kept, of)}** ({100 * kept / of:.0f} %).\n" if of else ""
     runs = [_runs(folder, records) for folder, records in experiments.items()]
-    return "\n".join([NOTE, *_table(heads, rows), "", total, RUNS, *runs])
+    apart = [line for folder, records in experiments.items() for line in _told_apart(folder, records)]
+    return "\n".join([NOTE, *_table(heads, rows), "", *apart, total, RUNS, *runs])
+
+
+def _told_apart(folder: Path, records: list[Record]) -> Iterator[str]:
+    """Why runs of one name stand in several rows."""
+    for name, settings in differences(records).items():
+        yield f"{folder.name}: runs of {name} differ in {', '.join(settings)}; each kind has a row of its own.\n"
 
 
 def _in_order(record: Path) -> list[str]:
@@ -117,6 +127,11 @@ def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
         every = [record for folds in seeds.values() for record in folds]
         together = complete(seeds)
         figures = [figures_of_seed(folder, folds) for folds in together.values()]
+        cells = {
+            name: _over_seeds(name, [each[name] for each in figures if name in each], len(figures)) for name in SUMMARY
+        }
+        if cells[POOLED]:
+            cells[POOLED] += _without_score(figures, " ({})")
         yield [
             folder.name,
             every[0]["recipe"],
@@ -125,13 +140,21 @@ def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
             _range([record["positives"] for record in every]),
             _seeds([folds[0] for folds in together.values()]),
             str(len(together)),
-            *(_over_seeds(name, [each[name] for each in figures if name in each], len(figures)) for name in SUMMARY),
+            *cells.values(),
             f"{np.mean([record['seconds'] for record in every]) / 60:.0f}",
             _share(*promises_kept(every)),
         ]
 
 
+def _without_score(figures: Sequence[dict[str, float]], form: str) -> str:
+    """How many test pictures no ranking has; empty where each was scored."""
+    count = int(sum(each.get(UNSCORED, 0) for each in figures))
+    return form.format(f"{amount(count, 'test picture')} without a score") if count else ""
+
+
 def _seeds(records: list[Record]) -> str:
+    if not records:
+        return ""
     if records[0]["run"].endswith(f"-weights{records[0].get('weights_seed')}"):
         return f"weights {', '.join(str(record['weights_seed']) for record in records)}; all else {records[0]['seed']}"
     return ", ".join(str(seed) for seed in sorted(record["seed"] for record in records))
@@ -168,7 +191,7 @@ def _runs(folder: Path, records: list[Record]) -> str:
             if len(folds) > 1:
                 for word, figures in (("mean", mean_of_folds(folds)), ("pooled", pooled(folder, folds))):
                     cells = [_number(name, figures.get(name)) for name in columns]
-                    rows.append([f"**{seed}, {word}**", "", "", "", "", *cells, ""])
+                    rows.append([f"**{seed}, {word}{_without_score([figures], ', {}')}**", "", "", "", "", *cells, ""])
     title = f"<details>\n<summary>{folder.name}, {len(records)}</summary>\n"
     return "\n".join([title, *_table(heads, rows), "\n</details>\n"])
 

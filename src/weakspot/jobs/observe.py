@@ -59,6 +59,7 @@ class Observer:
         self.history: IO[str] | None = None
         self.events: Any = None
         self.on_pace: Callable[[float], None] | None = None  # is told once how many seconds a step takes
+        self.on_kept: Callable[[], None] | None = None  # is called after a checkpoint or the weights are on disk
         self.reported: list[tuple[float, int]] = []  # when steps of this training were reported, and how many
 
     def begin(self, name: str, training: Training, identity: str) -> bool:
@@ -88,6 +89,7 @@ class Observer:
             self.progress.end()
         if self.shelf is not None:
             self.shelf.save_weights(training.detector)
+            self._tell_kept()
 
     def look_on(self, steps: list[Step]) -> None:
         """What the loop calls after its steps. Raises TrainingStopped where someone asked to stop."""
@@ -96,7 +98,12 @@ class Observer:
         self._tell_pace(len(steps))
         if self.shelf is not None and self.training is not None and (self.stopping.is_set() or self.shelf.is_due):
             self.shelf.save_checkpoint(self.training)
+            self._tell_kept()
         self.heed(f" in stage {steps[-1].stage}, step {steps[-1].step} of {steps[-1].of}")
+
+    def _tell_kept(self) -> None:
+        if self.on_kept is not None:
+            self.on_kept()
 
     def _tell_pace(self, steps: int) -> None:
         if self.on_pace is None:
@@ -268,7 +275,10 @@ def _quiet_writers() -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread."""
+    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread.
+
+    What whoever started this has it ignore (nohup, a script's &) stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -278,7 +288,8 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stopping.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield
     finally:

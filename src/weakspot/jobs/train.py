@@ -73,7 +73,8 @@ def train(
 
     data: a folder or table in one of the layouts; output: a new folder outside of it, or with `resume` the one of a run
     that was stopped; audit, split: of the data, and who trains, where the caller has them; title: the
-    detector's name, else the data's; lasting: whether the output will still be there to go on with.
+    detector's name, else the data's; lasting: whether the output will still be there to go on with. The run's seconds
+    are those of all its processes; of a killed one those until its last checkpoint.
     Raises DataError, TrainingError (also when nothing was learned), OutputError.
     """
     began = time.monotonic()
@@ -93,6 +94,12 @@ def train(
     }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, audit, settings)
+        before: float = run.state().get("seconds", 0.0)  # of the processes that the run had until now
+
+        def seconds() -> float:
+            return before + time.monotonic() - began
+
+        observer.on_kept = lambda: run.record(seconds=seconds())
         for _, reason in audit.left_out:
             observer.warn(f"takes no part: {reason}")
         for reason in pictures.unused_masks:
@@ -123,17 +130,15 @@ def train(
         verdict = judge(learned, pictures.labels, groups, ids, settings)
         observer.note(verdict.learned)
         model = write_model_file(run.model, build_model(draft, learned, verdict, images))
-        observer.note(f"model written after {(time.monotonic() - began) / 60:.1f} min")
+        observer.note(f"model written after {seconds() / 60:.1f} min")
         evaluation = None
         if split.test:
-            seconds = time.monotonic() - began
             sheet = run.contact_sheet if run.contact_sheet.exists() else None
-            background = _background(split, audit, learned, verdict, draft, pictures, seconds, sheet)
+            background = _background(split, audit, learned, verdict, draft, pictures, seconds(), sheet)
             judged = loaded(model), split.test, run.folder, background
             evaluation = evaluate_samples(*judged, lambda done, of: observer.heed(), overwrite=True)
         summary = _summary(evaluation, verdict, audit, pictures)
-        seconds = time.monotonic() - began
-        run.record(finished=True, seconds=seconds, summary=summary, learned=_described(learned, verdict))
+        run.record(finished=True, seconds=seconds(), summary=summary, learned=_described(learned, verdict))
     return TrainResult(
         model=run.model,
         report=run.report if evaluation else None,
