@@ -1,6 +1,5 @@
 """Commands side by side: how many at a time, what is heard of them, and how they end."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from weakspot.experiments.side_by_side import run_side_by_side
-from weakspot.jobs.observe import TrainingStopped
 
 
 def python(code: str) -> list[str]:
@@ -96,7 +94,7 @@ def test_ctrl_c_reaches_all_once_and_starts_no_other(tmp_path: Path, number: sig
 
 
 def test_a_command_that_starts_as_all_are_asked_to_stop_has_the_others_asked_no_second_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     child = f"""
         import pathlib, signal, time
@@ -109,22 +107,28 @@ def test_a_command_that_starts_as_all_are_asked_to_stop_has_the_others_asked_no_
         time.sleep(0.5)
         (mine / "asked").write_text(str(len(asked)))
     """
-    start = asyncio.create_subprocess_exec
+    parent = f"""
+        import asyncio, os, pathlib, signal
+        from weakspot.experiments.side_by_side import run_side_by_side
 
-    async def starts_late(*command: str, **how: object) -> asyncio.subprocess.Process:
-        process = await start(*command, **how)
-        if command[-1] == "late":
-            while not (tmp_path / "ready").exists():
-                await asyncio.sleep(0.05)
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(0.2)
-            (tmp_path / "late has started").touch()
-        return process
+        mine, start = pathlib.Path({str(tmp_path)!r}), asyncio.create_subprocess_exec
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", starts_late)
-    commands = {"early": python(child), "late": [*python("import time; time.sleep(60)"), "late"]}
-    with pytest.raises(TrainingStopped):
-        run_side_by_side(commands, 2, lambda *_: None)
+        async def starts_late(*command, **how):
+            process = await start(*command, **how)
+            if command[-1] == "late":
+                while not (mine / "ready").exists():
+                    await asyncio.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.sleep(0.2)
+                (mine / "late has started").touch()
+            return process
+
+        asyncio.create_subprocess_exec = starts_late
+        late = [*{python("import time; time.sleep(60)")!r}, "late"]
+        run_side_by_side({{"early": {python(child)!r}, "late": late}}, 2, lambda *_: None)
+    """
+    ended = subprocess.run(python(parent), capture_output=True, text=True, timeout=60)
+    assert ended.returncode and "TrainingStopped" in ended.stderr
     assert (tmp_path / "asked").read_text() == "1"
 
 
