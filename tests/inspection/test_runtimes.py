@@ -3,6 +3,7 @@ import inspect
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 from dataclasses import replace
 
@@ -276,3 +277,25 @@ def test_inspection_reaches_for_no_network_writes_no_files_and_needs_no_torch(mo
     assert ran.returncode == 0, ran.stderr
     assert list((tmp_path / "home").iterdir()) == []  # where each runtime's telemetry would keep its identity
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_signal_ends_a_process_that_has_opened_two_runtimes_as_it_ends_any_other(model_path):
+    pytest.importorskip("openvino")
+    code = f"""
+        import gc, os, signal
+        from pathlib import Path
+        from weakspot.inspection.model_file import read_model_file
+        from weakspot.inspection.runtimes import open_runtime
+
+        model = read_model_file(Path({str(model_path)!r}))
+        first = open_runtime(model, "openvino", 1)
+        second = open_runtime(model, "openvino", 1)
+        del first
+        gc.collect()
+        del second
+        gc.collect()
+        signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "heard\n")

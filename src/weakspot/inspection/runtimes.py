@@ -151,9 +151,15 @@ def offers_bf16() -> bool:
     Without such units OpenVINO would take bf16 too, and convert at every step.
     """
     openvino = _imported("openvino")
-    return isinstance(openvino, ModuleType) and "BF16" in openvino.Core().get_property(
+    return isinstance(openvino, ModuleType) and "BF16" in _core(openvino, os.getpid()).get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     )
+
+
+@cache
+def _core(openvino: Any, process: int) -> Any:
+    """OpenVINO's core, one for a process: of two that go, one leaves signals a freed stack, on which they kill."""
+    return openvino.Core()
 
 
 def _open_by_onnxruntime(
@@ -188,7 +194,7 @@ def _open_by_openvino(
     plain = memory == "small" or (precision == "bf16" and "amx_bf16" in processor().instructions)
 
     def open_graph(shape: Shape) -> Compute:
-        core = library.Core()
+        core = _core(library, os.getpid())
         graph = core.read_model(_graph_for(shape, model.graph, plain))
         graph.reshape({"image": list(shape)})  # a graph of one fixed shape runs faster than one for all
         compiled = core.compile_model(graph, "CPU", options)
