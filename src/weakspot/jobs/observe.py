@@ -6,7 +6,6 @@ Changes nothing of what they compute. Whoever asks to stop is heard here, too.
 import json
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from weakspot.inspection.overlay import colour
 from weakspot.network.detector import PARTS
 from weakspot.progress import Shows
 from weakspot.runs import Run
+from weakspot.stopping import Stop, asked_to_stop
 from weakspot.training.batches import View
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.loop import train_only
@@ -51,7 +51,7 @@ class Observer:
 
     def __init__(self, run: Run | None, progress: Shows | None, lasting: bool = True) -> None:
         self.run, self.progress, self.lasting = run, progress, lasting and run is not None
-        self.stopping = threading.Event()  # set by Ctrl-C and SIGTERM
+        self.stopping = Stop()  # set by Ctrl-C and SIGTERM while it is observed
         self.name, self.stage = "", ""
         self.training: Training | None = None
         self.shelf: Shelf | None = None
@@ -230,7 +230,7 @@ def observing(run: Run | None, progress: Shows | None, lasting: bool = True) -> 
     """An observer whose files are open, and which Ctrl-C and SIGTERM ask to stop."""
     observer = Observer(run, progress, lasting)
     try:
-        with _interruptible(observer.stopping), _quiet_writers():
+        with asked_to_stop() as observer.stopping, _quiet_writers():
             if run is not None:
                 observer.history, observer.events = _open_history(run), _open_events(run)
             yield observer
@@ -271,27 +271,3 @@ def _quiet_writers() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
-
-
-@contextmanager
-def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask to stop at the next step, a second one interrupts at once; only in the main thread.
-
-    What whoever started this has it ignore (nohup, a script's &) stays ignored.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

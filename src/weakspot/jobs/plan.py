@@ -16,7 +16,7 @@ from weakspot.jobs.pictures import Pictures
 from weakspot.settings import CELL, SMALLEST, Fit, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import seconds_a_step
-from weakspot.training.stages import Recipe, fold_schedule, pairs_a_step, recipe
+from weakspot.training.stages import Recipe, fold_schedule, recipe
 from weakspot.training.state import Machine
 
 PROBE = 256 * 256  # pixels of the pictures on which a step is timed first, at most
@@ -86,7 +86,7 @@ def replanned(plan: Plan, settings: TrainSettings, step_seconds: float) -> Plan:
     slower = step_seconds / plan.step_seconds
 
     def at(size: Size) -> Plan:
-        scale = slower * _work(settings, size) / _work(settings, plan.size)
+        scale = slower * _pixels(size) / _pixels(plan.size)
         minutes, seconds = plan.minutes * scale, plan.step_seconds * scale
         return replace(plan, size=size, minutes=minutes, step_seconds=seconds, fits=minutes <= settings.minutes)
 
@@ -118,15 +118,15 @@ class _Clock:
         # from black to white and no noise, on which hardly anything that is drawn could be seen
         ramp = np.resize(np.linspace(0, 2**pictures.bit_depth - 1, size[1]).astype(kind), (2, pictures.channels, *size))
         self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([pictures.labels.max(), 0])), machine)
-        self.work = _work(settings, size)
+        self.pixels = _pixels(size)
 
     def step_seconds(self, size: Size) -> float:
         """Of the first stage, at a size."""
-        return self.seconds[self.recipe.stages[0].name] * _work(self.settings, size) / self.work
+        return self.seconds[self.recipe.stages[0].name] * _pixels(size) / self.pixels
 
     def minutes(self, size: Size) -> float:
         """Of the final training and the folds, and of scoring every picture twice, at a size."""
-        settings, scale = self.settings, _work(self.settings, size) / self.work
+        settings, scale = self.settings, _pixels(size) / self.pixels
         folds = settings.folds * fold_schedule(settings) if settings.folds > 1 else 0
         steps = _seconds(self.recipe, self.seconds) * settings.schedule * (1 + folds)
         first = self.recipe.stages[0]
@@ -147,9 +147,8 @@ def _largest(own: Size, fits: Callable[[Size], bool]) -> Size:
     return next(filter(fits, sizes), sizes[-1])
 
 
-def _work(settings: TrainSettings, size: Size) -> float:
-    """Pixels that a step looks at."""
-    return size[0] * size[1] * pairs_a_step(settings)
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]
 
 
 def _seconds(whole: Recipe, seconds: dict[str, float]) -> float:

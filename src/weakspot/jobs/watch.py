@@ -8,9 +8,9 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,7 @@ from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.ledger import Results, refuse_foreign
 from weakspot.inspection.loaded import LoadedDetector, Prepared
 from weakspot.runs import alone
+from weakspot.stopping import asked_to_stop
 
 log = logging.getLogger(__name__)
 MARK = ".inspected"  # what --mark adds to a name
@@ -91,7 +92,7 @@ def watch(
     _check_places(folder, output, how)
     make_folder(output)
     with ExitStack() as stack:
-        stop = stack.enter_context(_asked_to_stop())
+        stop = stack.enter_context(asked_to_stop())
         stack.enter_context(alone(output, "watches into it"))
         if how.move_to is not None:
             stack.enter_context(alone(how.move_to, "moves pictures into it"))
@@ -270,35 +271,3 @@ def _check_target(folder: Path, move_to: Path, deep: bool) -> None:
     if os.stat(move_to).st_dev != os.stat(folder).st_dev:
         found = f"lies on another disk than {shown(folder)}, where a picture cannot be moved in one step"
         raise OutputError(f"{shown(move_to)}: {found}; give a folder on the same disk")
-
-
-class _Stop(threading.Event):
-    """Set by the first signal to end; `by` is its number."""
-
-    by: int | None = None
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM ask to stop after the picture at work, a second one ends at once; only in the main thread.
-
-    What was started in the background of a shell goes on ignoring Ctrl-C.
-    """
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, _: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.by = number
-        stop.set()
-
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in heard}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -120,11 +120,6 @@ def draws_defects(settings: TrainSettings) -> bool:
     return any(stage.synthetic for stage in RECIPES[settings.recipe].stages)
 
 
-def pairs_a_step(settings: TrainSettings) -> int:
-    """Pairs in a step: the settings', else the recipe's."""
-    return settings.pairs or RECIPES[settings.recipe].stages[0].pairs
-
-
 def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
     """Each picture by itself where light differs from one to the next (LOG.md); `paper`: as printed.
 
