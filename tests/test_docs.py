@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -183,3 +184,12 @@ def test_nothing_that_is_committed_names_a_folder_of_some_machine_or_a_registry(
         if path.is_file() and "__pycache__" not in path.parts and pattern.search(path.read_bytes())
     ]
     assert [name for name in found if name != "tests/test_docs.py"] == []
+
+
+def test_the_table_of_the_readme_is_that_of_the_records() -> None:
+    """Made by scripts/readme_table; nothing in it is typed."""
+    script = runpy.run_path(str(ROOT / "scripts" / "readme_table"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    assert script["written"](readme, results) == readme
+    assert "| magnetic tiles, five kinds of defect | 30 |" in readme
