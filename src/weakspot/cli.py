@@ -311,15 +311,30 @@ def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Jso
 
 @app.command(
     epilog=_examples(
+        "weakspot experiment --list  # all of them, with minutes and state",
+        "weakspot experiment fig7_without_stage_one --jobs 2",
+        "weakspot experiment table6_rivals --scale half",
         "weakspot experiment experiments/kolektorsdd_clean.toml -o results/",
         "weakspot experiment experiments/casting.toml -o results/ --jobs 2  # two runs at a time",
     )
 )
 def experiment(
-    table: Annotated[
-        Path, typer.Argument(metavar="FILE.toml", help="What to run: one file a table or figure.", show_default=False)
-    ],
-    output: flags.Output,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="What to run: a name of --list, or a .toml file.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the records; default: the clone's results/.", show_default=False
+        ),
+    ] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="Name all experiments, with minutes and state.")] = False,
+    tables_only: Annotated[bool, typer.Option("--tables-only", help="Run nothing: tables and figure anew.")] = False,
+    scale: Annotated[
+        Literal["quarter", "half", "full"] | None,
+        typer.Option(help="352 x 128, 704 x 256 or 1408 x 512 pixels, instead of the file's.", show_default=False),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are shared out among them.")] = 1,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this run of the file.", show_default=False)
@@ -328,12 +343,19 @@ def experiment(
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Run one experiment and write its records, from which tables are made. What has a record is not run again."""
+    """Run one experiment: records, and the table and figure made from them. What has a record is not run again."""
     from weakspot import progress, terminal
-    from weakspot.experiments.run import run_experiment
+    from weakspot.experiments import shipped
 
+    if as_list or name is None:
+        return terminal.show_experiments(shipped.states(output, scale), as_json)
+    table = shipped.find_experiment(name)
+    results = shipped.results_of(table, output)
+    from weakspot.experiments.run import run_experiment  # it brings torch, which takes seconds
+
+    how = {"threads": threads, "jobs": jobs, "only": run, "scale": scale, "tables_only": tables_only}
     with progress.progress(quiet) as shows:
-        records = run_experiment(table, output, threads=threads, jobs=jobs, only=run, progress=shows)
+        records = run_experiment(table, results, **how, progress=shows)  # type: ignore[arg-type]
     terminal.show_records(records, as_json)
 
 

@@ -78,7 +78,9 @@ def test_a_stage_updates_after_each_picture_by_its_own_loss_as_algorithm_1_says(
     assert learned
     for name in learned:
         moved = (expected[name] - before[name]).abs().max()
-        assert (found[name] - expected[name]).abs().max() <= 0.2 * moved + 1e-7, name  # the mean of a pair would be half of it away
+        assert (found[name] - expected[name]).abs().max() <= 0.2 * moved + 1e-7, (
+            name
+        )  # the mean of a pair would be half of it away
 
 
 def test_iterations_rates_and_reports_count_pairs_and_the_default_is_another_training():

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from weakspot.evaluation.metrics import average_precision
+from weakspot.experiments.records import Record
 from weakspot.settings import TrainSettings, as_plain
 
-Record = dict[str, Any]
 SUMMED = ("escapes", "review", "false_alarms")  # of folds
 UNSCORED = "unscored"  # test pictures that were refused
 VARYING = ("seed", "split_seed", "draw_seed", "threads")  # settings that may differ within a series
@@ -31,7 +31,7 @@ def by_series(records: list[Record]) -> dict[tuple[str, str], dict[str, list[Rec
     """
     series: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        seed = re.sub(r"-fold\d", "", record["run"])
+        seed = re.sub(r"-fold\d+", "", record["run"])
         name = re.sub(r"-(seed|weights)\d+$", "", seed)
         series[name, json.dumps(_made_with(record), sort_keys=True)][seed].append(record)
     return series
@@ -66,7 +66,7 @@ def complete(seeds: dict[str, list[Record]]) -> dict[str, list[Record]]:
 
 def _fold(record: Record) -> str:
     """`-fold1`, or empty where the run is none of several."""
-    found = re.search(r"-fold\d", record["run"])
+    found = re.search(r"-fold\d+", record["run"])
     return found[0] if found else ""
 
 
