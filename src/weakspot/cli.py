@@ -360,6 +360,59 @@ def experiment(
 
 
 @app.command(
+    epilog=_examples(
+        "weakspot crossval parts/ -o crossval/ --folds 5 --size 256x256",
+        "weakspot crossval KolektorSDD/ -o crossval/ --folds clean --seeds 0,1,2,3,4 --size 528x192 --jobs 2",
+        "weakspot crossval parts/ -o weights/ --seeds 0 --weights-seeds 0,1,2 --size 256x256  # only the weights vary",
+    )
+)
+def crossval(
+    data: flags.Data,
+    output: flags.Output,
+    folds: Annotated[
+        str, typer.Option(metavar="clean|official|K", help="KolektorSDD's, or how many to make by groups.")
+    ] = "3",
+    seeds: Annotated[
+        str, typer.Option(metavar="0,1,…", help="Each draws who is tested, which bad images train, and the weights.")
+    ] = "0",
+    weights_seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,…", help="These draw the weights, in their place.", show_default=False)
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(help="Draws who is tested, in their place.", show_default=False)
+    ] = None,
+    draw_seed: Annotated[
+        int | None, typer.Option(help="Draws which bad images train, in their place.", show_default=False)
+    ] = None,
+    positives: Annotated[
+        int | None, typer.Option(help="Bad images to train on in each fold; default: all.", show_default=False)
+    ] = None,
+    recipe: flags.Recipe = None,
+    size: flags.Size = None,
+    schedule: flags.Schedule = None,
+    settings: flags.Settings = None,
+    layout: flags.Layout = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are shared out among them.")] = 1,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Test a recipe on all images: every fold and seed in turn, one report. The same command goes on after a stop."""
+    from weakspot import progress, terminal
+    from weakspot.settings import parse_size
+
+    drawn = {"seeds": flags.numbers("--seeds", seeds), "split_seed": split_seed, "draw_seed": draw_seed}
+    drawn["weights_seeds"] = flags.numbers("--weights-seeds", weights_seeds or "")
+    what = {"folds": folds, "positives": positives, "recipe": recipe or "sharp", "settings": settings, "layout": layout}
+    how = {"size": parse_size(size) if size else None, "schedule": schedule, "jobs": jobs, "threads": threads}
+    from weakspot.experiments import crossval as experiments  # it brings torch, which takes seconds
+
+    with progress.progress(quiet) as shows:
+        result = experiments.crossval(data, output, **drawn, **what, **how, progress=shows)  # type: ignore[arg-type]
+    terminal.show_crossval(result, as_json)
+
+
+@app.command(
     epilog=_examples("weakspot demo -o runs/demo", "weakspot demo -o runs/demo --schedule 0.1  # a look, finds little")
 )
 def demo(

@@ -76,6 +76,12 @@ def mean_of_folds(folds: list[Record]) -> dict[str, float]:
     return {name: float(np.mean([record["metrics"][name] for record in folds])) for name in shared}
 
 
+def scores_of(folder: Path, record: Record) -> list[dict[str, str]]:
+    """A row for each test picture of a run, as text; without a raw score where it was refused."""
+    with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:
     """Of one ranking over the folds' test pictures that have a score, and sums of counts.
 
@@ -84,13 +90,12 @@ def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:
     scores: dict[str, list[float]] = defaultdict(list)
     unscored = 0
     for record in folds:
-        with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if not row["raw_score"]:  # the picture was refused
-                    unscored += 1
-                    continue
-                for name in ("label", "raw_score", "heat_score"):
-                    scores[name].append(float(row[name]))
+        for row in scores_of(folder, record):
+            if not row["raw_score"]:  # the picture was refused
+                unscored += 1
+                continue
+            for name in ("label", "raw_score", "heat_score"):
+                scores[name].append(float(row[name]))
     labels = np.array(scores["label"], int)
     counted = [name for name in SUMMED if all(name in record["metrics"] for record in folds)]
     ranked = {"average_precision": "raw_score", "heat_average_precision": "heat_score"} if len(set(labels)) > 1 else {}

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import weakspot
 from weakspot.errors import SettingsError, shown
 from weakspot.experiments.experiment import SCALES, Experiment, Scale, combinations, read_experiment
 
-CLONE = Path(weakspot.__file__).resolve().parents[2]  # of an installed wheel it has no experiments/
+CLONE = Path(__file__).resolve().parents[3]  # of an installed wheel it has no experiments/
 FOLDER, RESULTS = CLONE / "experiments", CLONE / "results"
 
 
