@@ -80,6 +80,14 @@ def given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def numbers(flag: str, text: str) -> tuple[int, ...]:
+    """'0,1,2' → (0, 1, 2). Raises SettingsError naming the flag."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(part.isdecimal() for part in parts):
+        raise SettingsError(f"{flag} {text!r}; needed are whole numbers with commas between them, such as 0,1,2")
+    return tuple(map(int, parts))
+
+
 def refuse_idle_limits(rule: RuleName, max_false_alarms: float | None, max_escapes: float | None) -> None:
     """Raise SettingsError for a limit that the rule would not hold."""
     for flag, value, rules in (

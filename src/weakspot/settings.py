@@ -124,6 +124,22 @@ class ThresholdSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaperSettings(Settings):
+    """What the figures of Xu et al. 2020 vary; of the recipe `paper` alone. The defaults are as printed."""
+
+    # weight of the good pictures in the loss of the heat (eq. 5): at first, and fixed while all is fine-tuned
+    alpha: Annotated[float, Range(0.001, 1000, 8)] = 8.0
+    # in stage one; cosine: down to half of it and back (eq. 6)
+    alpha_course: Literal["cosine", "fixed"] = "cosine"
+    # whether the shared layers and the localization network stand still while the decision network learns (stage two)
+    freeze: Literal["on", "off"] = "on"
+    # quarters: each pair is turned by 0, 90, 180 or 270 degrees, drawn anew each time
+    rotation: Literal["off", "quarters"] = "off"
+    # off: stage one is left out, and no other stage has its loss, so that the heat is what the decision makes of it
+    localization: Literal["on", "off"] = "on"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings(Settings):
     """One training, whole: what `weakspot train` reads from flags and TOML and keeps beside the run."""
 
@@ -155,10 +171,12 @@ class TrainSettings(Settings):
     top_fractions: Shares | None = None  # that a defect may cover; None: the recipe's
     # pairs of a bad and a good picture in one step; None: the recipe's
     pairs: Annotated[int, Range(1, 1024, 1)] | None = None
-    pairing: Literal["together", "one_by_one"] | None = None  # None: the recipe's
+    # together: a pair is one batch and one update; one_by_one: an update after each picture; None: the recipe's
+    pairing: Literal["together", "one_by_one"] | None = None
     # a training that did not learn; keep: with a warning, since an experiment records failures too
     unlearned: Literal["refuse", "keep"] = "refuse"
     read: ReadSettings = field(default_factory=ReadSettings)
+    paper: PaperSettings = field(default_factory=PaperSettings)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
 
 

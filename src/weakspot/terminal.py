@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from weakspot.data.audit import Audit
     from weakspot.evaluation.evaluate import Evaluation
     from weakspot.evaluation.metrics import Counts
+    from weakspot.experiments.crossval import Crossval
+    from weakspot.experiments.shipped import State
     from weakspot.inspection.folder import Summary
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
@@ -222,6 +224,33 @@ def _or_dash(value: float | None) -> object:
 def show_records(records: "list[Path]", as_json: bool) -> None:
     """Where an experiment's records lie."""
     print_json([str(record) for record in records]) if as_json else say(*(shown(record) for record in records))
+
+
+def show_crossval(result: "Crossval", as_json: bool) -> None:
+    """Each figure's mean and deviation over seeds, promises kept, and where report and scores lie."""
+    from weakspot.experiments.crossval_report import WORDS
+
+    figures = result.figures
+    if as_json:
+        print_json(figures)
+        return
+    rows = [(word, figures["mean"][name], _or_dash(figures["deviation"].get(name))) for name, word in WORDS.items()
+            if name in figures["mean"]]  # fmt: skip
+    say(table("Out of fold", ("", "mean", "± over seeds"), [*rows]))
+    say(
+        "* looked up on the tested images themselves",
+        f"promises kept  {figures['promises']['kept']} of {figures['promises']['of']}",
+    )
+    say("", f"report  {shown(result.report)}", f"scores  {shown(result.scores)}")
+
+
+def show_experiments(states: "list[State]", as_json: bool) -> None:
+    """Each experiment with its minutes, how many of its records there are, and what it is to show."""
+    if as_json:
+        print_json([vars(state) for state in states])
+        return
+    rows = [(each.name, _or_dash(each.minutes), f"{each.done} of {each.needed}", each.claim) for each in states]
+    say(table("Experiments", ("name", "minutes, one core", "records", "claim"), [*rows]))
 
 
 def show_doctor(found: dict[str, Any], as_json: bool) -> None:

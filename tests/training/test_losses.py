@@ -80,7 +80,7 @@ def test_a_drawn_picture_costs_its_bad_cells_the_others_and_half_the_hottest_oth
 def test_the_search_looks_at_pairs_alone_and_the_synthetic_term_at_drawn_pictures_alone():
     heat, labels, cells = torch.randn(5, 1, 8, 8), torch.tensor([1.0, 0.0]), torch.zeros(3, 1, 8, 8)
     cells[:, :, 2:4, 5] = 1
-    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, cells, (0.1,), 1, 0, 100)
+    answer, target = Logits(heat[:, 0, 0, 0], heat[:, 0, 0, 0], heat), Target(labels, cells, (0.1,), 1, 0, 100, 8.0)
     assert TERMS["search"](answer, target) == search_loss(heat[:2], labels, (0.1,), 1)
     assert TERMS["synthetic"](answer, target) == synthetic_loss(heat[2:], cells, 0.1)
 

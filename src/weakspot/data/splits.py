@@ -83,6 +83,28 @@ def kolektor_folds(found: Audit, which: Literal["official", "clean"]) -> list[Sp
     return splits
 
 
+def group_folds(found: Audit, count: int, seed: int) -> list[Split]:
+    """Splits of any data in whole merged groups, drawn by the seed: each picture tests in one of them.
+
+    Raises DataError where so many cannot be made with bad and good pictures to train on.
+    """
+    samples = found.merged()
+    labels = np.array([sample.label for sample in samples], int)
+    numbers = fold_numbers(labels, [sample.group for sample in samples], count, seed)
+    made = int(numbers.max()) + 1
+    if made < count:
+        what = f"{amount(count, 'fold')} are wanted, the parts allow {made}"
+        raise DataError(f"{what}; take --folds {made}, or add parts")
+    sides = [
+        (
+            tuple(sample for sample, number in zip(samples, numbers, strict=True) if number != fold),
+            tuple(sample for sample, number in zip(samples, numbers, strict=True) if number == fold),
+        )
+        for fold in range(count)
+    ]
+    return [Split(f"fold {fold} of {count} by groups, seed {seed}", *each) for fold, each in enumerate(sides)]
+
+
 def with_positives(split: Split, n: int | None, seed: int) -> Split:
     """The split with `n` of its bad training pictures, drawn by the seed; 0: none; None: with all of them."""
     bad = [sample for sample in split.train if sample.label]

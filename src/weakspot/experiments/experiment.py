@@ -4,28 +4,71 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from weakspot.data.audit import Audit
-from weakspot.data.splits import Split, kolektor_folds, with_positives
+from weakspot.data.splits import Split, group_folds, kolektor_folds, with_positives
 from weakspot.errors import SettingsError, shown
-from weakspot.settings import Range, RecipeName, Seed, Settings, TrainSettings, read_settings
+from weakspot.settings import Range, Seed, Settings, Size, TrainSettings, read_settings
 
 SAID_BY = {"recipe": "recipes", "split_seed": "seeds", "draw_seed": "seeds", "seed": "seeds or weights_seeds"}
+SCALES: dict[str, Size] = {"quarter": (352, 128), "half": (704, 256), "full": (1408, 512)}  # height, width in pixels
+Scale = Literal["quarter", "half", "full"]
+Splits = Literal["official", "clean", "groups", "hold_out"]
+FigureName = Literal["alpha", "bars", "lines", "heat_through_training", "heat_side_by_side"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Settings):
+    """One way of training that is compared with others: what it sets beside the settings of all."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed(Settings):
+    """What a publication prints of one row; ours of the same recipe, variant and number of bad pictures beside it."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    where: str  # table or figure, and page
+    name: str = ""  # of what nobody here can run, such as a commercial product
+    recipe: str = ""
+    variant: str = ""
+    variants: tuple[
+        str, ...
+    ] = ()  # where what is printed is the mean over several variants and numbers of bad pictures
+    positives: int | None = None
+    values: dict[str, float]  # by the names of our metrics
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Settings):
-    """What one file asks for: every combination of recipe, number of bad pictures, seed and fold is a run."""
+    """What one file asks for: every combination of recipe, variant, number of bad pictures, seed and fold is a run."""
 
     data: str  # folder, relative to the file, or the word elpv
     layout: str = "auto"
-    splits: Literal["official", "clean", "hold_out"] = "hold_out"
-    folds: tuple[Annotated[int, Range(0, 2, 0)], ...] = (0,)  # of the published ones
+    source: str = ""  # where to get the data, and their licence
+    claim: str = ""  # what is to be seen
+    expected: str = ""  # the figures that are printed, or that earlier runs let one expect
+    minutes_a_run: Annotated[float, Range(0, 10**6, 4)] = (
+        0.0  # about, on one core, at quarter size where there is a scale
+    )
+    figure: FigureName | None = None  # in whose form the records are drawn
+    iterations: tuple[int, ...] = ()  # of the first stage, whose heat such a figure shows
+    scale: Scale | None = None  # size of KolektorSDD's pictures; None: as the settings say
+    splits: Splits = "hold_out"
+    parts: Annotated[int, Range(2, 100, 3)] = 3  # of the split "groups", of which each tests once
+    folds: tuple[Annotated[int, Range(0, 99, 0)], ...] = (0,)  # of the published ones, or of those parts
     seeds: tuple[Seed, ...] = (0,)  # each draws who is tested, which bad pictures train, and the weights
+    split_seed: Seed | None = None  # where given, it draws who is tested, and `seeds` all else
+    draw_seed: Seed | None = None  # where given, it draws which bad pictures train, and `seeds` all else
     weights_seeds: tuple[Seed, ...] = ()  # where given, these draw the weights, and `seeds` all else
-    recipes: tuple[RecipeName, ...] = ("sharp",)
+    recipes: tuple[str, ...] = ("sharp",)
+    variants: tuple[Variant, ...] = ()
     positives: tuple[Annotated[int, Range(0, 10**9, 10)], ...] = ()  # bad pictures to train on; none: as in settings
+    printed: tuple[Printed, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -34,24 +77,33 @@ class Combination:
     """One run of an experiment; `name` is that of its record."""
 
     name: str
-    recipe: RecipeName
+    recipe: str
+    variant: Variant | None
     positives: int | None  # None: as the experiment's settings say
     seed: int  # who is tested, and which bad pictures train
     weights_seed: int
     fold: int
 
 
-def read_experiment(table: Path) -> Experiment:
-    """The file as an Experiment. Raises SettingsError naming the key."""
-    experiment = read_settings(Experiment, table)
-    for key, by in (SAID_BY | ({"positives": "positives"} if experiment.positives else {})).items():
-        if key in experiment.settings:
-            raise SettingsError(f"{shown(table)}: settings.{key} would be overruled by {by}; say it there alone")
+def read_experiment(table: Path, scale: Scale | None = None) -> Experiment:
+    """The file as an Experiment, at a scale of its own or at this one. Raises SettingsError naming the key."""
+    experiment = read_settings(Experiment, table, scale=scale)
+    where, settings = shown(table), experiment.settings
+    overruled = SAID_BY | ({"positives": "positives"} if experiment.positives else {})
+    overruled |= {"size": "scale"} if experiment.scale else {}
+    for key, by in overruled.items():
+        if key in settings:
+            raise SettingsError(f"{where}: settings.{key} would be overruled by {by}; say it there alone")
     for key in ("recipes", "positives", "seeds", "weights_seeds", "folds"):
         _refuse_no_axis(table, key, getattr(experiment, key), may_be_empty=key in ("positives", "weights_seeds"))
+    _refuse_no_axis(table, "variants", tuple(each.name for each in experiment.variants), may_be_empty=True)
     if experiment.splits == "hold_out" and experiment.folds != (0,):
         found = f"folds = {list(experiment.folds)}, but a hold-out has none"
-        raise SettingsError(f'{shown(table)}: {found}; leave folds out, or give splits = "official" or "clean"')
+        raise SettingsError(f'{where}: {found}; leave folds out, or give splits = "official", "clean" or "groups"')
+    most = experiment.parts if experiment.splits == "groups" else 3
+    if max(experiment.folds) >= most:
+        found = f"folds = {list(experiment.folds)}; needed is a number from 0 to {most - 1}"
+        raise SettingsError(f"{where}: {found}, for there are {most}")
     return experiment
 
 
@@ -66,10 +118,14 @@ def _refuse_no_axis(table: Path, key: str, values: tuple[Any, ...], may_be_empty
 
 def combinations(experiment: Experiment) -> Iterator[Combination]:
     """The runs, in order."""
-    axes = experiment.recipes, experiment.positives or (None,), experiment.seeds, experiment.weights_seeds or (None,)
-    for recipe, positives, seed, weights_seed, fold in product(*axes, experiment.folds):
+    axes = experiment.recipes, experiment.variants or (None,), experiment.positives or (None,), experiment.seeds
+    for recipe, variant, positives, seed, weights_seed, fold in product(
+        *axes, experiment.weights_seeds or (None,), experiment.folds
+    ):
         parts = (
             recipe,
+            "" if variant is None else variant.name,
+            experiment.scale or "",
             experiment.splits,
             "" if experiment.splits == "hold_out" else f"fold{fold}",
             "" if positives is None else f"bad{positives}",
@@ -79,6 +135,7 @@ def combinations(experiment: Experiment) -> Iterator[Combination]:
         yield Combination(
             name="-".join(filter(None, parts)),
             recipe=recipe,
+            variant=variant,
             positives=positives,
             seed=seed,
             weights_seed=seed if weights_seed is None else weights_seed,
@@ -88,14 +145,36 @@ def combinations(experiment: Experiment) -> Iterator[Combination]:
 
 def settings_of(experiment: Experiment, run: Combination, threads: int | None = None) -> TrainSettings:
     """The settings of one run. threads: instead of those that the experiment's settings give."""
-    seeds = {"split_seed": run.seed, "draw_seed": run.seed, "seed": run.weights_seed}
-    given = {"recipe": run.recipe, "positives": run.positives, "threads": threads}
+    given = {
+        "recipe": run.recipe,
+        "positives": run.positives,
+        "threads": threads,
+        "size": SCALES[experiment.scale] if experiment.scale else None,
+        "split_seed": run.seed if experiment.split_seed is None else experiment.split_seed,
+        "draw_seed": run.seed if experiment.draw_seed is None else experiment.draw_seed,
+        "seed": run.weights_seed,
+    }
     overruling = {key: value for key, value in given.items() if value is not None}
-    return read_settings(TrainSettings, **experiment.settings | seeds | overruling)
+    varied = run.variant.settings if run.variant else {}
+    return read_settings(TrainSettings, **merged(experiment.settings, varied) | overruling)
+
+
+def merged(one: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings, those of the second in front."""
+    both = {**one, **over}
+    inner = {key: merged(one[key], over[key]) for key in one.keys() & over.keys() if isinstance(over[key], dict)}
+    return both | inner
 
 
 def split_of(experiment: Experiment, audit: Audit, settings: TrainSettings, fold: int) -> Split | None:
-    """The published list, of which `clean` drops the twins by name; None where the settings say who trains."""
+    """The published list, of which `clean` drops the twins by name, or a fold by groups.
+
+    None where the settings say who trains.
+    """
     if experiment.splits == "hold_out":
         return None
-    return with_positives(kolektor_folds(audit, experiment.splits)[fold], settings.positives, settings.draw_seed)
+    if experiment.splits == "groups":
+        folds = group_folds(audit, experiment.parts, settings.split_seed)
+    else:
+        folds = kolektor_folds(audit, experiment.splits)
+    return with_positives(folds[fold], settings.positives, settings.draw_seed)

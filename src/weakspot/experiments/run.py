@@ -4,21 +4,32 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from weakspot.data.audit import Audit
 from weakspot.data.layouts import read_layout
+from weakspot.data.reading import read_image, read_mask
+from weakspot.data.samples import Sample
 from weakspot.durable import make_folder, write_durably
-from weakspot.errors import SettingsError, TrainingError, WeakspotError, amount, shown
+from weakspot.errors import DataError, SettingsError, TrainingError, WeakspotError, amount, shown
+from weakspot.evaluation.pictures import as_8_bit
 from weakspot.experiments.experiment import (
     Combination,
     Experiment,
+    Scale,
     combinations,
     read_experiment,
     settings_of,
     split_of,
 )
+from weakspot.experiments.figures import draw_figure
+from weakspot.experiments.printed import write_printed
+from weakspot.experiments.records import refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.side_by_side import run_side_by_side
 from weakspot.experiments.tables import write_tables
 from weakspot.inspection.model_file import read_model_file
@@ -29,6 +40,8 @@ from weakspot.jobs.train import TrainResult, train
 from weakspot.progress import Shows
 from weakspot.runs import MARK, Run
 from weakspot.settings import TrainSettings
+
+KEPT_SIDE = 400  # pixels of the longer side of a picture that stands beside its heat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +55,7 @@ class Place:
     progress: Shows | None
 
     @property
-    def _is_word(self) -> bool:
+    def is_word(self) -> bool:
         """Whether the data are those of the package elpv-dataset, and no folder of that name."""
         asked, layout = self.experiment.data, self.experiment.layout
         return asked == "elpv" and layout in ("auto", "elpv") and not (self.table.parent / asked).exists()
@@ -50,16 +63,21 @@ class Place:
     @property
     def data(self) -> str:
         """The folder of the pictures, or the word elpv."""
-        return self.experiment.data if self._is_word else str(self.table.parent / self.experiment.data)
+        return self.experiment.data if self.is_word else str(self.table.parent / self.experiment.data)
 
     @property
     def layout(self) -> str:
         """How the folder is read."""
-        return "elpv" if self._is_word else self.experiment.layout
+        return "elpv" if self.is_word else self.experiment.layout
+
+    @property
+    def folder(self) -> Path:
+        """Where the records lie, and the table and figure made from them."""
+        return self.results / self.table.stem
 
     def record(self, run: Combination) -> Path:
         """Where the run's record lies once it is done."""
-        return self.results / self.table.stem / f"{run.name}.json"
+        return self.folder / f"{run.name}.json"
 
     def training(self, run: Combination) -> Path:
         """Where the run's training lies."""
@@ -82,21 +100,26 @@ def run_experiment(
     threads: int | None = None,
     jobs: int = 1,
     only: str | None = None,
+    scale: Scale | None = None,
+    tables_only: bool = False,
     progress: Shows | None = None,
 ) -> list[Path]:
     """Run what has no record yet; a run that was stopped is gone on with. Returns the records' paths.
 
     threads: of each run, instead of those that the file gives; jobs: runs at a time, each in a process of its own, with
-    an even share of the cores where nobody says the threads; only: the one run of this name. A run that fails stops
-    none of the others; TrainingError names all of these at the end. Raises SettingsError, DataError before any run.
+    an even share of the cores where nobody says the threads; only: the one run of this name; scale: of the pictures,
+    instead of the file's; tables_only: run nothing. A run that fails stops none of the others; TrainingError names all
+    of these at the end. Raises SettingsError, DataError before any run, for a record of something else, too.
     """
-    experiment = read_experiment(table)
+    experiment = read_experiment(table, scale)
     share = max(1, usable_cores() // jobs) if jobs > 1 else None  # however many are left: going on takes the same
     threads = threads or experiment.settings.get("threads", share)
     place = Place(table=table, experiment=experiment, results=results, threads=threads, progress=progress)
     runs = _asked_for(place, only)
-    make_folder(results / table.stem)
-    left = [run for run in runs if not place.record(run).exists()]
+    make_folder(place.folder)
+    left = [run for run in runs if not place.record(run).exists() and not tables_only]
+    if left:
+        _refuse_missing_data(place)
     if len(left) == 1:
         _record(place, left[0], _audited(place, left[0]))
     elif left:
@@ -105,7 +128,25 @@ def run_experiment(
             others = ", the others are on record" if len(failures) < len(left) else ""
             each = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
             raise TrainingError(f"{len(failures)} of {amount(len(left), 'run')} failed{others}: {each}")
-    return [place.record(run) for run in runs]
+    if only is None:
+        tabulate(place)
+    return [place.record(run) for run in runs if place.record(run).exists()]
+
+
+def tabulate(place: Place) -> None:
+    """Tables and the figure anew, from all records of the experiment."""
+    write_tables(place.results)
+    if place.experiment.printed or place.experiment.figure:
+        rows = write_printed(place.experiment, place.folder)
+        draw_figure(place.experiment, rows, place.folder, place.note)
+
+
+def _refuse_missing_data(place: Place) -> None:
+    """Raise DataError that names the data and where to get them."""
+    if not place.is_word and not Path(place.data).exists():
+        source = place.experiment.source
+        way_out = f"get it from {source}, and put it there" if source else "put it there, or correct data in the file"
+        raise DataError(f"{shown(place.data)}: is not there, and {shown(place.table)} needs it; {way_out}")
 
 
 def _asked_for(place: Place, only: str | None) -> list[Combination]:
@@ -117,6 +158,9 @@ def _asked_for(place: Place, only: str | None) -> list[Combination]:
         raise SettingsError(f"{shown(place.table)}: has no run {shown(only)}; its runs are {names}")
     for settings in [place.settings(run) for run in asked]:
         _refuse_without_test(place, settings)
+    for run in asked:
+        if place.record(run).exists():
+            refuse_other_settings(place.record(run), place.settings(run))
     return asked
 
 
@@ -151,13 +195,17 @@ def _run_in_processes(place: Place, runs: Sequence[Combination], jobs: int) -> d
     read_layout(Path(place.data), place.layout)  # what is wrong with all is said once
     assert place.threads is not None
     command = [sys.executable, "-m", "weakspot", "experiment", str(place.table), "-o", str(place.results)]
+    command += ["--scale", place.experiment.scale] if place.experiment.scale else []
     commands = {run.name: [*command, "--threads", str(place.threads), "--run", run.name] for run in runs}
     place.note(f"{amount(len(runs), 'run')}, {jobs} at a time, {amount(place.threads, 'thread')} each")
     return run_side_by_side(commands, jobs, lambda name, line: place.note(f"{name}: {line}"))
 
 
 def _audited(place: Place, run: Combination) -> Audit:
-    return audited(Path(place.data), place.settings(run), place.layout, place.progress)
+    audit = audited(Path(place.data), place.settings(run), place.layout, place.progress)
+    on_record = [place.record(each) for each in combinations(place.experiment) if place.record(each).exists()]
+    refuse_other_pictures(on_record, audit.fingerprint)
+    return audit
 
 
 def _record(place: Place, run: Combination, audit: Audit) -> None:
@@ -172,10 +220,31 @@ def _record(place: Place, run: Combination, audit: Audit) -> None:
     except TrainingStopped:
         raise TrainingStopped(f"stopped in {run.name}; nothing is lost: the same command goes on") from None
     plain = _plain_record(place.experiment, run, settings, result)
+    if place.experiment.figure and place.experiment.figure.startswith("heat"):
+        _keep_heat_maps(Run(training), result.split.train, settings, record.with_suffix(".heat"))
     write_durably(record.with_suffix(".scores.csv"), (training / "scores.csv").read_bytes())
     write_durably(record, json.dumps(plain, indent=1, allow_nan=False).encode())
     write_tables(place.results)
     place.note("on record")
+
+
+def _keep_heat_maps(run: Run, trained: Sequence[Sample], settings: TrainSettings, folder: Path) -> None:
+    """The heat of the first bad pictures through the training, beside them and their masks."""
+    make_folder(folder)
+    heat = sorted(run.heat_maps.glob("bad-*.png")) if run.heat_maps.exists() else []
+    for picture in heat:
+        write_durably(folder / picture.name, picture.read_bytes())
+    for number in sorted({int(picture.name.split("-")[1]) for picture in heat}):
+        pixels = as_8_bit(read_image(trained[number].path, settings.read).pixels)
+        layers = {"picture": pixels}
+        if mask := trained[number].mask:
+            layers["mask"] = read_mask(mask, *pixels.shape[:2]).astype(np.uint8) * 255
+        for name, layer in layers.items():
+            content = BytesIO()
+            small = Image.fromarray(layer)
+            small.thumbnail((KEPT_SIDE, KEPT_SIDE))
+            small.save(content, "PNG")
+            write_durably(folder / f"bad-{number}-{name}.png", content.getvalue())
 
 
 def _plain_record(
@@ -191,6 +260,8 @@ def _plain_record(
         "experiment": experiment.data.rstrip("/").rsplit("/", 1)[-1],
         "run": manifest.name,
         "recipe": settings.recipe,
+        "variant": run.variant.name if run.variant else None,
+        "scale": experiment.scale,
         "split": {"name": experiment.splits, "run": result.split.name, **split},
         "positives": sum(sample.label for sample in result.split.train),
         "seed": run.seed,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from weakspot.evaluation.metrics import average_precision
+from weakspot.experiments.records import Record
 from weakspot.settings import TrainSettings, as_plain
 
-Record = dict[str, Any]
 SUMMED = ("escapes", "review", "false_alarms")  # of folds
 UNSCORED = "unscored"  # test pictures that were refused
 VARYING = ("seed", "split_seed", "draw_seed", "threads")  # settings that may differ within a series
@@ -31,7 +31,7 @@ def by_series(records: list[Record]) -> dict[tuple[str, str], dict[str, list[Rec
     """
     series: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        seed = re.sub(r"-fold\d", "", record["run"])
+        seed = re.sub(r"-fold\d+", "", record["run"])
         name = re.sub(r"-(seed|weights)\d+$", "", seed)
         series[name, json.dumps(_made_with(record), sort_keys=True)][seed].append(record)
     return series
@@ -66,7 +66,7 @@ def complete(seeds: dict[str, list[Record]]) -> dict[str, list[Record]]:
 
 def _fold(record: Record) -> str:
     """`-fold1`, or empty where the run is none of several."""
-    found = re.search(r"-fold\d", record["run"])
+    found = re.search(r"-fold\d+", record["run"])
     return found[0] if found else ""
 
 
@@ -74,6 +74,12 @@ def mean_of_folds(folds: list[Record]) -> dict[str, float]:
     """Means of the metrics that all of them have."""
     shared = set.intersection(*(set(record["metrics"]) for record in folds))
     return {name: float(np.mean([record["metrics"][name] for record in folds])) for name in shared}
+
+
+def scores_of(folder: Path, record: Record) -> list[dict[str, str]]:
+    """A row for each test picture of a run, as text; without a raw score where it was refused."""
+    with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:
@@ -84,13 +90,12 @@ def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:
     scores: dict[str, list[float]] = defaultdict(list)
     unscored = 0
     for record in folds:
-        with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if not row["raw_score"]:  # the picture was refused
-                    unscored += 1
-                    continue
-                for name in ("label", "raw_score", "heat_score"):
-                    scores[name].append(float(row[name]))
+        for row in scores_of(folder, record):
+            if not row["raw_score"]:  # the picture was refused
+                unscored += 1
+                continue
+            for name in ("label", "raw_score", "heat_score"):
+                scores[name].append(float(row[name]))
     labels = np.array(scores["label"], int)
     counted = [name for name in SUMMED if all(name in record["metrics"] for record in folds)]
     ranked = {"average_precision": "raw_score", "heat_average_precision": "heat_score"} if len(set(labels)) > 1 else {}

@@ -1,7 +1,6 @@
 """Records under results/ → the tables that people read. results/README.md is written anew each time, never typed."""
 
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,13 @@ import numpy as np
 
 from weakspot.durable import write_durably
 from weakspot.errors import amount
+from weakspot.experiments.printed import records_of
+from weakspot.experiments.records import Record
 from weakspot.experiments.series import (
     AT_FULL_RECALL,
     POOLED,
     SUMMED,
     UNSCORED,
-    Record,
     by_series,
     complete,
     differences,
@@ -97,8 +97,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _page(results: Path) -> str:
     experiments: dict[Path, list[Record]] = {}
     for folder in sorted(path for path in results.iterdir() if path.is_dir()):
-        records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=_in_order)]
-        records = [record for record in records if "metrics" in record and "recipe" in record]
+        records = sorted(records_of(folder), key=_in_order)
         if records:
             experiments[folder] = records
     rows = [row for folder, records in experiments.items() for row in _summary(folder, records)]
@@ -116,9 +115,9 @@ def _told_apart(folder: Path, records: list[Record]) -> Iterator[str]:
         yield f"{folder.name}: runs of {name} differ in {', '.join(settings)}; each kind has a row of its own.\n"
 
 
-def _in_order(record: Path) -> list[str]:
+def _in_order(record: Record) -> list[str]:
     """Numbers in a name by their size: bad5 before bad10."""
-    return [part.rjust(10, "0") if part.isdigit() else part for part in re.split(r"(\d+)", record.stem)]
+    return [part.rjust(10, "0") if part.isdigit() else part for part in re.split(r"(\d+)", record["run"])]
 
 
 def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
@@ -134,7 +133,7 @@ def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
             cells[POOLED] += _without_score(figures, " ({})")
         yield [
             folder.name,
-            every[0]["recipe"],
+            ", ".join(filter(None, (every[0]["recipe"], every[0].get("variant")))),
             every[0]["split"]["name"],
             ", ".join(dict.fromkeys(_size(record) for record in every)),
             _range([record["positives"] for record in every]),

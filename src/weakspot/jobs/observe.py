@@ -31,7 +31,7 @@ from weakspot.training.synthetic import contact_sheet
 
 log = logging.getLogger(__name__)
 FIXED = 2  # pictures of each label whose heat maps are kept
-HEAT_MAPS_EVERY = 50  # steps (the paper's Fig. 6 shows such a series)
+HEAT_MAPS_EVERY = 30  # steps; all those of the paper's Fig. 6 are among them
 CHECKPOINT_EVERY = 20.0  # seconds: what a kill may cost
 SETTLED = 40  # steps of a training after which its pace is known
 CURVES = ("loss", "running_loss", "learning_rate", "gradient_norm", "bad_heat", "good_heat", "bad_score", "good_score")

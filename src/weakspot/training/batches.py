@@ -19,7 +19,12 @@ from weakspot.settings import CELL
 from weakspot.training.synthetic import cells_of, draw_defect
 
 ALIKE = 1.2  # times as much as pictures may change along one side than along the other, to be turned
-DRAWING, PROVING = 1, 2  # in the seeds of what is drawn to learn from, and to be asked of; pairs have neither
+DRAWING, PROVING, TURNING = (
+    1,
+    2,
+    3,
+)  # in the seeds of what is drawn to learn from, to be asked of, and turned; pairs: none
+QUARTERS = 0, 5, 3, 6  # mirrorings that together turn a picture by 0, 90, 180 and 270 degrees
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,), 1 bad, 0 good, of the first B views
     # (S, 1, h, w), 1 where a defect was marked or drawn on the last S views; None where on none
     known_cells: Tensor | None
+
+    def one_by_one(self) -> "Iterator[Batch]":
+        """Each view as a batch of its own, in order; only of batches whose pictures are all known by their label."""
+        assert self.known_cells is None, "what is drawn is learned beside pairs"
+        return (Batch((view,), label[None], None) for view, label in zip(self.views, self.labels, strict=True))
 
 
 Drawings = tuple[Views, Tensor]  # good pictures that were drawn on, and where: (S, 1, h, w) of 0 and 1
@@ -144,6 +154,13 @@ def _pairs(
     endless = [_endless(indices, rng) for indices in lists]
     while True:
         yield tuple(_view(next(indices), rng, copies, jitter, shift) for indices in endless)
+
+
+def turned(pairs: Iterator[Views], pairs_a_step: int, seed: tuple[int, ...], start: int = 0) -> Iterator[Views]:
+    """The pairs, from the `start`-th on, turned by quarters; all of a step alike, for a batch has one shape."""
+    for number, pair in enumerate(pairs, start):
+        quarter = np.random.default_rng((*seed, TURNING, number // pairs_a_step)).choice(QUARTERS)
+        yield tuple(replace(view, mirror=int(quarter)) for view in pair)
 
 
 def endless_drawings(

@@ -22,11 +22,8 @@ def look_of(training: Training, stage: Stage) -> Look:
 
 def _look_at_images(training: Training, stage: Stage) -> Look:
     def look(views: Views) -> Logits:
-        images = training.images.seen(views, training.machine.device)
-        parts = (images,) if stage.together else torch.split(images, 1)
         with training.machine.autocast():
-            answers = [_logits(training, part, stage) for part in parts]
-        return Logits(*(torch.cat(values) for values in zip(*answers, strict=True)))
+            return _logits(training, training.images.seen(views, training.machine.device), stage)
 
     return look
 

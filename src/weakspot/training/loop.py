@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +10,21 @@ from torch import Tensor, nn
 from weakspot.errors import TrainingError
 from weakspot.network.detector import PARTS, Detector, Logits
 from weakspot.spectral.layer import large_layers
-from weakspot.training.batches import Batch, endless_batches, endless_drawings, endless_pairs
+from weakspot.training.batches import Batch, endless_batches, endless_drawings, endless_pairs, turned
 from weakspot.training.looks import look_of
 from weakspot.training.losses import TERMS, Target
 from weakspot.training.stages import Stage, learning_rate
 from weakspot.training.state import StageState, Step, Training
 
 RUNNING = 0.93  # decay of the running mean of the loss
+
+
+class Update(NamedTuple):
+    """What came of one change of the weights, for the report: without gradients, still on the device."""
+
+    answer: Logits
+    loss: Tensor
+    norm: Tensor  # of the gradient
 
 
 def run_stage(training: Training) -> None:
@@ -29,21 +38,22 @@ def run_stage(training: Training) -> None:
     look, batches = look_of(training, stage), _batches(training, stage)
     unreported: list[tuple[float, Tensor]] = []
     while not state.finished(stage):
-        batch = next(batches)
-        rate = learning_rate(stage, state.step)
-        answer = look(batch.views)
-        loss = _loss(training, stage, answer, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-        if stage.clip is not None:
-            nn.utils.clip_grads_with_norm_(weights, stage.clip, norm)
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.step()
+        batch, updates = next(batches), list[Update]()
+        rate = optimizer.param_groups[0]["lr"] = learning_rate(stage, state.step)
+        for part in (batch,) if stage.together else batch.one_by_one():
+            answer = look(part.views)
+            loss = _loss(training, stage, answer, part)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+            if stage.clip is not None:
+                nn.utils.clip_grads_with_norm_(weights, stage.clip, norm)
+            optimizer.step()
+            updates.append(Update(Logits(*(values.detach() for values in answer)), loss.detach(), norm))
         state.step += 1
         _average(detector, stage, state)
         state.momenta = [optimizer.state[weight]["momentum_buffer"] for weight in weights] if stage.momentum else []
-        unreported.append((rate, _figures(stage, answer, batch, loss, norm)))
+        unreported.append((rate, _figures(stage, batch, updates)))
         if len(unreported) == training.machine.steps_a_report or state.finished(stage):
             training.on_steps(_report(stage, state, unreported))
             unreported = []
@@ -80,6 +90,7 @@ def _batches(training: Training, stage: Stage) -> Iterator[Batch]:
     ways = _copies(training, stage), stage.jitter, stage.shift
     assert images.labels.any() or stage.synthetic, "without bad pictures nothing but drawn ones can be found"
     pairs = endless_pairs(images.labels, seed, *ways, start=step * stage.pairs)
+    pairs = turned(pairs, stage.pairs, seed, start=step * stage.pairs) if stage.rotated else pairs
     drawn = stage.synthetic if images.labels.any() else stage.synthetic + stage.pairs  # in the places of the bad ones
     drawings = endless_drawings(images, drawn, seed, *ways, start=step) if stage.synthetic else None
     return endless_batches(pairs, stage.pairs, drawings, images, training.machine.device)
@@ -95,7 +106,8 @@ def _copies(training: Training, stage: Stage) -> int:
 def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Tensor:
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
-    target = Target(batch.labels, batch.known_cells, fractions, stage.pairs, training.state.step, stage.iterations)
+    progress = training.state.step, stage.iterations
+    target = Target(batch.labels, batch.known_cells, fractions, stage.pairs, *progress, stage.alpha)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()
 
@@ -134,12 +146,17 @@ def _laid_out(tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tens
     return [torch.empty_like(weight.detach()).copy_(tensor.detach()) for tensor, weight in pairs]
 
 
-def _figures(stage: Stage, answer: Logits, batch: Batch, loss: Tensor, norm: Tensor) -> Tensor:
-    """What of a `Step` only the device knows: loss, gradient norm, heat of bad and good, score of bad and good."""
+def _figures(stage: Stage, batch: Batch, updates: Sequence[Update]) -> Tensor:
+    """What of a `Step` only the device knows: loss, gradient norm, heat of bad and good, score of bad and good.
+
+    Of several updates the sum of the losses and the largest norm.
+    """
     labels = torch.cat([batch.labels, batch.labels.new_ones(len(batch.views) - len(batch.labels))])
-    heat = answer.heat.detach().sigmoid().mean((1, 2, 3)).float()
-    score = (answer.raw_score if "decision" in stage.trains else answer.heat_score).detach().float()
+    heat = torch.cat([answer.heat.sigmoid().mean((1, 2, 3)) for answer, _, _ in updates]).float()
+    by_decision = "decision" in stage.trains
+    score = torch.cat([answer.raw_score if by_decision else answer.heat_score for answer, _, _ in updates]).float()
     bad = labels / labels.sum().clamp(min=1)
     good = (1 - labels) / (1 - labels).sum().clamp(min=1)
     means = [(values * share).sum() for values in (heat, score) for share in (bad, good)]
-    return torch.stack([loss.detach().float(), norm.float(), *means])
+    losses, norms = (torch.stack(values).float() for values in zip(*(update[1:] for update in updates), strict=True))
+    return torch.stack([losses.sum(), norms.max(), *means])

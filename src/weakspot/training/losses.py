@@ -20,19 +20,21 @@ class Target(NamedTuple):
     pairs: int  # of a bad and a good picture in the step; the bad ones may be missing
     step: int  # of the stage, from 0
     iterations: int  # of the stage
+    alpha: float  # weight of the good pictures in the weak loss, where it begins
 
 
 def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
     """Darken good pictures and leave bad ones undecided (Xu et al. 2020, eq. 5, without the square).
 
-    heat: logits (B, 1, h, w); labels: (B,), 1 bad, 0 good; alpha: weight of good images, > 0. Lower is better.
+    heat: logits (B, 1, h, w); labels: (B,), 1 bad, 0 good; alpha: weight of good images, > 0. Of pairs the mean, of a
+    picture by itself its own. Lower is better.
     """
     mean_heat = heat.sigmoid().mean((1, 2, 3)).clamp(1e-6, 1 - 1e-6)
     good = -torch.log1p(-mean_heat)
     bad = mean_heat * mean_heat.log() + (1 - mean_heat) * torch.log1p(
         -mean_heat
     )  # negative entropy: least where half the map is lit
-    return torch.where(labels > 0, bad, alpha * good).sum() * 2 / len(labels)
+    return torch.where(labels > 0, bad, alpha * good).sum() / max(1, len(labels) / 2)
 
 
 def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 30) -> float:
@@ -87,8 +89,8 @@ def _synthetic(answer: Logits, target: Target) -> Tensor:
 
 
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
-    "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations)),
-    "weak, alpha 8": lambda answer, to: weak_loss(answer.heat, to.labels, alpha=8.0),
+    "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations, to.alpha)),
+    "weak, alpha fixed": lambda answer, to: weak_loss(answer.heat, to.labels, to.alpha),
     "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
     "synthetic": _synthetic,
     "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),

@@ -8,7 +8,7 @@ from math import cos, pi
 from typing import Literal
 
 from weakspot.errors import SettingsError
-from weakspot.settings import Fit, NetworkSettings, TrainSettings
+from weakspot.settings import Fit, NetworkSettings, PaperSettings, TrainSettings
 
 LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
 EVERYTHING = ("shared", "localization", "decision")
@@ -39,7 +39,9 @@ class Stage:
     # good pictures of a step, beside its pairs, on which a defect is drawn; and one a pair where no picture is bad
     synthetic: int = 0
     pairs: int = 1  # pairs of a bad and a good picture in a step
-    together: bool = True  # a step is one batch; else each picture is normalized by itself, as printed
+    together: bool = True  # a step is one batch and one update; else each of its pictures is, as printed
+    alpha: float = 8.0  # weight of the good pictures in the weak loss, where it begins
+    rotated: bool = False  # the pictures of a step are turned by 0, 90, 180 or 270 degrees, all alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ _DECISION = Stage(
     name="decision", trains=("decision",), losses=(("decide", 1.0),), iterations=1200, learning_rate=0.01, drop_at=600
 )  # fmt: skip
 _FINE_TUNING = Stage(
-    name="fine-tuning", trains=EVERYTHING, losses=(("weak, alpha 8", 1.0), ("decide", 1.0)), iterations=300,
+    name="fine-tuning", trains=EVERYTHING, losses=(("weak, alpha fixed", 1.0), ("decide", 1.0)), iterations=300,
     learning_rate=0.001,
 )  # fmt: skip
 PAPER = Recipe(  # Xu et al. 2020, section IV-B; plain SGD, since no momentum is stated
@@ -89,11 +91,16 @@ def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, sch
 
     channels: 1 grey, 3 colour; light_share: of the training pictures' variance, what lies between pictures; schedule:
     factor on every stage's iterations, None: the settings'.
-    Raises SettingsError for a third kernel where the network has none.
+    Raises SettingsError for what the recipe has no use for: a third kernel, pictures one by one, the paper's settings.
     """
     base = RECIPES[settings.recipe]
     if settings.third_kernel and base.network.body == "narrow":
         raise SettingsError(f"third_kernel = {settings.third_kernel}; the recipe {base.name} has none: leave it out")
+    if settings.pairing == "one_by_one" and draws_defects(settings):
+        why = f"the recipe {base.name} learns from batches of several pictures"
+        raise SettingsError(f'pairing = "one_by_one"; {why}: leave it out, or take --recipe paper')
+    if base.name != PAPER.name and settings.paper != PaperSettings():
+        raise SettingsError(f"[paper] is of the recipe paper, and the recipe is {base.name}; leave it out")
     network = replace(
         base.network,
         channels=channels,
@@ -102,7 +109,26 @@ def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, sch
         top_fractions=settings.top_fractions or base.network.top_fractions,
     )
     factor = settings.schedule if schedule is None else schedule
-    return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings) for stage in base.stages))
+    stages = as_the_paper_varies(base.stages, settings.paper) if base.name == PAPER.name else base.stages
+    return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings) for stage in stages))
+
+
+def as_the_paper_varies(stages: tuple[Stage, ...], asked: PaperSettings) -> tuple[Stage, ...]:
+    """The printed stages, changed as the paper's figures change them."""
+    if asked.localization == "off":
+        without = [
+            replace(stage, losses=tuple(term for term in stage.losses if "weak" not in term[0])) for stage in stages
+        ]
+        stages = tuple(stage for stage in without if stage.losses)
+    if asked.freeze == "off":
+        stages = tuple(replace(stage, trains=EVERYTHING) if "decision" in stage.trains else stage for stage in stages)
+    if asked.alpha_course == "fixed":
+        fixed = {"weak": "weak, alpha fixed"}
+        stages = tuple(
+            replace(stage, losses=tuple((fixed.get(name, name), weight) for name, weight in stage.losses))
+            for stage in stages
+        )
+    return tuple(replace(stage, alpha=asked.alpha, rotated=asked.rotation == "quarters") for stage in stages)
 
 
 def fold_schedule(settings: TrainSettings) -> float:

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from weakspot.errors import SettingsError
 from weakspot.network.detector import Detector
 from weakspot.training.batches import TrainingImages, View
 from weakspot.training.loop import run_stage
 from weakspot.training.sparing import SparingDetector
 from weakspot.training.stages import Recipe
 from weakspot.training.state import Machine, StageState, Training
+
+DECISION_CELL = 64  # pixels a side: what a cell of the decision network's last map sees the middle of
 
 
 class Scores(NamedTuple):
@@ -26,6 +29,7 @@ class Scores(NamedTuple):
 
 def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: Machine) -> Training:
     """A detector with fresh weights, drawn by the seed, that knows its pictures' mean and deviation."""
+    _refuse_single_values(recipe, images)
     torch.manual_seed(seed)
     fresh = (SparingDetector if machine.small else Detector)(recipe.network, images.mean, images.std)
     detector = fresh.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -38,6 +42,15 @@ def run_training(training: Training) -> Detector:
         run_stage(training)
         training.stage, training.state = training.stage + 1, StageState()
     return training.detector.eval()
+
+
+def _refuse_single_values(recipe: Recipe, images: TrainingImages) -> None:
+    """Raise SettingsError where a batch norm of the decision would see one value a channel, which has no deviation."""
+    height, width = images.pixels.shape[2:]
+    alone = any(not stage.together and "decision" in stage.trains for stage in recipe.stages)
+    if alone and max(height, width) <= DECISION_CELL:
+        what = f'size {height}x{width} with pairing = "one_by_one": the decision network would see a single cell'
+        raise SettingsError(f"{what}; take a size above {DECISION_CELL}x{DECISION_CELL}")
 
 
 @torch.no_grad()
