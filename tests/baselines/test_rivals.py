@@ -15,11 +15,15 @@ from weakspot.baselines.recipes import RIVALS
 from weakspot.errors import DataError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
+from weakspot.jobs.judge import judge
+from weakspot.jobs.learn import Learned, learn
+from weakspot.jobs.observe import Observer
 from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.recipes import recipe
 from weakspot.jobs.train import TrainResult, train
 from weakspot.network.detector import PARTS, Detector
 from weakspot.settings import TrainSettings
+from weakspot.training.state import Machine
 
 WITH_MASKS = {name for name, each in RIVALS.items() if each.needs_masks}
 LARGE = {"unet_masks", "deeplab_masks"}  # files of 250 and 330 MB
@@ -154,6 +158,41 @@ def test_bad_pictures_change_no_weight_of_what_is_not_shown_them(name: str, part
     one, other = (read_model_file(result.model).weights for result in (with_bad, without))
     own = {key for key in one if not np.array_equal(one[key], other[key])}
     assert own == set()
+
+
+def learn_by(name: str, **more: object) -> tuple[Learned, TrainSettings]:
+    """Folds and a final training on toy pictures in memory."""
+    settings = settings_of(name, folds=2, **more)
+    return learn(TOYS, np.arange(10) % 2, settings, Machine(), 0.0, Observer(None, None)), settings
+
+
+TOYS = toy_images(4, 6)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_BAD))
+def test_what_was_shown_no_bad_picture_says_so_and_is_judged_by_drawn_defects(name: str):
+    learned, settings = learn_by(name)
+    verdict = judge(learned, TOYS.labels, [*"abcdefghij"], [*"abcdefghij"], settings)
+    assert learned.drawn is not None and len(learned.drawn) == 6
+    assert verdict.learned.startswith("the detector learned from good pictures and drawn defects")
+    assert "it was shown no bad picture: all that it knows of defects was drawn" in verdict.warnings
+
+
+def test_a_network_that_searches_nothing_is_trained_once_however_dark_its_heat_is(monkeypatch: pytest.MonkeyPatch):
+    begun: list[str] = []
+    monkeypatch.setattr("weakspot.jobs.learn.LOST_BELOW", 1.1)  # so that any search would be lost
+    monkeypatch.setattr(Observer, "begin", lambda observer, name, *rest: begun.append(name))
+    learned, _ = learn_by("mil_lse")
+    assert begun == ["fold 0", "fold 1", "final"] and learned.lost == ()
+
+
+def test_other_weights_in_the_same_file_are_another_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[str] = []
+    monkeypatch.setattr(Observer, "begin", lambda observer, name, training, identity: seen.append(identity))
+    monkeypatch.setattr("weakspot.jobs.learn.run_training", lambda training: None)
+    for _ in range(2):
+        learn_by("resnet18_cam", weights_from=weights_file(tmp_path))
+    assert len(seen) == len(set(seen)) == 6
 
 
 def test_weights_from_a_file_are_what_the_classifier_begins_with(tmp_path: Path):
