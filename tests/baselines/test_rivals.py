@@ -1,5 +1,6 @@
 """Every rival by its name: its network as published, and a folder of parts to a model file that inspects."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from weakspot.jobs.train import TrainResult, train
 from weakspot.network.detector import PARTS, Detector
 from weakspot.settings import TrainSettings
 from weakspot.training.state import Machine
+from weakspot.training.train import run_training, start_training
 
 WITH_MASKS = {name for name, each in RIVALS.items() if each.needs_masks}
 LARGE = {"unet_masks", "deeplab_masks"}  # files of 250 and 330 MB
@@ -193,6 +195,18 @@ def test_other_weights_in_the_same_file_are_another_training(tmp_path: Path, mon
     for _ in range(2):
         learn_by("resnet18_cam", weights_from=weights_file(tmp_path))
     assert len(seen) == len(set(seen)) == 6
+
+
+@pytest.mark.parametrize("name", ["mil_lse", "resnet18_cam", "patchcore"])
+def test_a_rival_learns_where_memory_is_spared_too(name: str):
+    whole = recipe(settings_of(name, schedule=0.001), channels=1)
+    kept = [run_training(start_training(whole, TOYS, 0, Machine(small=small))).state_dict() for small in (False, True)]
+    assert all(torch.allclose(kept[0][key], kept[1][key], atol=1e-3) for key in kept[0] if "search" not in key)
+
+
+def test_the_page_of_rivals_has_them_all():
+    page = (Path(__file__).parents[2] / "docs" / "rivals.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {*RIVALS}
 
 
 def test_weights_from_a_file_are_what_the_classifier_begins_with(tmp_path: Path):
