@@ -20,6 +20,7 @@ from weakspot.inspection.manifest import ImageSizes, Manifest, SelfTest, Thresho
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Memory, open_runtime
 from weakspot.inspection.selftest import encode_selftest
+from weakspot.jobs.recipes import recipe
 from weakspot.network.blocks import Chain
 from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings, TrainSettings
@@ -30,7 +31,7 @@ from weakspot.training.batches import TrainingImages
 from weakspot.training.export import export_graph
 from weakspot.training.loop import train_only
 from weakspot.training.sparing import SparingDetector
-from weakspot.training.stages import Recipe, recipe
+from weakspot.training.stages import Recipe
 from weakspot.training.state import Machine
 from weakspot.training.train import run_training, start_training
 

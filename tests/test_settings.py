@@ -160,7 +160,7 @@ def allowed_in_words(annotation: Any) -> str:
     words = [part for part in parts_of(annotation) if get_origin(part) is Literal]
     if words:
         return ", ".join(f"`{word}`" for word in get_args(words[0]))
-    return str(ranges_of(annotation)[0])
+    return "a path" if str in parts_of(annotation) else str(ranges_of(annotation)[0])
 
 
 def rows_of(kind: Any, prefix: str = "") -> dict[str, str]:

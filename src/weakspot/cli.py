@@ -88,6 +88,7 @@ def audit(
         "weakspot train parts/ -o runs/few --positives 10 --rule no_escapes",
         "weakspot train parts/ -o runs/strict --max-escapes 0.01 --max-false-alarms 0.02",
         "weakspot train parts/ -o runs/line3 --settings line3.toml",
+        "weakspot train parts/ -o runs/rival --recipe segdec_masks --masks use  # a rival, beside it",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
     )
 )
@@ -97,6 +98,7 @@ def train(
     settings: flags.Settings = None,
     layout: flags.Layout = "auto",
     recipe: flags.Recipe = None,
+    weights_from: flags.WeightsFrom = None,
     size: flags.Size = None,
     minutes: flags.Minutes = None,
     positives: Annotated[
@@ -130,7 +132,9 @@ def train(
     thresholds = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
     of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": thresholds or None}
     training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
-    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), masks=masks, **of_data, **training)
+    of_recipe = {"masks": masks, "weights_from": weights_from and str(weights_from)}
+    sized = {"size": size and parse_size(size)}
+    chosen = read_settings(TrainSettings, settings, **sized, **of_recipe, **of_data, **training)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 

@@ -47,7 +47,22 @@ Schedule = Annotated[
     float | None,
     typer.Option(help="Factor on all iterations; below 0.2 nothing useful is learned.", show_default=False),
 ]
-Recipe = Annotated[RecipeName | None, typer.Option(help="How to train; default sharp.", show_default=False)]
+Recipe = Annotated[
+    RecipeName | None,
+    typer.Option(
+        help="How to train; default sharp. paper: as printed; the others are rivals (docs/rivals.md), of which *_masks "
+        "need --masks use.",
+        show_default=False,
+    ),
+]
+WeightsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.safetensors",
+        help="First weights of ResNet-18, for --recipe resnet18_cam; default: random.",
+        show_default=False,
+    ),
+]
 Rule = Annotated[RuleName | None, typer.Option(help="What chooses the thresholds; default limits.", show_default=False)]
 MaxFalseAlarms = Annotated[
     float | None,

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("weakspot", "torch", "numpy", "scipy", "scikit-learn", "onnxruntime", "openvino", "pillow")
-SHAPES_NUMBERS = ("network", "spectral", "training", "jobs/learn.py", "settings.py")  # in this package
+SHAPES_NUMBERS = (  # in this package
+    "network", "spectral", "training", "baselines", "jobs/learn.py", "jobs/recipes.py", "settings.py",
+)  # fmt: skip
 HERE = Path(__file__).resolve().parent
 
 

@@ -18,7 +18,10 @@ from weakspot.errors import SettingsError
 CELL = 8  # pixels a side: a cell of the heat map
 SMALLEST = 64  # pixels a side: a smaller picture has too few cells
 LARGEST = 64_000_000  # pixels of a picture at the size of the training: what memory can hold
-RecipeName = Literal["sharp", "paper"]
+RecipeName = Literal[
+    "sharp", "paper", "synthetic_only", "patchcore", "mil_lse", "resnet18_cam", "bozic2021",
+    "segdec_masks", "unet_masks", "deeplab_masks",
+]  # fmt: skip
 Fit = Literal["stretch", "keep"]
 RuleName = Literal["limits", "best_f1", "no_escapes", "false_alarms", "cost"]
 S = TypeVar("S")
@@ -99,7 +102,8 @@ class NetworkSettings(Settings):
     channels: Annotated[int, Range(1, 3, 1, odd=True)] = 1  # 1 grey, 3 colour
     # by the mean and deviation of all training pictures, or by each picture's own
     normalization: Literal["training", "picture"] = "training"
-    body: Literal["printed", "narrow"] = "printed"  # narrow: a cell sees 64 × 64 pixels and not 228 × 228
+    # narrow: a cell sees 64 × 64 pixels and not 228 × 228; after it those of rivals
+    body: Literal["printed", "narrow", "segdec", "unet", "deeplab", "resnet18"] = "printed"
     third_kernel: Kernel = 15  # of the printed body: 15 as printed, 7 needs less than half the arithmetic
     attention: Literal["residual", "mask_only"] = "residual"  # residual: heat × features + features
     decision_pooling: Literal["mean", "lse"] = "mean"
@@ -107,6 +111,7 @@ class NetworkSettings(Settings):
     decision: Literal["replace", "heat"] = "replace"
     # the hottest cells' mean logits, averaged over these shares, are the heat's score
     top_fractions: Shares = (0.01,)
+    weights_from: str | None = None  # file of the shared layers' first weights; None: random ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +174,7 @@ class TrainSettings(Settings):
     normalization: Literal["training", "picture"] | None = None
     third_kernel: Kernel | None = None  # None: the recipe's; the narrow body has none
     top_fractions: Shares | None = None  # that a defect may cover; None: the recipe's
+    weights_from: str | None = None  # safetensors file of ResNet-18, for `resnet18_cam`; None: random weights
     # pairs of a bad and a good picture in one step; None: the recipe's
     pairs: Annotated[int, Range(1, 1024, 1)] | None = None
     # together: a pair is one batch and one update; one_by_one: an update after each picture; None: the recipe's

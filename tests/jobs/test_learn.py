@@ -122,11 +122,11 @@ def test_everything_that_shapes_a_training_is_in_its_identity(monkeypatch: pytes
         patch.setattr("weakspot.jobs.learn.training_code", lambda: "other code")
         assert not set(identities(patch)) & set(before)
     with monkeypatch.context() as patch:
-        from weakspot.training import stages
+        from weakspot.jobs import recipes
 
-        (search,) = stages.SHARP.stages
-        other = replace(stages.SHARP, stages=(replace(search, clip=0.4),))
-        patch.setitem(stages.RECIPES, "sharp", other)
+        (search,) = recipes.SHARP.stages
+        other = replace(recipes.SHARP, stages=(replace(search, clip=0.4),))
+        patch.setitem(recipes.RECIPES, "sharp", other)
         assert not set(identities(patch)) & set(before), "a recipe's constants count"
 
 

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from tests.training.test_train import same_bits, weights
 from tests.training.toys import toy_images
 from weakspot.errors import SettingsError
+from weakspot.jobs.recipes import recipe
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages, View, endless_pairs, turned
 from weakspot.training.loop import train_only
-from weakspot.training.stages import Recipe, recipe
+from weakspot.training.stages import Recipe
 from weakspot.training.state import Machine, Step
 from weakspot.training.train import run_training, start_training
 

@@ -12,6 +12,7 @@ from scipy.ndimage import maximum_filter
 
 from tests.training.toys import toy_images
 from weakspot.errors import SettingsError, TrainingError
+from weakspot.jobs.recipes import recipe
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import (
     Batch,
@@ -26,7 +27,7 @@ from weakspot.training.batches import (
 from weakspot.training.checkpoint import Shelf
 from weakspot.training.looks import look_of
 from weakspot.training.loop import _batches
-from weakspot.training.stages import Recipe, learning_rate, recipe
+from weakspot.training.stages import Recipe, learning_rate
 from weakspot.training.state import Machine, Step, Training
 from weakspot.training.synthetic import cells_of, draw_defect
 from weakspot.training.train import run_training, scores, start_training

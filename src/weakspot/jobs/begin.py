@@ -19,11 +19,11 @@ from weakspot.errors import DataError, OutputError, shown
 from weakspot.jobs.observe import Observer
 from weakspot.jobs.pictures import Pictures
 from weakspot.jobs.plan import Plan, plan_training
+from weakspot.jobs.recipes import draws_defects
 from weakspot.progress import Shows
 from weakspot.runs import Run
 from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.machine import choose_machine, prepare
-from weakspot.training.stages import draws_defects
 
 KEPT_DECODED = 2**30  # bytes of decoded pictures that wait in memory for their size; the rest is decoded again
 

@@ -11,6 +11,7 @@ from weakspot.evaluation.label_doubts import swap_sentence
 from weakspot.evaluation.metrics import better_than_chance
 from weakspot.evaluation.threshold import ThresholdChoice, choose_thresholds
 from weakspot.jobs.learn import FINAL, LOST_BELOW, Learned, bad_ones_are_few
+from weakspot.jobs.recipes import shows_bad
 from weakspot.settings import TrainSettings
 
 CHANCE = 0.05  # how often pure chance may pass for learning
@@ -41,7 +42,8 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
     a training that did not learn, unless the settings keep it, which is then the first warning.
     """
     proof, few = _proof(learned, labels, groups), bad_ones_are_few(labels, settings)
-    fault, evidence = _fault(learned, proof, few, labels, groups), _evidence(learned, proof, labels)
+    shown = bool(labels.any()) and shows_bad(settings)
+    fault, evidence = _fault(learned, proof, few, labels, groups), _evidence(learned, proof, labels, shown)
     if fault and settings.unlearned == "refuse":
         ways_out = (
             "more bad pictures, a larger --size so that the defect is visible, another --seed, a longer --schedule"
@@ -56,7 +58,7 @@ def judge(learned: Learned, labels: np.ndarray, groups: list[str], ids: list[str
     else:
         choice = choose_thresholds(labels, learned.held_out.raw, settings.threshold, groups, ids)
     warnings = [f"{fault} ({evidence})"] * bool(fault) + [f"thresholds rest on {seen}"] * (learned.held_out is None)
-    warnings += _doubts(learned, proof, few, labels, groups)
+    warnings += _doubts(learned, proof, few, labels, groups, shown)
     return Verdict(choice=choice, learned=evidence, warnings=tuple(warnings))
 
 
@@ -87,12 +89,14 @@ def _fault(learned: Learned, proof: _Proof | None, few: bool, labels: np.ndarray
     return f"the training did not learn: the heat {heat}"
 
 
-def _doubts(learned: Learned, proof: _Proof | None, few: bool, labels: np.ndarray, groups: list[str]) -> list[str]:
-    """What stands in the way of trusting the evidence."""
+def _doubts(
+    learned: Learned, proof: _Proof | None, few: bool, labels: np.ndarray, groups: list[str], shown: bool
+) -> list[str]:
+    """What stands in the way of trusting the evidence. shown: whether it learned from bad pictures."""
     doubts = [
         f"the search of {name} was lost in every start, and its scores choose thresholds" for name in learned.lost
     ]
-    if not labels.any():
+    if not shown:
         doubts.append("it was shown no bad picture: all that it knows of defects was drawn")
     elif few:
         count = amount(_parts(labels, groups)[0], "bad part")
@@ -120,10 +124,10 @@ def _parts(labels: np.ndarray, groups: list[str]) -> tuple[int, int]:
     return bad, good
 
 
-def _evidence(learned: Learned, proof: _Proof | None, labels: np.ndarray) -> str:
-    """The figures that speak for it, and what they are of."""
+def _evidence(learned: Learned, proof: _Proof | None, labels: np.ndarray, shown: bool) -> str:
+    """The figures that speak for it, and what they are of. shown: whether it learned from bad pictures."""
     own = "the detector learned from good pictures and drawn defects"
-    if labels.any():
+    if shown:
         own = f"the detector ranks its own training pictures with AUROC {_auroc(labels, learned.scores.raw):.2f}"
     if proof is None or learned.held_out is None:
         return f"{own}; without folds nothing says how it ranks others"

@@ -7,17 +7,20 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from weakspot.data.findings import FEW
 from weakspot.jobs.observe import Observer
+from weakspot.jobs.recipes import draws_defects, fold_schedule, recipe, shows_bad
 from weakspot.network.detector import Detector
 from weakspot.provenance import training_code, versions
 from weakspot.settings import TrainSettings
 from weakspot.training.batches import TrainingImages, with_defects
-from weakspot.training.stages import Recipe, draws_defects, fold_schedule, recipe
+from weakspot.training.stages import Recipe
 from weakspot.training.state import Machine, Training
 from weakspot.training.train import Scores, run_training, scores, start_training
 
@@ -62,21 +65,22 @@ def learn(
     folds: the fold in which each picture is held out (n,), or None for no folds; light_share: of the pictures'
     variance, what lies between them.
     """
-    fingerprint, held_out, lost = _fingerprint(images), _nothing(images, settings), []
+    fingerprint, held_out, lost = _fingerprint(images, settings), _nothing(images, settings), []
     few = bad_ones_are_few(images.labels, settings)
     drawn = np.zeros(len(images.labels)) if few and folds is not None else None
     for task in _tasks(len(images.labels), folds, settings):
         part = images if task.name == FINAL else images.part(task.trains)
         chosen = recipe(settings, _channels(images), light_share, task.schedule)
-        for start in range(STARTS):
+        shown = part if chosen.shows_bad else part.part(np.flatnonzero(part.labels == 0))
+        for start in range(STARTS if chosen.searches else 1):
             name = task.name if start == 0 else f"{task.name}, start {start + 1}"
-            training = start_training(chosen, part, settings.seed + 1000 * start, machine)
+            training = start_training(chosen, shown, settings.seed + 1000 * start, machine)
             if not observer.begin(name, training, _identity(fingerprint, task, training.seed, chosen, machine)):
                 run_training(training)
                 observer.keep(training)
             own = scores(training.detector, part)
-            by_drawn = few or not part.labels.any()
-            if _tells_apart(training, part, own, by_drawn) >= LOST_BELOW:
+            by_drawn = few or not shown.labels.any()
+            if not chosen.searches or _tells_apart(training, part, own, by_drawn) >= LOST_BELOW:
                 break
             what = "defects drawn on its own training pictures" if by_drawn else "its own training pictures"
             observer.note(f"{name}: the search was lost: it does not even tell {what} apart")
@@ -98,8 +102,11 @@ def learn(
 
 
 def bad_ones_are_few(labels: np.ndarray, settings: TrainSettings) -> bool:
-    """Whether drawn defects tell more of what was learned than so few bad pictures. labels: (n,), 1 bad, 0 good."""
-    return bool(labels.sum() < FEW) and draws_defects(settings)
+    """Whether drawn defects tell more of what was learned than so few bad pictures, or than those it was not shown.
+
+    labels: (n,), 1 bad, 0 good.
+    """
+    return not shows_bad(settings) or (bool(labels.sum() < FEW) and draws_defects(settings))
 
 
 def _tells_apart(training: Training, images: TrainingImages, own: Scores, by_drawn: bool) -> float:
@@ -125,12 +132,14 @@ def _tasks(pictures: int, folds: np.ndarray | None, settings: TrainSettings) -> 
     yield _Task(FINAL, everything, everything[:0], settings.schedule)
 
 
-def _fingerprint(images: TrainingImages) -> str:
-    """SHA-256 of the pictures, their labels and marks."""
+def _fingerprint(images: TrainingImages, settings: TrainSettings) -> str:
+    """SHA-256 of the pictures, their labels and marks, and of the file of the first weights, where there is one."""
     digest = hashlib.sha256(f"{images.pixels.shape} {images.pixels.dtype}".encode() + images.labels.tobytes())
     digest.update(np.ascontiguousarray(images.pixels).data)
     for number, mark in images.marked.items():
         digest.update(f"{number}".encode() + np.packbits(mark).tobytes())
+    if settings.weights_from is not None:
+        digest.update(Path(settings.weights_from).read_bytes())
     return digest.hexdigest()
 
 
@@ -143,7 +152,12 @@ def _identity(fingerprint: str, task: _Task, seed: int, chosen: Recipe, machine:
         *(fingerprint, task.name, task.trains.tolist(), seed, asdict(chosen), asdict(machine), training_code()),
         *(versions().get(package) for package in ("weakspot", "torch", "numpy", "scipy", "scikit-learn")),
     ]
-    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(shapes, default=_named).encode()).hexdigest()
+
+
+def _named(function: Any) -> str:
+    """What stands for a function in a hash."""
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _nothing(images: TrainingImages, settings: TrainSettings) -> Scores:

@@ -5,6 +5,7 @@ What the file says is checked before the training begins; none is made where a r
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ from weakspot.inspection.selftest import encode_selftest
 from weakspot.jobs.judge import Verdict
 from weakspot.jobs.learn import Learned
 from weakspot.jobs.pictures import Pictures
+from weakspot.jobs.recipes import fit_of
 from weakspot.network.memory import hand_back_freed_memory
 from weakspot.provenance import commit, machine, time_of_making, versions
 from weakspot.settings import TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.export import compare, export_graph, refuse_differences
-from weakspot.training.stages import fit_of
 from weakspot.training.state import Machine
 from weakspot.training.train import scores
 
@@ -37,7 +38,7 @@ tags: [weakspot, surface-defects, weakly-supervised]
 
 # {name}
 
-Says of a picture whether the part on it is bad, and where. Trained from scratch on labels by the picture, {masks}.
+Says of a picture whether the part on it is bad, and where. Trained {start} on labels by the picture, {masks}.
 
 ## Data
 
@@ -76,7 +77,7 @@ def draft_manifest(
         image_std_min=float(min(image.std() for image in images.pixels)),
         channel_levels=channel_levels(images.pixels.mean((2, 3))) if pictures.channels == 3 else None,
         read=settings.read,
-        settings=as_plain(settings),
+        settings=_without_folder(as_plain(settings)),
         data_fingerprint=fingerprint,
         training_files=sorted(pictures.hashes),
         seed=settings.seed,
@@ -145,11 +146,17 @@ def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: Trai
         "thresholds": ThresholdRecord.of(verdict.choice.thresholds),
         "score_statistics": {name: _statistics(raw) for name, raw in held_out.items()},
         "held_out_scores": {name: raw.tolist() for name, raw in held_out.items()},
-        "network": asdict(learned.recipe.network),
+        "network": _without_folder(asdict(learned.recipe.network)),
         "selftest": SelfTest(raw_score=float(answers.raw[0]), heat_score=float(answers.heat[0])),
         "warnings": [*verdict.choice.evidence["warnings"], *verdict.warnings],
     }
     return draft.model_copy(update=more)
+
+
+def _without_folder(plain: dict[str, Any]) -> dict[str, Any]:
+    """Plain settings, the file of the first weights by its name alone: a model file names no folder."""
+    path = plain["weights_from"]
+    return plain | {"weights_from": path and Path(path).name}
 
 
 def _held_out(learned: Learned, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -172,6 +179,7 @@ def _card(manifest: Manifest, verdict: Verdict) -> str:
     return CARD.format(
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
+        start=f"from the weights of {first}" if (first := manifest.settings["weights_from"]) else "from scratch",
         masks="and masks of bad ones" if manifest.settings["masks"] == "use" else "without masks",
         fingerprint=manifest.data_fingerprint or "none",
         bad_from=thresholds.bad_from,

@@ -15,11 +15,11 @@ from weakspot.jobs.model import build_model, draft_manifest, loaded
 from weakspot.jobs.observe import observing
 from weakspot.jobs.pictures import Order, Pictures, pictures_in_memory
 from weakspot.jobs.plan import plan_training
+from weakspot.jobs.recipes import fit_of
 from weakspot.jobs.train import train
 from weakspot.progress import Shows
 from weakspot.settings import TrainSettings
 from weakspot.training.machine import choose_machine, prepare, process_as_found
-from weakspot.training.stages import fit_of
 
 
 def train_in_passing(data: Path | str, settings: TrainSettings, layout: str, progress: Shows | None) -> LoadedDetector:

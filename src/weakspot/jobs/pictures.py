@@ -14,9 +14,9 @@ from weakspot.data.reading import array_pixels, fit_image, has_colour, read_mask
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError, ImageError, SettingsError, shown
 from weakspot.evaluation.threshold_rules import WITHOUT_BAD
+from weakspot.jobs.recipes import draws_defects, needs_masks, shows_bad
 from weakspot.settings import Fit, ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
-from weakspot.training.stages import draws_defects
 
 Order = Literal["rgb", "bgr"]  # of the colours in an array
 FEWEST = 2  # good pictures, and bad ones where no defects are drawn: with one nothing can be held out
@@ -102,8 +102,9 @@ def _masks_of(
 
     Raises SettingsError and DataError as `pictures_of` does.
     """
-    if not draws_defects(settings):
-        what = f'masks = "use", but the recipe {settings.recipe} learns from labels by the picture alone'
+    if not needs_masks(settings) and not (draws_defects(settings) and shows_bad(settings)):
+        from_what = "labels by the picture" if shows_bad(settings) else "good pictures"
+        what = f'masks = "use", but the recipe {settings.recipe} learns from {from_what} alone'
         raise SettingsError(f"{what}; take --recipe sharp, or leave masks out")
     masks, unused = {}, []
     for number, sample in enumerate(samples):
@@ -142,6 +143,11 @@ def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:
 
 def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarray:
     """The labels (n,), where the recipe can train on so many of each, and the rule choose thresholds by them."""
+    if needs_masks(settings) and settings.masks != "use":
+        what = f"the recipe {settings.recipe} learns from masks of bad pictures, which are not to be used"
+        raise SettingsError(
+            f"{what}; add --masks use, or take one that needs none (--recipe bozic2021, --recipe sharp)"
+        )
     array, rule = np.array(labels, int), settings.threshold.rule
     bad, good = int(array.sum()), int((array == 0).sum())
     found = f"{bad} bad and {good} good pictures to train on"

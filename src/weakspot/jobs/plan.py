@@ -13,10 +13,11 @@ import numpy as np
 from weakspot.data.reading import area
 from weakspot.errors import OutputError
 from weakspot.jobs.pictures import Pictures
+from weakspot.jobs.recipes import fold_schedule, recipe
 from weakspot.settings import CELL, SMALLEST, Fit, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import seconds_a_step
-from weakspot.training.stages import Recipe, fold_schedule, recipe
+from weakspot.training.stages import Recipe
 from weakspot.training.state import Machine
 
 PROBE = 256 * 256  # pixels of the pictures on which a step is timed first, at most
@@ -115,9 +116,10 @@ class _Clock:
         self.settings, self.pictures = settings, pictures
         self.recipe = recipe(settings, pictures.channels, schedule=1.0)
         kind = np.uint8 if pictures.bit_depth == 8 else np.uint16
+        has_bad = int(pictures.labels.any() and self.recipe.shows_bad)
         # from black to white and no noise, on which hardly anything that is drawn could be seen
         ramp = np.resize(np.linspace(0, 2**pictures.bit_depth - 1, size[1]).astype(kind), (2, pictures.channels, *size))
-        self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([pictures.labels.max(), 0])), machine)
+        self.seconds = seconds_a_step(self.recipe, TrainingImages(ramp, np.array([has_bad, 0])), machine)
         self.pixels = _pixels(size)
 
     def step_seconds(self, size: Size) -> float:

@@ -26,12 +26,12 @@ from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_chan
 from weakspot.jobs.observe import observing
 from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan, reduction, replanned
+from weakspot.jobs.recipes import fit_of
 from weakspot.progress import Shows
 from weakspot.runs import MODEL, Run, open_run, refuse_taken
 from weakspot.settings import Fit, Size, TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
-from weakspot.training.stages import fit_of
 
 REDUCED = 1.5  # times, from which it is said what the size costs
 SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with

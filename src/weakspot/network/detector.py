@@ -6,6 +6,7 @@ Shapes, for a batch of B images of H × W pixels, C channels, h = ⌈H/8⌉ and 
     images (B, C, H, W) → features (B, 128, h, w) → heat (B, 1, h, w), logits → decision (B,), logits.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from weakspot.network.blocks import Chain, ConvBlock
 from weakspot.settings import NetworkSettings
 
 PARTS = ("shared", "localization", "decision")
+Parts = tuple[nn.Module, nn.Module, nn.Module]  # in that order
+PartsOf = Callable[[NetworkSettings], Parts]
 
 
 class Logits(NamedTuple):
@@ -43,8 +46,24 @@ def heat_score(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
     return top_means(heat, fractions).mean(1)
 
 
-class Decision(nn.Module):
-    """From features and heat to one logit per image (Xu et al. 2020, table 3)."""
+class DecisionNetwork(nn.Module):
+    """From features and heat to one logit per image, in two steps, the first of which has no weights."""
+
+    def forward(self, features: Tensor, heat: Tensor) -> Tensor:
+        """features (B, F, …), heat logits (B, 1, h, w) → logits (B,)."""
+        return self.decide(self.attended(features, heat), heat)
+
+    def attended(self, features: Tensor, heat: Tensor) -> Tensor:
+        """What of the features is looked at. Nothing here learns: frozen parts' can be kept."""
+        raise NotImplementedError
+
+    def decide(self, attended: Tensor, heat: Tensor) -> Tensor:
+        """What `attended` gave, and heat logits (B, 1, h, w) → logits (B,)."""
+        raise NotImplementedError
+
+
+class Decision(DecisionNetwork):
+    """The decision network as printed (Xu et al. 2020, table 3)."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -62,12 +81,8 @@ class Decision(nn.Module):
         )
         self.dense = nn.Sequential(nn.Linear(257, 266), nn.ReLU(), nn.Linear(266, 1))
 
-    def forward(self, features: Tensor, heat: Tensor) -> Tensor:
-        """features (B, 128, h, w), heat logits (B, 1, h, w) → logits (B,)."""
-        return self.decide(self.attended(features, heat), heat)
-
     def attended(self, features: Tensor, heat: Tensor) -> Tensor:
-        """The features (B, 128, h, w) as the heat weighs them. Nothing here learns: frozen parts' can be kept."""
+        """The features (B, 128, h, w) as the heat weighs them."""
         mask = heat.sigmoid()
         weighed = features * mask if self.settings.attention == "mask_only" else features * mask + features
         return weighed.to(features.dtype)
@@ -80,6 +95,37 @@ class Decision(nn.Module):
         return self.dense(values).float().squeeze(1)  # type: ignore[no-any-return]
 
 
+def own_parts(settings: NetworkSettings) -> Parts:
+    """The parts of `sharp` and `paper`."""
+    shared, localization = (narrow if settings.body == "narrow" else _printed)(settings)
+    return shared, localization, nn.Identity() if settings.decision == "heat" else Decision(settings)
+
+
+def _printed(settings: NetworkSettings) -> tuple[Chain, Chain]:
+    """Shared layers and localization (Xu et al. 2020, tables 1 and 2)."""
+    pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
+    shared = Chain(
+        ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
+        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
+        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
+        ConvBlock(128, 128, 3),
+    )  # fmt: skip
+    blocks = ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel)
+    return shared, Chain(*blocks, nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1))
+
+
+def narrow(settings: NetworkSettings) -> tuple[Chain, Chain]:
+    """Ours (LOG.md): a cell sees so little around it that the heat lies on the defect by itself."""
+    pool = nn.MaxPool2d(2, ceil_mode=True)
+    shared = Chain(
+        ConvBlock(4 * settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
+        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
+        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3),
+    )  # fmt: skip
+    blocks = ConvBlock(128, 128, 1), ConvBlock(128, 256, 1)
+    return shared, Chain(*blocks, nn.Conv2d(256, 1, 1), nn.BatchNorm2d(1))
+
+
 class Detector(nn.Module):
     """The whole network. Takes raw pixel values of any integer or float type and normalizes them itself."""
 
@@ -89,13 +135,18 @@ class Detector(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        mean: float = 0.0,
+        std: float = 1.0,
+        parts_of: PartsOf = own_parts,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.register_buffer("mean", torch.tensor(float(mean)))  # raw pixel units
         self.register_buffer("std", torch.tensor(float(std)))
-        self.shared, self.localization = (_narrow if settings.body == "narrow" else _printed)(settings)
-        self.decision = nn.Identity() if settings.decision == "heat" else Decision(settings)
+        self.shared, self.localization, self.decision = parts_of(settings)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
@@ -131,31 +182,6 @@ class Detector(nn.Module):
             return self.mean, self.std
         mean = images.mean((1, 2, 3), keepdim=True)
         return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt() + self.LEAST_CONTRAST * self.std
-
-
-def _printed(settings: NetworkSettings) -> tuple[Chain, Chain]:
-    """Shared layers and localization (Xu et al. 2020, tables 1 and 2)."""
-    pool = nn.MaxPool2d(2, ceil_mode=True)  # ceil: the last row and column of an odd size are seen too
-    shared = Chain(
-        ConvBlock(settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
-        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
-        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3), pool,
-        ConvBlock(128, 128, 3),
-    )  # fmt: skip
-    blocks = ConvBlock(128, 64, 5), ConvBlock(64, 64, 5), ConvBlock(64, 512, settings.third_kernel)
-    return shared, Chain(*blocks, nn.Conv2d(512, 1, 1), nn.BatchNorm2d(1))
-
-
-def _narrow(settings: NetworkSettings) -> tuple[Chain, Chain]:
-    """Ours (LOG.md): a cell sees so little around it that the heat lies on the defect by itself."""
-    pool = nn.MaxPool2d(2, ceil_mode=True)
-    shared = Chain(
-        ConvBlock(4 * settings.channels, 32, 3), ConvBlock(32, 32, 3), pool,
-        ConvBlock(32, 64, 3), ConvBlock(64, 64, 3), pool,
-        ConvBlock(64, 128, 3), ConvBlock(128, 128, 3),
-    )  # fmt: skip
-    blocks = ConvBlock(128, 128, 1), ConvBlock(128, 256, 1)
-    return shared, Chain(*blocks, nn.Conv2d(256, 1, 1), nn.BatchNorm2d(1))
 
 
 def _halved(maps: Tensor) -> Tensor:

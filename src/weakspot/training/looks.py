@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weakspot.network.detector import Decision, Logits, heat_score
+from weakspot.network.detector import DecisionNetwork, Logits, heat_score
 from weakspot.training.batches import View, Views
 from weakspot.training.stages import Stage
 from weakspot.training.state import Training
@@ -42,7 +42,7 @@ def _look_at_features(training: Training) -> Look:
     """Frozen parts answer the same each time, so what they give for a view is kept when it is first drawn."""
     kept: dict[View, tuple[Tensor, Tensor, Tensor]] = {}
     detector, machine, decision = training.detector, training.machine, training.detector.decision
-    assert isinstance(decision, Decision)
+    assert isinstance(decision, DecisionNetwork)
 
     @torch.no_grad()
     def frozen(view: View) -> tuple[Tensor, Tensor, Tensor]:

@@ -79,6 +79,18 @@ def decision_loss(raw_scores: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(raw_scores.float(), labels.float())
 
 
+def cells_loss(heat: Tensor, labels: Tensor, known_cells: Tensor | None) -> Tensor:
+    """Cross-entropy over the cells of good pictures, all of which are good, and of those whose cells are known.
+
+    heat: logits (B + S, 1, h, w); labels: (B,), 1 bad, 0 good; known_cells: (S, 1, h, w) of 0 and 1, or None.
+    """
+    is_good = labels == 0
+    z, cells = heat[: len(labels)][is_good], torch.zeros_like(heat[: len(labels)][is_good])
+    if known_cells is not None:
+        z, cells = torch.cat([z, heat[len(labels) :]]), torch.cat([cells, known_cells])
+    return F.binary_cross_entropy_with_logits(z.float(), cells.float())
+
+
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
     return (values * chosen).sum(1) / chosen.sum(1).clamp(min=1)
 
@@ -88,10 +100,17 @@ def _synthetic(answer: Logits, target: Target) -> Tensor:
     return synthetic_loss(answer.heat[len(target.labels) :], target.known_cells, min(target.fractions))
 
 
+def _all_labels(target: Target) -> Tensor:
+    """The labels (B + S,) of all rows: where a defect was marked or drawn the picture is bad."""
+    known = target.known_cells
+    return target.labels if known is None else torch.cat([target.labels, known.amax((1, 2, 3))])
+
+
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
     "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations, to.alpha)),
     "weak, alpha fixed": lambda answer, to: weak_loss(answer.heat, to.labels, to.alpha),
     "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
     "synthetic": _synthetic,
-    "decide": lambda answer, to: decision_loss(answer.raw_score, to.labels),
+    "decide": lambda answer, to: decision_loss(answer.raw_score, _all_labels(to)),
+    "cells": lambda answer, to: cells_loss(answer.heat, to.labels, to.known_cells),
 }

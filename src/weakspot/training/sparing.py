@@ -9,25 +9,27 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from weakspot.network.blocks import Chain
-from weakspot.network.detector import Detector
+from weakspot.network.detector import Detector, PartsOf, own_parts
 from weakspot.settings import NetworkSettings
 from weakspot.spectral.layer import large_layers
 
 
 class SparingDetector(Detector):
-    """A detector whose shared layers, while they learn, keep only what lies between poolings.
+    """A detector whose shared layers, where they are a chain and learn, keep only what lies between poolings.
 
     Its large layer is plain: the kernel's spectrum is several times as large as the kernel.
     """
 
-    def __init__(self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0) -> None:
-        super().__init__(settings, mean, std)
+    def __init__(
+        self, settings: NetworkSettings, mean: float = 0.0, std: float = 1.0, parts_of: PartsOf = own_parts
+    ) -> None:
+        super().__init__(settings, mean, std, parts_of)
         for layer in large_layers(self):
             layer.plain = True
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, H, W), raw pixels → features (B, 128, ⌈H/8⌉, ⌈W/8⌉)."""
-        if not (self.shared.training and torch.is_grad_enabled()):
+        if not (isinstance(self.shared, Chain) and self.shared.training and torch.is_grad_enabled()):
             return super().features(images)
         maps = self.normalized(images)
         for part in _up_to_each_pooling(self.shared):

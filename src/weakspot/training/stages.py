@@ -3,14 +3,14 @@
 What each number does is said at `Stage`, where it comes from at its recipe.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import cos, pi
-from typing import Literal
 
-from weakspot.errors import SettingsError
+from weakspot.network.detector import Detector, PartsOf, own_parts
 from weakspot.settings import Fit, NetworkSettings, PaperSettings, TrainSettings
+from weakspot.training.batches import TrainingImages
 
-LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
 EVERYTHING = ("shared", "localization", "decision")
 HEAT = ("shared", "localization")
 
@@ -53,6 +53,11 @@ class Recipe:
     stages: tuple[Stage, ...]
     fold_schedule: float = 0.5  # factor on the iterations of a fold's training
     fit: Fit = "stretch"  # how pictures of other proportions come to the size
+    parts_of: PartsOf = own_parts  # what the network is made of
+    searches: bool = True  # its heat has to find what is bad by itself: a lost search starts again
+    shows_bad: bool = True  # bad pictures train; else they choose thresholds alone
+    needs_masks: bool = False
+    finish: Callable[[Detector, TrainingImages, int], None] | None = None  # after the stages, with the seed
 
 
 _LOCALIZATION = Stage(
@@ -83,34 +88,6 @@ SHARP = Recipe(  # ours; docs/method.md has what each choice was measured agains
     fold_schedule=1.0,  # so that scores out of fold have the final training's scale
     fit="keep",
 )
-RECIPES = {"sharp": SHARP, "paper": PAPER}
-
-
-def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, schedule: float | None = None) -> Recipe:
-    """The recipe that the settings name, with their overrides.
-
-    channels: 1 grey, 3 colour; light_share: of the training pictures' variance, what lies between pictures; schedule:
-    factor on every stage's iterations, None: the settings'.
-    Raises SettingsError for what the recipe has no use for: a third kernel, pictures one by one, the paper's settings.
-    """
-    base = RECIPES[settings.recipe]
-    if settings.third_kernel and base.network.body == "narrow":
-        raise SettingsError(f"third_kernel = {settings.third_kernel}; the recipe {base.name} has none: leave it out")
-    if settings.pairing == "one_by_one" and draws_defects(settings):
-        why = f"the recipe {base.name} learns from batches of several pictures"
-        raise SettingsError(f'pairing = "one_by_one"; {why}: leave it out, or take --recipe paper')
-    if base.name != PAPER.name and settings.paper != PaperSettings():
-        raise SettingsError(f"[paper] is of the recipe paper, and the recipe is {base.name}; leave it out")
-    network = replace(
-        base.network,
-        channels=channels,
-        normalization=settings.normalization or _normalization(settings, light_share),
-        third_kernel=settings.third_kernel or base.network.third_kernel,
-        top_fractions=settings.top_fractions or base.network.top_fractions,
-    )
-    factor = settings.schedule if schedule is None else schedule
-    stages = as_the_paper_varies(base.stages, settings.paper) if base.name == PAPER.name else base.stages
-    return replace(base, network=network, stages=tuple(_fitted(stage, factor, settings) for stage in stages))
 
 
 def as_the_paper_varies(stages: tuple[Stage, ...], asked: PaperSettings) -> tuple[Stage, ...]:
@@ -131,30 +108,9 @@ def as_the_paper_varies(stages: tuple[Stage, ...], asked: PaperSettings) -> tupl
     return tuple(replace(stage, alpha=asked.alpha, rotated=asked.rotation == "quarters") for stage in stages)
 
 
-def fold_schedule(settings: TrainSettings) -> float:
-    """Factor on the iterations of a fold's training: the settings', else the recipe's."""
-    return RECIPES[settings.recipe].fold_schedule if settings.fold_schedule is None else settings.fold_schedule
+def fitted(stage: Stage, factor: float, settings: TrainSettings) -> Stage:
+    """The stage with the settings' overrides. factor: on its iterations."""
 
-
-def fit_of(settings: TrainSettings) -> Fit:
-    """How pictures of other proportions come to the size: as the settings say, else the recipe."""
-    return settings.fit or RECIPES[settings.recipe].fit
-
-
-def draws_defects(settings: TrainSettings) -> bool:
-    """Whether the recipe draws defects on good pictures: it learns from known cells, and needs no bad picture."""
-    return any(stage.synthetic for stage in RECIPES[settings.recipe].stages)
-
-
-def _normalization(settings: TrainSettings, light_share: float) -> Literal["training", "picture"]:
-    """Each picture by itself where light differs from one to the next (LOG.md); `paper`: as printed.
-
-    Elsewhere a picture's brightness may tell something.
-    """
-    return "picture" if settings.recipe != "paper" and light_share > LIGHT_DIFFERS else "training"
-
-
-def _fitted(stage: Stage, factor: float, settings: TrainSettings) -> Stage:
     def scaled(n: int) -> int:
         return max(1, round(n * factor)) if n else 0
 

@@ -31,7 +31,7 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
     """A detector with fresh weights, drawn by the seed, that knows its pictures' mean and deviation."""
     _refuse_single_values(recipe, images)
     torch.manual_seed(seed)
-    fresh = (SparingDetector if machine.small else Detector)(recipe.network, images.mean, images.std)
+    fresh = (SparingDetector if machine.small else Detector)(recipe.network, images.mean, images.std, recipe.parts_of)
     detector = fresh.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Training(recipe, images, seed, machine, detector)
 
@@ -41,6 +41,8 @@ def run_training(training: Training) -> Detector:
     while training.stage < len(training.recipe.stages):
         run_stage(training)
         training.stage, training.state = training.stage + 1, StageState()
+    if training.recipe.finish is not None:
+        training.recipe.finish(training.detector, training.images, training.seed)
     return training.detector.eval()
 
 
