@@ -313,13 +313,15 @@ def test_a_full_disk_leaves_the_earlier_inspection_and_evaluation(
     assert weakspot("inspect", model, parts, "-o", out, "--quiet").status == 0
     assert weakspot("evaluate", model, parts, "-o", evaluated, "--quiet").status == 0
     before = content(tmp_path)
+    assert_told(weakspot("evaluate", model, parts, "-o", evaluated, "--quiet"), 1, "replace it with --overwrite")
     with disk_full_after(2000):
         assert_told(
             weakspot("inspect", model, parts, "-o", out, "--quiet", "--overwrite"), 1, str(out), "choose another place"
         )
         assert_told(
-            weakspot("evaluate", model, parts, "-o", evaluated, "--quiet"), 1, str(evaluated), "choose another place"
-        )
+            weakspot("evaluate", model, parts, "-o", evaluated, "--quiet", "--overwrite"),
+            1, str(evaluated), "choose another place",
+        )  # fmt: skip
     assert content(tmp_path) == before
 
 

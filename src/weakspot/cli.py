@@ -156,6 +156,7 @@ def evaluate(
     data: flags.Data,
     output: flags.Output,
     layout: flags.Layout = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation in --output.")] = False,
     threads: flags.Threads = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -165,7 +166,9 @@ def evaluate(
     from weakspot.jobs.evaluate import evaluate_model
 
     with progress.counting("images judged", quiet) as on_image:
-        evaluation = evaluate_model(model, data, output, layout=layout, threads=threads, on_image=on_image)
+        evaluation = evaluate_model(
+            model, data, output, layout=layout, overwrite=overwrite, threads=threads, on_image=on_image
+        )
     terminal.show_evaluation(evaluation, output, as_json)
     raise typer.Exit(1 if evaluation.refused else 0)
 

@@ -77,7 +77,9 @@ class Lines(Shows):
     def _say(self, values: dict[str, Any]) -> None:
         self.last, self.unsaid = self.clock(), None
         left = (self.last - self.began) / max(self.done, 1) * max(self.iterations - self.done, 0)
-        self.note(f"{self.stage} {self.done}/{self.iterations}  {figures(values)}  {clock_time(left)} left")
+        self.note(
+            f"{self.stage} {self.done}/{self.iterations}  {figures(values)}  {clock_time(left)} left of this stage"
+        )
 
 
 class Bar(Shows):

@@ -52,14 +52,17 @@ def test_sound_data_have_no_findings(parts):
     assert found.merged() == found.samples
 
 
-def test_a_file_under_both_labels_is_wrong_and_its_groups_are_merged(parts):
+def test_a_file_under_both_labels_is_wrong_and_takes_no_part(parts):
     (parts / "bad" / "99.png").write_bytes((parts / "good" / "03.png").read_bytes())
     found = audited(parts)
     assert [(d.first.id, d.second.id, d.kind, d.across_labels) for d in found.duplicates] == [
         ("bad/99.png", "good/03.png", "identical", True)
     ]
     assert "called good and bad: bad/99.png and good/03.png" in texts(found, "wrong")[0]
-    assert len({sample.group for sample in found.merged()}) == 20
+    assert {sample.id for sample in found.merged()} == {s.id for s in found.samples} - {"bad/99.png", "good/03.png"}
+    reasons = {sample.id: reason for sample, reason in found.left_out}
+    assert reasons["bad/99.png"].endswith("good/03.png, which is labelled good; remove the wrong one")
+    assert reasons["good/03.png"].endswith("bad/99.png, which is labelled bad; remove the wrong one")
 
 
 def test_a_mirrored_copy_in_another_format_is_found(parts):

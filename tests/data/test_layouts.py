@@ -121,7 +121,7 @@ def test_train_and_test_folders_become_parts(tmp_path):
     assert [sample.part for sample in read_layout(tmp_path)] == ["test", "test", "train", "train", "train"]
 
 
-@pytest.mark.parametrize("mask", ["1_mask.png", "1_label.bmp", "1_gt.png", "1.mask.png", "1-Mask.tif"])
+@pytest.mark.parametrize("mask", ["1_mask.png", "1_label.bmp", "1_gt.png", "1.mask.png", "1-Mask.tif", "1_maske.png"])
 def test_a_mask_beside_its_picture_is_no_part(tmp_path, mask, caplog):
     tree(tmp_path, "good/a.png", "good/a_mask.png", "bad/1.jpg", f"bad/{mask}", "bad/2_mask.png", "bad/x/1.jpg")
     samples = {sample.id: sample.mask and sample.mask.name for sample in read_layout(tmp_path)}
@@ -251,7 +251,7 @@ def test_what_is_missing_is_named(tmp_path):
 
 def test_an_unknown_tree_is_answered_with_what_was_found_and_what_is_expected(tmp_path):
     message = refusal(tree(tmp_path, "scratches/a.png", "clean/b.png", "c.png"))
-    for part in ("holds 2 folders (clean/, scratches/) and 1 file (c.png)", "needed is one of: good/*.png", "(table)"):
+    for part in ("holds 2 folders (clean/, scratches/) and 1 file (c.png)", "or give one of: good/*.png", "(table)"):
         assert part in message
     assert "holds 1 folder (b/), which is no layout known here" in refusal(
         tree(tmp_path / "other", "b/c.png", "notes.txt")

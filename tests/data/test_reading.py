@@ -199,7 +199,7 @@ def test_exif_orientation_is_applied_or_ignored_as_the_settings_say(form, orient
     assert (ignored.pixels == np.asarray(stored)).all()
     assert (applied.pixels == np.asarray(turned)).all()
     assert applied.pixels.flags.c_contiguous
-    said = (f"EXIF orientation {orientation} not applied (orientation = ignore)",)
+    said = (f'EXIF orientation {orientation} not applied: lies as stored; [read] orientation = "apply" turns it',)
     assert ignored.warnings == said * (orientation != 1)
 
 

@@ -4,7 +4,7 @@ Every file is read once and strictly; nothing is changed and nothing is printed.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ class Audit:
 
     readable: samples whose pictures could be read and may take part, in their order; facts: of each of these;
     unreadable: samples with the reason; unfit: samples that could be read, but are too small or blank, with the reason;
+    contradicted: samples whose very file is labelled good and bad, with the reason;
     masks: samples with what is wrong with their mask; duplicates: every pair of pictures of the same; decoded: pixels
     that stayed in memory.
     """
@@ -39,6 +40,7 @@ class Audit:
     warnings: list[tuple[Sample, str]] = field(default_factory=list)
     unreadable: list[tuple[Sample, str]] = field(default_factory=list)
     unfit: list[tuple[Sample, str]] = field(default_factory=list)
+    contradicted: list[tuple[Sample, str]] = field(default_factory=list)
     masks: list[tuple[Sample, str]] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
     settings: ReadSettings = field(default_factory=ReadSettings)
@@ -80,7 +82,7 @@ class Audit:
     @property
     def left_out(self) -> list[tuple[Sample, str]]:
         """Samples that take no part, with the reason, which names the file."""
-        return [*self.unreadable, *self.unfit]
+        return [*self.unreadable, *self.unfit, *self.contradicted]
 
     @property
     def fingerprint(self) -> str:
@@ -99,7 +101,7 @@ class Audit:
             "groups_with_bad": len({sample.group for sample in bad}),
             "groups_when_merged": len({sample.group for sample in self.merged()}),
             "masks": sum(sample.mask is not None for sample in self.samples),
-            "unreadable": len(self.unreadable), "unfit": len(self.unfit),
+            "unreadable": len(self.unreadable), "unfit": len(self.unfit), "contradicted": len(self.contradicted),
             "identical_pairs": len(self.duplicates) - near, "near_pairs": near,
             "pairs_across_groups": sum(duplicate.across_groups for duplicate in self.duplicates),
             "pairs_across_labels": sum(duplicate.across_labels for duplicate in self.duplicates),
@@ -133,7 +135,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values for JSON."""
-        reasons = ("unreadable", self.unreadable), ("unfit", self.unfit), ("masks", self.masks)
+        reasons = {name: getattr(self, name) for name in ("unreadable", "unfit", "contradicted", "masks")}
         return {
             "schema_version": 1,
             "fingerprint": self.fingerprint,
@@ -143,7 +145,10 @@ class Audit:
             "bit_depths": _tally(str(f.bit_depth) for f in self.facts),
             "kinds_of_picture": _tally(f.kind for f in self.facts),
             "kinds_of_defect": _tally(s.kind for s in self.samples if s.kind),
-            **{name: [{"id": sample.id, "reason": reason} for sample, reason in given] for name, given in reasons},
+            **{
+                name: [{"id": sample.id, "reason": reason} for sample, reason in given]
+                for name, given in reasons.items()
+            },
             "warnings": [{"id": sample.id, "warning": text} for sample, text in self.warnings],
             "duplicates": [duplicate.as_dict() for duplicate in self.duplicates],
             "copies_believed": self.copies_believed,
@@ -183,7 +188,27 @@ def audit(
         if on_image:
             on_image(sample)
     hashes = [facts.sha256 for facts in result.facts]
-    return replace(result, duplicates=find_copies(result.readable, hashes, thumbnails))
+    return _without_contradicted(replace(result, duplicates=find_copies(result.readable, hashes, thumbnails)))
+
+
+def _without_contradicted(found: Audit) -> Audit:
+    """Without the files that are labelled good and bad: whatever a detector says of one, a picture is called wrong."""
+    labels: dict[str, dict[int, Sample]] = defaultdict(dict)
+    for sample, facts in zip(found.readable, found.facts, strict=True):
+        labels[facts.sha256].setdefault(sample.label, sample)
+    kept, contradicted = [], []
+    for sample, facts in zip(found.readable, found.facts, strict=True):
+        other = labels[facts.sha256].get(1 - sample.label)
+        if other is None:
+            kept.append((sample, facts))
+        else:
+            said = f"the same file as {shown(other.path)}, which is labelled {'bad' if other.label else 'good'}"
+            contradicted.append((sample, f"{shown(sample.path)}: {said}; remove the wrong one"))
+    if not contradicted:
+        return found
+    return replace(
+        found, readable=[sample for sample, _ in kept], facts=[facts for _, facts in kept], contradicted=contradicted
+    )
 
 
 class UnfitImage(ImageError):

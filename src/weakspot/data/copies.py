@@ -69,8 +69,9 @@ def believed(copies: Sequence[Duplicate], pictures: int) -> list[Duplicate]:
 
 def merge_groups(samples: Sequence[Sample], copies: Iterable[Duplicate]) -> list[Sample]:
     """The samples in their order, with groups that share a picture made one, named after all ("kos01+kos26")."""
+    groups = {sample.group for sample in samples}  # a copy may take no part
     pairs = [(copy.first.group, copy.second.group) for copy in copies]
-    families = _families({sample.group for sample in samples}, pairs)
+    families = _families(groups, [pair for pair in pairs if groups.issuperset(pair)])
     names = {group: _name(family) for family in families for group in family}
     return [replace(sample, group=names[sample.group]) for sample in samples]
 

@@ -18,8 +18,10 @@ PARTS = {
     "valid": "train",
     "validation": "train",
 } | dict.fromkeys(("test", "testing"), "test")
-MASKS = frozenset(("masks", "mask", "groundtruth", "gt"))
-MASK_ENDING = re.compile(r"[ _.-](mask|label|gt)$", re.IGNORECASE)
+MASKS = frozenset(("masks", "mask", "groundtruth", "gt", "maske", "masken", "masque", "masques"))
+MASK_ENDING = re.compile(
+    r"[ _.-](mask|maske|masque|mascara|maschera|label|gt|groundtruth|ground_truth|seg|segmentation)$", re.IGNORECASE
+)
 GROUP_NAME = re.compile(r"(?:group|part)=(.+)", re.IGNORECASE | re.DOTALL)
 Masks = dict[str, list[Path]]
 
@@ -118,8 +120,8 @@ def _sample(
 
 
 def _masks_beside(paths: list[Path]) -> tuple[list[Path], dict[Path, Path]]:
-    """The pictures among the files, and each one's mask: a file beside it named like it and ending in mask, label or
-    gt."""
+    """The pictures among the files, and each one's mask: a file beside it named like it, with an ending such as
+    _mask, _maske or _gt."""
     pictures = {(path.parent, path.stem): path for path in paths}
     beside: dict[Path, Path] = {}
     for path in paths:

@@ -70,7 +70,8 @@ def detect_layout(root: Path) -> str:
         except DataError as error:
             unreadable = error
     raise unreadable or DataError(
-        f"{shown(root)}: {_held(root)}, which is no layout known here; needed is one of: {EXPECTED}"
+        f"{shown(root)}: {_held(root)}, which is no layout known here; "
+        f"put good pictures into good/ and bad ones into bad/, or give one of: {EXPECTED}"
     )
 
 

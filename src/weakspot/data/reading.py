@@ -211,7 +211,9 @@ def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None,
     if decoded.orientation is None:
         remarks.append("its EXIF data are damaged; orientation taken as upright")
     elif decoded.orientation != 1 and settings.orientation == "ignore":
-        remarks.append(f"EXIF orientation {decoded.orientation} not applied (orientation = ignore)")
+        remarks.append(
+            f'EXIF orientation {decoded.orientation} not applied: lies as stored; [read] orientation = "apply" turns it'
+        )
     if (pixels == pixels.flat[0]).all():
         remarks.append(f"all pixels have one value ({pixels.flat[0]}): is it a picture of a part?")
     return remarks

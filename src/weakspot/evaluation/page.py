@@ -80,6 +80,7 @@ def page_of(evaluation: Evaluation, selection: Selection, read_pixels: ReadPixel
         "said_there": [*evidence.get("sentences", ()), *evidence.get("warnings", ())],
         "deciding": list(evidence.get("deciding", ())),
         "doubts": _doubts(evaluation, read_pixels),
+        "trained_on_bad": background.parts.get("training", {}).get("bad", 0),
         "drawn": sheet_picture(background.drawn) if background.drawn else "",
         "promises": _promises(evaluation),
         "table": _decisions(evaluation),

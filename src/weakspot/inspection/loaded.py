@@ -182,7 +182,9 @@ class LoadedDetector:
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:
-            raise ImageError(f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array")
+            raise ImageError(
+                f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array (numpy.asarray)"
+            )
         info = ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0])
         return info, file.pixels, tuple(file.warnings)
 

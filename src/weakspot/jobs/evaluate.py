@@ -21,13 +21,15 @@ def evaluate_model(
     *,
     layout: str = "auto",
     threads: int | None = None,
+    overwrite: bool = False,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge every labelled picture of `data` by a model file; the report goes into `output`, new or an earlier one's.
+    """Judge every labelled picture of `data` by a model file; the report goes into `output`.
 
+    overwrite: whether an earlier evaluation that lies there is replaced.
     One label is enough: what needs both is then not measured.
     """
-    check_output(output, overwrite=True)
+    check_output(output, overwrite=overwrite)
     _refuse_others(output)
     refuse_below(output, Path(data))
     detector = LoadedDetector.load_exact(model, threads)
@@ -42,7 +44,7 @@ def evaluate_model(
         settings=about.settings,
         training={name: getattr(about, name) for name in ("seed", "machine", "versions", "commit")},
     )
-    return evaluate_samples(detector, samples, output, background, on_image, overwrite=True)
+    return evaluate_samples(detector, samples, output, background, on_image, overwrite=overwrite)
 
 
 def _refuse_others(output: Path) -> None:

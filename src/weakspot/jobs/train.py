@@ -23,7 +23,7 @@ from weakspot.jobs.evaluate import evaluate_samples
 from weakspot.jobs.judge import Verdict, judge
 from weakspot.jobs.learn import Learned, learn
 from weakspot.jobs.model import build_model, draft_manifest, loaded, refuse_changed
-from weakspot.jobs.observe import observing
+from weakspot.jobs.observe import Observer, observing
 from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan, reduction, replanned
 from weakspot.jobs.recipes import fit_of
@@ -34,6 +34,7 @@ from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
 
 REDUCED = 1.5  # times, from which it is said what the size costs
+TOLD_FROM = 1.3  # times slower or faster than planned, from which it is said how long it will take
 SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with
 
 
@@ -112,7 +113,7 @@ def train(
         folds = folds_of(run, pictures.labels, [sample.group for sample in split.train], settings, observer)
         observer.note(_told_of(split, plan, pictures, fit_of(settings)))
         if not run.state().get("pace_is_known"):
-            observer.on_pace = _heeding(run, plan, settings)
+            observer.on_pace = _heeding(run, plan, settings, observer)
         name = title or Path(data).resolve().name
         images, draft = _ready(pictures, settings, plan, name, audit)
         audit.decoded.clear()  # they have served
@@ -159,8 +160,11 @@ class _Late(Exception):
         self.plan = plan
 
 
-def _heeding(run: Run, plan: Plan, settings: TrainSettings) -> Callable[[float], None]:
-    """What takes the seconds of a step, and raises _Late where they ask for another plan; the run keeps the outcome."""
+def _heeding(run: Run, plan: Plan, settings: TrainSettings, observer: Observer) -> Callable[[float], None]:
+    """What takes the seconds of a step, and raises _Late where they ask for another plan; the run keeps the outcome.
+
+    Where the plan stands and its minutes don't, it says so.
+    """
 
     def heed_pace(step_seconds: float) -> None:
         other = replanned(plan, settings, step_seconds)
@@ -168,6 +172,9 @@ def _heeding(run: Run, plan: Plan, settings: TrainSettings) -> Callable[[float],
         if other != plan:
             shutil.rmtree(run.trainings, ignore_errors=True)
             raise _Late(other)
+        pace = step_seconds / plan.step_seconds
+        if not 1 / TOLD_FROM < pace < TOLD_FROM:
+            observer.note(f"by the pace of its steps about {max(1, plan.minutes * pace):.0f} min in all")
 
     return heed_pace
 
@@ -184,8 +191,7 @@ def _told_of(split: Split, plan: Plan, pictures: Pictures, fit: Fit) -> str:
     bad = sum(sample.label for sample in split.train) or "none"
     apart = f"{len(split.test)} are kept apart for the report ({split.name})"
     who = f"{len(split.train)} pictures train, {bad} of them bad; {apart}{_told_of_masks(pictures)}"
-    light = f"{pictures.light_share:.0%} of the variance lies between pictures"
-    return "\n".join(filter(None, (who, plan.words, _told_of_size(pictures, plan.size, fit), light)))
+    return "\n".join(filter(None, (who, plan.words, _told_of_size(pictures, plan.size, fit))))
 
 
 def _told_of_size(pictures: Pictures, size: Size, fit: Fit) -> str:
