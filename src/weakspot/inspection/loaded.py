@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from weakspot.data.large import LARGE, Target, fit_large, read_large
 from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
+from weakspot.inspection.drift import figures, unlike
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.ignore_mask import ignored_cells
 from weakspot.inspection.inspection import (
@@ -45,6 +46,8 @@ class Prepared:
     image: NDArray[Any]  # (C, h, w), as the detector sees it
     warnings: tuple[str, ...]
     milliseconds: float
+    figures: dict[str, float]  # by which it is compared with the training pictures; none where the model keeps none
+    unlike: tuple[str, ...] = ()  # those in which it is unlike them
 
     @property
     def name(self) -> str:
@@ -137,7 +140,12 @@ class LoadedDetector:
         if self.manifest.channels == 3 and pixels.ndim == 2:
             warnings += ("a grey picture for a detector that was trained in colour",)
         warnings += level_warnings(image, self.manifest)
-        return Prepared(info, pixels, image, warnings, _milliseconds_since(start))
+        usual = self.manifest.usual
+        found = {} if usual is None else figures(image, np.array(usual.layout))
+        differs = () if usual is None else unlike(found, usual)
+        if differs:
+            warnings += (f"unlike the training pictures: {'; '.join(differs)}",)
+        return Prepared(info, pixels, image, warnings, _milliseconds_since(start), found, differs)
 
     def judge(self, prepared: Prepared) -> Inspection:
         """What the detector says of a prepared picture.
@@ -149,6 +157,8 @@ class LoadedDetector:
         infer = _milliseconds_since(start)
         raw_score = float(answer.raw_score[0])
         decision = _decide(prepared.name, answer, self.thresholds)
+        if prepared.unlike and decision == "good":
+            decision = "review"  # such pictures were never learned
         height, width = prepared.info.height, prepared.info.width
         assert height and width, prepared.info
         heat_map = self._cropped(answer.heat_map[0], height, width)
