@@ -278,7 +278,7 @@ def test_inspect_ends_as_its_summary_says(
     arguments = ("part.weakspot", "new/", "-o", "out", "--fail-on-bad", "--overlays", *how, "--quiet", "--", "-odd.png")
     assert call(monkeypatch, "inspect", *arguments) == status
     detector, paths, output = job.given
-    assert detector == (Path("part.weakspot"), "openvino", {"threads": 3, "precision": "fp32", "memory": "small"})
+    assert detector == (Path("part.weakspot"), "openvino", 3, "fp32", "small", 1000.0, None, {})
     assert (paths, output) == ([Path("new/"), Path("-odd.png")], Path("out"))
     assert (job.named["fail_on_bad"], job.named["overlays"], job.named["heat_maps"], job.named["overwrite"]) == (
         True,
@@ -317,7 +317,7 @@ def test_watch_hands_on_how_and_ends_as_its_outcome_says(
     arguments = ("part.weakspot", "new/", "-o", "out", *how, "--runtime", "openvino", "--precision", "fp32")
     assert call(monkeypatch, "watch", *arguments, "--threads", "3") == 1
     detector, model, folder, output, given, on_image, _ = job.given
-    assert detector == (Path("part.weakspot"), "openvino", 3, "fp32", {})
+    assert detector == (Path("part.weakspot"), "openvino", 3, "fp32", {"max_memory": 1000.0, "ignore": None})
     assert (model, folder, output) == ((Path("part.weakspot"), None), Path("new/"), Path("out"))
     assert (given.once, given.move_to, given.mark, given.deep) == (True, Path("done"), False, True)
     assert (given.every, given.patience, given.cycle) == (2, 30, 1.5)

@@ -177,6 +177,7 @@ def evaluate(
     epilog=_examples(
         "weakspot inspect part.weakspot new/ -o out/",
         "weakspot inspect part.weakspot 'new/*.png' -o out/ --overlays --fail-on-bad",
+        "weakspot inspect part.weakspot new/ -o out/ --ignore clamps.png  # white: not inspected",
         "weakspot inspect part.weakspot new/ -o out/ --json  # a line an image",
     )
 )
@@ -189,6 +190,8 @@ def inspect(
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
     memory: flags.Memory = "fast",
+    max_memory: flags.MaxMemory = 1000.0,
+    ignore: flags.Ignore = None,
     threads: flags.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
     fail_on_bad: Annotated[bool, typer.Option("--fail-on-bad", help="End with 3 when a bad part was found.")] = False,
@@ -207,8 +210,8 @@ def inspect(
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        how = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
-        detector = LoadedDetector.load(model, runtime, **how)  # type: ignore[arg-type]
+        sparing: Literal["fast", "small"] = "small" if are_few(paths) else memory
+        detector = LoadedDetector.load(model, runtime, threads, precision, sparing, max_memory, ignore)
         summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
@@ -246,6 +249,8 @@ def watch(
     ] = None,
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
+    max_memory: flags.MaxMemory = 1000.0,
+    ignore: flags.Ignore = None,
     threads: flags.Threads = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -263,7 +268,7 @@ def watch(
 
     how = How(every=every, patience=patience, cycle=cycle, once=once, move_to=move_to, mark=mark, deep=deep)
     version = version_or_none(model)
-    detector = LoadedDetector.load(model, runtime, threads, precision)
+    detector = LoadedDetector.load(model, runtime, threads, precision, max_memory=max_memory, ignore=ignore)
     with progress.progress(quiet) as shows:
         on_image = terminal.print_inspection if as_json else None if quiet else terminal.say_inspection
         watched = watch_folder(detector, (model, version), folder, output, how, on_image, shows.note)

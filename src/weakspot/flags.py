@@ -81,6 +81,14 @@ Precision = Annotated[
     typer.Option(help="How precisely; auto: the faster one here. Decisions are those of fp32."),
 ]
 Memory = Annotated[Literal["fast", "small"], typer.Option(help="small: less memory where images are large, more time.")]
+Ignore = Annotated[
+    Path | None,
+    typer.Option(metavar="MASK", help="An image of their proportions, white where they are not inspected."),
+]
+MaxMemory = Annotated[
+    float,
+    typer.Option(min=100, help="Megabytes that may be taken; images at a size that needs more are seen in tiles."),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads to compute on; default: as many as this process may use.", show_default=False),

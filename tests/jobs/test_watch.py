@@ -22,6 +22,7 @@ from PIL import Image
 from tests.inspection.conftest import made_model, made_pixels
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError
 from weakspot.inspection.arrivals import Arrivals, Done, Version, version_of
+from weakspot.inspection.drift import usual_of
 from weakspot.inspection.ledger import Lines, Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import write_model_file
@@ -163,6 +164,19 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_it_says_once_that_pictures_have_become_unlike_the_trainings(
+    line: Line, caplog: pytest.LogCaptureFixture, tmp_path: Path
+):
+    usual = usual_of([made_pixels(60 + seed % 5, seed)[None] for seed in range(20)])
+    write_model_file(tmp_path / "b.weakspot", made_model(usual=usual))
+    line.detector = LoadedDetector.load_exact(tmp_path / "b.weakspot", threads=1)
+    for number in range(60):
+        Image.fromarray(made_pixels(66, number + 100)).save(line.folder / f"{number:02}.png")
+    line.watch()
+    assert list(line.decisions().values()) == ["good"] * 60
+    assert caplog.text.count("brightness of 30 images differs from the training's") == 1
 
 
 @pytest.fixture

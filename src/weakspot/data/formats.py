@@ -4,6 +4,7 @@ They raise ImageError without the picture's name; `reading` adds it. Nothing her
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +41,17 @@ class Decoded:
     orientation: int | None = None
     has_exif: bool = False
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """The same of a picture whose rows are decoded as they are asked for, from the top: (rows, W) or (rows, W, 3)."""
+
+    height: int
+    width: int
+    bits: int
+    bands: Iterator[np.ndarray]
+    has_exif: bool = False
 
 
 def recognise(data: bytes) -> str:

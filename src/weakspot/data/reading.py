@@ -8,10 +8,11 @@ are.
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,7 @@ from weakspot.settings import CELL, Fit, ReadSettings, Size
 
 MOST_BYTES = 1 << 30
 MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
+GREY_ROWS = 256  # made grey at a time: sums take four times the memory of 8-bit pixels
 KINDS_OF_FILE = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -78,7 +80,7 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
     try:
         form = recognise(data)
         decoded = DECODERS[form](data, settings.max_megapixels)
-        pixels = _full_range(decoded, settings.bit_depth)
+        pixels = full_range(decoded.pixels, settings.bit_depth or decoded.bits)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
     except MemoryError:  # says nothing of the picture
@@ -140,16 +142,21 @@ def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int, fit
     reduces; 16 bits through float, rounded. fit: "stretch" fills the size; "keep" fills `area` of it from the top left,
     and the rest with what the picture mirrors at its edge.
     """
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), pixels.dtype
-    pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
-    planes = [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
+    planes = planes_of(pixels, channels, bit_depth)
     height, width = area(pixels.shape[0], pixels.shape[1], size, fit)
     if pixels.shape[:2] != (height, width):
         planes = [_resized(plane, (height, width)) for plane in planes]
     if (height, width) != size:
         planes = [np.pad(plane, ((0, size[0] - height), (0, size[1] - width)), "symmetric") for plane in planes]
     return np.ascontiguousarray(np.stack(planes))
+
+
+def planes_of(pixels: np.ndarray, channels: int, bit_depth: int) -> list[np.ndarray]:
+    """The channels that the network gets, each (H, W), at their depth; not yet at its size."""
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    assert pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3) and bit_depth in (8, 16), pixels.dtype
+    pixels = _with_depth(_with_channels(pixels, channels), bit_depth)
+    return [pixels] if pixels.ndim == 2 else [pixels[..., c] for c in range(3)]
 
 
 def area(height: int, width: int, size: Size, fit: Fit) -> Size:
@@ -165,8 +172,11 @@ def as_grey(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 3) → (H, W) of the same type by ITU-R 601, as Pillow does for 8 bits; (H, W) unchanged."""
     if pixels.ndim == 2:
         return pixels
-    red, green, blue = (pixels[..., c].astype(np.uint32) for c in range(3))
-    return ((red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16).astype(pixels.dtype)
+    grey = np.empty(pixels.shape[:2], pixels.dtype)
+    for top in range(0, len(pixels), GREY_ROWS):
+        red, green, blue = (pixels[top : top + GREY_ROWS, :, c].astype(np.uint32) for c in range(3))
+        grey[top : top + GREY_ROWS] = (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16
+    return grey
 
 
 def has_colour(pixels: np.ndarray) -> bool:
@@ -192,16 +202,15 @@ def _resized(plane: np.ndarray, size: Size) -> np.ndarray:
     return fitted if plane.dtype == np.uint8 else np.clip(np.rint(fitted), 0, 65535).astype(np.uint16)
 
 
-def _full_range(decoded: Decoded, camera_bits: int | None) -> np.ndarray:
+def full_range(pixels: np.ndarray, bits: int) -> np.ndarray:
     """uint16 values of fewer bits (a 12-bit camera's) over the whole of uint16."""
-    bits = camera_bits or decoded.bits
-    if decoded.pixels.dtype == np.uint8 or bits >= 16:
-        return decoded.pixels
-    highest, largest = (1 << bits) - 1, int(decoded.pixels.max())
+    if pixels.dtype == np.uint8 or bits >= 16:
+        return pixels
+    highest, largest = (1 << bits) - 1, int(pixels.max())
     if largest > highest:
         found = f"a value of {largest}, where {bits} bits hold at most {highest}"
         raise ImageError(f"{found}; correct bit_depth in the settings, or leave it out")
-    return ((decoded.pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
+    return ((pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
 
 
 def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None, settings: ReadSettings) -> list[str]:
@@ -220,7 +229,21 @@ def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None,
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Content of a regular file.
+    """Content of a regular file of up to MOST_BYTES."""
+    with opened(path) as (file, size):
+        if size > MOST_BYTES:
+            most = f"pictures of up to {MOST_BYTES >> 30} GB are read"
+            raise ImageError(f"{shown(path)}: {size / 1e9:.1f} GB; {most}: take a smaller one")
+        data = file.read(size + 1)
+    if len(data) != size:
+        sizes = f"{size} bytes when opened, {len(data)} read"
+        raise ImageError(f"{shown(path)}: {sizes}; it is still being written: take it again later")
+    return data
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file and its size in bytes; ImageError for anything else, and where reading it fails in the block.
 
     Opened without waiting, so that a pipe cannot hold us, and checked once open, so that nothing can be swapped in.
     """
@@ -236,17 +259,10 @@ def _read_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(about.st_mode):
             kind = KINDS_OF_FILE.get(stat.S_IFMT(about.st_mode), "something else")
             raise ImageError(f"{shown(path)}: not a regular file but {kind}; take a picture's file")
-        if about.st_size > MOST_BYTES:
-            most = f"pictures of up to {MOST_BYTES >> 30} GB are read"
-            raise ImageError(f"{shown(path)}: {about.st_size / 1e9:.1f} GB; {most}: take a smaller one")
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(about.st_size + 1)
+            yield file, about.st_size
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ImageError(f"{shown(path)}: cannot be read ({reason}); copy it again") from None
     finally:
         os.close(descriptor)
-    if len(data) != about.st_size:
-        sizes = f"{about.st_size} bytes when opened, {len(data)} read"
-        raise ImageError(f"{shown(path)}: {sizes}; it is still being written: take it again later")
-    return data

@@ -8,12 +8,14 @@ down on damaged data (about 1 in 25,000 such strips, in version 2026.3.6).
 import io
 import math
 import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
 import tifffile
 
-from weakspot.data.formats import Decoded, check_content, check_size, from_palette, without_alpha
+from weakspot.data.formats import Banded, Decoded, check_content, check_size, from_palette, without_alpha
 from weakspot.errors import ImageError
 
 CCITT, LZW, DEFLATE, PACKBITS = (2, 3, 4), 5, (8, 32946), 32773
@@ -22,6 +24,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 MOST_SEGMENTS = 200_000
 MOST_SHRUNK = 1500  # no LZW, deflate or PackBits stream holds more bytes for each of its own
+BAND = 1 << 23  # bytes of decoded rows that are handed on together, at least
 WAY_OUT = "save it as a TIFF or PNG of 8 or 16 bits, grey or RGB"
 
 
@@ -31,26 +34,69 @@ def decode_tiff(data: bytes, max_megapixels: float) -> Decoded:
         page = file.pages.first
         if not isinstance(page, tifffile.TiffPage):
             raise ImageError(f"damaged: its first page cannot be read; {WAY_OUT}")
-        _refuse_more_pages(data, file, page)
+        _refuse_more_pages(lambda place, count: data[place : place + count], len(data), file, page)
         check_size(page.imagewidth, page.imagelength, max_megapixels)
         _check_kind(page)
         _check_segments(page, len(data))
         values = np.asarray(imagecodecs.tiff_decode(data) if page.compression in (*CCITT, LZW) else page.asarray())
-        pixels, kind = _as_pixels(page, values)
+        pixels, kind = _as_pixels(page, values, page.imagelength)
         orientation = page.tags.valueof(274, 1)
     valid = isinstance(orientation, int) and 1 <= orientation <= 8
     orientation = int(orientation) if valid else None
     return Decoded(np.ascontiguousarray(pixels), page.bitspersample, kind, orientation, 274 in page.tags)
 
 
-def _refuse_more_pages(data: bytes, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
-    """Read where the next page is said to lie, and go no further: a chain of pages may be endless."""
+def tiff_bands(file: BinaryIO, length: int, max_megapixels: float) -> Banded | None:
+    """The same picture, its strips read and decoded as they are asked for; None where it must be decoded whole.
+
+    file: stays open for as long as bands are asked for; length: bytes. Raises ImageError, from the bands too.
+    """
+    file.seek(0)
+    tiff = tifffile.TiffFile(file, name="tiff")  # its own is a number, which tifffile cannot take
+    page = tiff.pages.first
+    assert isinstance(page, tifffile.TiffPage), page
+    _refuse_more_pages(lambda place, count: _at(file, place, count), length, tiff, page)
+    check_size(page.imagewidth, page.imagelength, max_megapixels)
+    _check_kind(page)
+    _check_segments(page, length)
+    turned, planes = page.tags.valueof(274, 1) != 1, page.planarconfig == 2 and page.samplesperpixel > 1
+    if page.is_tiled or turned or planes or page.compression in (*CCITT, LZW) or page.photometric == PALETTE:
+        return None
+    bands = _bands(file, page)
+    return Banded(page.imagelength, page.imagewidth, page.bitspersample, bands, 274 in page.tags)
+
+
+def _bands(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
+    """Rows in order, several strips together where they are small."""
+    waiting: list[np.ndarray] = []
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        values, _, shape = page.decode(_at(file, offset, count), index)
+        waiting.append(_as_pixels(page, np.asarray(values), shape[1])[0])
+        if sum(rows.nbytes for rows in waiting) >= BAND:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _at(file: BinaryIO, place: int, count: int) -> bytes:
+    file.seek(place)
+    return file.read(count)
+
+
+def _refuse_more_pages(
+    at: Callable[[int, int], bytes], length: int, file: tifffile.TiffFile, page: tifffile.TiffPage
+) -> None:
+    """Read where the next page is said to lie, and go no further: a chain of pages may be endless.
+
+    at: so many bytes from a place on; length: of the file.
+    """
     form = file.tiff
-    count = struct.unpack_from(form.tagnoformat, data, page.offset)[0]
+    count = struct.unpack(form.tagnoformat, at(page.offset, form.tagnosize))[0]
     place = page.offset + form.tagnosize + count * form.tagsize
-    if place + form.offsetsize > len(data):
+    if place + form.offsetsize > length:
         raise ImageError("cut short: the list of its tags is incomplete; copy it again")
-    following = struct.unpack_from(form.offsetformat, data, place)[0]
+    following = struct.unpack(form.offsetformat, at(place, form.offsetsize))[0]
     if following == page.offset:
         raise ImageError("damaged: its page list runs in a circle; export it again")
     if following:
@@ -98,8 +144,8 @@ def _stored_bytes(page: tifffile.TiffPage, tile: tuple[int, int], segments: int)
     return int(row * tile[0] * segments if page.is_tiled else row * page.imagelength * planes)
 
 
-def _as_pixels(page: tifffile.TiffPage, values: np.ndarray) -> tuple[np.ndarray, str]:
-    """tifffile's array → (H, W) or (H, W, 3) at full range; values of 9 to 15 bits stay as they are."""
+def _as_pixels(page: tifffile.TiffPage, values: np.ndarray, rows: int) -> tuple[np.ndarray, str]:
+    """tifffile's array of so many rows → (rows, W) or (rows, W, 3) at full range; 9 to 15 bits stay as they are."""
     bits, samples = page.bitspersample, page.samplesperpixel
     if page.planarconfig == 2 and samples > 1:
         values = np.moveaxis(values, 0, -1)
@@ -107,8 +153,8 @@ def _as_pixels(page: tifffile.TiffPage, values: np.ndarray) -> tuple[np.ndarray,
         if page.colormap is None:
             raise ImageError(f"damaged: its palette is missing; {WAY_OUT}")
         colours = (np.asarray(page.colormap).T >> 8).astype(np.uint8)  # 16 bits each, made from 8
-        return from_palette(values.reshape(page.imagelength, page.imagewidth).astype(np.intp), colours), "palette"
-    pixels = _spread(values.reshape(page.imagelength, page.imagewidth, samples), bits)
+        return from_palette(values.reshape(rows, page.imagewidth).astype(np.intp), colours), "palette"
+    pixels = _spread(values.reshape(rows, page.imagewidth, samples), bits)
     pixels = without_alpha(pixels) if samples in (2, 4) else pixels[..., 0] if samples == 1 else pixels
     if page.photometric == WHITE_IS_ZERO:
         pixels = pixels.dtype.type(255 if bits <= 8 else (1 << bits) - 1) - pixels

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from weakspot.errors import ImageError, shown
+from weakspot.inspection.drift import Change, changes
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector, Prepared
 from weakspot.inspection.output import Writer, check_output, staged
@@ -32,6 +33,7 @@ class Summary:
     refusals: list[NotInspected] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)  # how many pictures each is of, by its beginning
     passed_over: str = ""  # what lay beside the pictures and was not looked at, in words
+    changes: tuple[Change, ...] = ()  # in what the pictures together differ from the training's
     seconds: float = 0.0
 
     def add(self, entry: Inspection | NotInspected) -> None:
@@ -88,10 +90,12 @@ def inspect_folder(
     if sources.passed_over:
         log.warning("passed over: %s", sources.passed_over)
     summary = Summary(output, fail_on_bad, passed_over=sources.passed_over)
+    figures: list[dict[str, float]] = []
     with _ctrl_c() as stop, staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
         for number, (path, prepared) in enumerate(_read_ahead(detector, sources.images), start=1):
             entry = judged(detector, path, prepared)
             summary.add(entry)
+            figures += [prepared.figures] if isinstance(prepared, Prepared) and prepared.figures else []
             writer.write(number, entry, prepared.pixels if isinstance(prepared, Prepared) else None)
             if on_image:
                 on_image(number, len(sources.images), entry)
@@ -100,8 +104,22 @@ def inspect_folder(
     if stop.is_set():
         log.warning("stopped after %s of %s images, which are in %s", number, len(sources.images), shown(output))
         raise KeyboardInterrupt
+    summary.changes = told_changes(detector, figures)
     summary.seconds = perf_counter() - start
     return summary
+
+
+def told_changes(
+    detector: LoadedDetector, figures: list[dict[str, float]], known: Collection[str] = ()
+) -> tuple[Change, ...]:
+    """In what many pictures together differ from the training's; said in the log, too, where it is not known yet."""
+    usual = detector.manifest.usual if figures else None
+    found = () if usual is None else tuple(changes(figures, usual))
+    for each in found:
+        if each.figure not in known:
+            said = f"Kolmogorov-Smirnov distance {each.distance:.2f}, stability index {each.stability_index:.2f}"
+            log.warning("%s of %s images differs from the training's (%s)", each.figure, each.pictures, said)
+    return found
 
 
 @contextmanager

@@ -10,9 +10,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from weakspot.data.large import LARGE, Target, fit_large, read_large
 from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
+from weakspot.inspection.drift import figures, unlike
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
+from weakspot.inspection.ignore_mask import ignored_cells
 from weakspot.inspection.inspection import (
     Decision,
     ImageInfo,
@@ -27,6 +30,7 @@ from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.refusals import check_channels, check_contrast, check_size, level_warnings
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
+from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles, refuse_undivided
 from weakspot.settings import CELL
 
 Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
@@ -38,10 +42,12 @@ class Prepared:
     """A picture that was read, found fit to be judged, and brought to the detector's size."""
 
     info: ImageInfo
-    pixels: NDArray[Any]  # as read, (H, W) or (H, W, 3)
+    pixels: NDArray[Any]  # for people, (H, W) or (H, W, 3): as read, or of a large picture a smaller one
     image: NDArray[Any]  # (C, h, w), as the detector sees it
     warnings: tuple[str, ...]
     milliseconds: float
+    figures: dict[str, float]  # by which it is compared with the training pictures; none where the model keeps none
+    unlike: tuple[str, ...] = ()  # those in which it is unlike them
 
     @property
     def name(self) -> str:
@@ -79,13 +85,23 @@ class LoadedDetector:
         threads: int | None = None,
         precision: AskedPrecision = "auto",
         memory: Memory = "fast",
+        max_memory: float = MAX_MEMORY,
+        ignore: Path | None = None,
     ) -> Self:
         """Read, check and open a model file, on what was measured to be fastest here where that is left to `auto`.
 
-        Decisions are those of fp32. threads: None for as many as this process may use. Raises ModelFileError, or
-        SettingsError where the runtime is not to be had.
+        Decisions are those of fp32. threads: None for as many as this process may use; max_memory: megabytes, beyond
+        which a picture at the model's size is looked at in tiles; ignore: a mask, white where nothing is inspected.
+        Raises ModelFileError, ImageError for the mask, or SettingsError where the runtime is not to be had or the
+        model cannot ignore parts.
         """
         model = read_model_file(Path(path))
+        if ignore is not None:
+            refuse_undivided(model, f"--ignore {shown(ignore)}")
+            ignored = ignored_cells(ignore, model.manifest)
+            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored))
+        if needs_tiles(model, max_memory):
+            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory))
         return cls(model, open_fastest(model, runtime, threads, precision, memory))
 
     @classmethod
@@ -118,17 +134,18 @@ class LoadedDetector:
         May run in another thread than `judge`.
         """
         start = perf_counter()
-        info, pixels, warnings = self._read(picture, channels)
+        info, pixels, image, warnings = self._fitted(picture, channels)
         name = "picture" if info.path is None else shown(info.path)
-        check_size(name, pixels, self.manifest)
-        check_channels(name, pixels, self.manifest)
-        seen = self.manifest
-        image = fit_image(pixels, seen.size, seen.channels, seen.bit_depth, seen.fit)
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
             warnings += ("a grey picture for a detector that was trained in colour",)
         warnings += level_warnings(image, self.manifest)
-        return Prepared(info, pixels, image, warnings, _milliseconds_since(start))
+        usual = self.manifest.usual
+        found = {} if usual is None else figures(image, np.array(usual.layout))
+        differs = () if usual is None else unlike(found, usual)
+        if differs:
+            warnings += (f"unlike the training pictures: {'; '.join(differs)}",)
+        return Prepared(info, pixels, image, warnings, _milliseconds_since(start), found, differs)
 
     def judge(self, prepared: Prepared) -> Inspection:
         """What the detector says of a prepared picture.
@@ -140,7 +157,10 @@ class LoadedDetector:
         infer = _milliseconds_since(start)
         raw_score = float(answer.raw_score[0])
         decision = _decide(prepared.name, answer, self.thresholds)
-        height, width = prepared.pixels.shape[:2]
+        if prepared.unlike and decision == "good":
+            decision = "review"  # such pictures were never learned
+        height, width = prepared.info.height, prepared.info.width
+        assert height and width, prepared.info
         heat_map = self._cropped(answer.heat_map[0], height, width)
         regions = find_regions(heat_map, height, width, self.thresholds.region_from)
         total = prepared.milliseconds + _milliseconds_since(start)
@@ -170,6 +190,30 @@ class LoadedDetector:
     def save(self, path: Path | str) -> None:
         """Write the model file, whole or not at all, over the one it was loaded from too. Raises OutputError."""
         write_model_file(Path(path), self.model)
+
+    def _fitted(
+        self, picture: Picture, channels: Channels
+    ) -> tuple[ImageInfo, NDArray[Any], NDArray[Any], tuple[str, ...]]:
+        """Which picture, its pixels for people, the picture as the detector sees it (C, h, w), and warnings."""
+        seen = self.manifest
+        target = Target(seen.size, seen.channels, seen.bit_depth, seen.fit)
+        large = read_large(Path(picture), seen.read, target) if isinstance(picture, Path | str) else None
+        if large is not None:
+            info = ImageInfo(str(picture), large.sha256, large.width, large.height)
+            self._check_kind(info, large.view)
+            return info, large.view, large.image, large.warnings
+        info, pixels, warnings = self._read(picture, channels)
+        self._check_kind(info, pixels)
+        if pixels.shape[0] * pixels.shape[1] >= LARGE:
+            large = fit_large(pixels, target)
+            return info, large.view, large.image, warnings
+        return info, pixels, fit_image(pixels, seen.size, seen.channels, seen.bit_depth, seen.fit), warnings
+
+    def _check_kind(self, info: ImageInfo, pixels: NDArray[Any]) -> None:
+        """Refuse a size or colours unlike the training's."""
+        name = "picture" if info.path is None else shown(info.path)
+        check_size(name, info.height or 0, info.width or 0, self.manifest)
+        check_channels(name, pixels, self.manifest)
 
     def _read(self, picture: Picture, channels: Channels) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
         if isinstance(picture, np.ndarray):

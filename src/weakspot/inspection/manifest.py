@@ -97,6 +97,16 @@ class ImageSizes(_Record):
     max: tuple[PositiveInt, PositiveInt]
 
 
+class Usual(_Record):
+    """What the good training pictures look like; made and read by `drift`.
+
+    layout: their mean as a small picture, row by row; figures: by name the values, from the smallest to the largest.
+    """
+
+    layout: list[float]
+    figures: dict[str, Annotated[list[float], Field(min_length=1)]]
+
+
 class SelfTest(_Record):
     """What the detector answered to selftest.png when the file was made.
 
@@ -126,6 +136,7 @@ class Manifest(_Record):
     image_std_min: float = Field(ge=0)
     # lowest and highest mean of a training picture, by channel, likewise; refusals.channel_levels makes them
     channel_levels: list[tuple[float, float]] | None = None
+    usual: Usual | None = None  # None: never measured, or of too few pictures
     read: ReadSettings = ReadSettings()
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from weakspot.data.large import LONGEST
 from weakspot.data.reading import fit_image
 from weakspot.inspection.inspection import HeatMap, Inspection
 
@@ -24,7 +25,6 @@ _TURBO = (
 # heat from which a place is coloured in full; below it fades, so that cold parts of the picture stay as they are
 _SEEN_FROM = 0.4
 OPACITY = 0.5  # of hot places
-LONGEST = 2048  # pixels of an overlay's longer side: what a person looks at, whatever the camera gives
 
 
 def colour(heat: NDArray[np.floating[Any]]) -> Rgb:

@@ -18,9 +18,8 @@ LEVEL_SLACK, LEVEL_SPREAD = 0.02, 0.5
 FAR = 5  # times as far outside is said whatever the reason
 
 
-def check_size(name: str, pixels: NDArray[Any], manifest: Manifest) -> None:
-    """Refuse a picture whose sides or proportions are far from the training's. pixels: as read, (H, W) or (H, W, 3)."""
-    height, width = pixels.shape[:2]
+def check_size(name: str, height: int, width: int, manifest: Manifest) -> None:
+    """Refuse a picture whose sides, in pixels as read, or proportions are far from the training's."""
     finding = f"{name}: {width} × {height} pixels"
     if min(height, width) < SMALLEST:
         raise ImageError(f"{finding}; needed are at least {SMALLEST} × {SMALLEST}; take a larger picture")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from weakspot.errors import OutputError, shown
+from weakspot.inspection.drift import usual_of
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, Manifest, ScoreStatistics, SelfTest, ThresholdRecord, safe_name
 from weakspot.inspection.model_file import ModelFile, read_model_file
@@ -76,6 +77,7 @@ def draft_manifest(
         image_sizes=ImageSizes(min=(min(heights), min(widths)), max=(max(heights), max(widths))),
         image_std_min=float(min(image.std() for image in images.pixels)),
         channel_levels=channel_levels(images.pixels.mean((2, 3))) if pictures.channels == 3 else None,
+        usual=usual_of(images.pixels[images.labels == 0]),
         read=settings.read,
         settings=_without_folder(as_plain(settings)),
         data_fingerprint=fingerprint,

@@ -18,7 +18,8 @@ from time import monotonic
 from weakspot.durable import make_folder, refuse_below
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, shown
 from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, reason_of, version_or_none
-from weakspot.inspection.folder import OnImage, judged
+from weakspot.inspection.drift import FEWEST_TOGETHER
+from weakspot.inspection.folder import OnImage, judged, told_changes
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.ledger import Results, refuse_foreign
 from weakspot.inspection.loaded import LoadedDetector, Prepared
@@ -128,6 +129,8 @@ class _Watcher:
         self._nothing_left = False  # as the last look found, and nothing was done since
         self._gone = self._slow = False  # what was said: the folder cannot be listed, a look takes long
         self._stuck: set[str] = set()  # and why pictures cannot be moved
+        self._figures: list[dict[str, float]] = []  # of the pictures since they were last compared
+        self._changed: set[str] = set()  # in which of them the last pictures differed from the training's
 
     def run(self, stop: threading.Event) -> None:
         """Until it is asked to stop, or with `once` until nothing is left."""
@@ -191,7 +194,16 @@ class _Watcher:
             self._arrivals.refuse(arrival)
         else:
             self._report(arrival, judged(self._detector, arrival.path, outcome))
+            if isinstance(outcome, Prepared) and outcome.figures:
+                self._compare(outcome.figures)
         return True
+
+    def _compare(self, figures: dict[str, float]) -> None:
+        """Say in what the last pictures differ from the training's, when that begins."""
+        self._figures.append(figures)
+        if len(self._figures) == FEWEST_TOGETHER:
+            self._changed = {each.figure for each in told_changes(self._detector, self._figures, self._changed)}
+            self._figures = []
 
     def _read_next(self, reader: ThreadPoolExecutor) -> tuple[Arrival, Future[Outcome]] | None:
         if not self._backlog:

@@ -16,10 +16,13 @@ INTS = 7  # the type of an attribute that is a list of integers
 ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 _FIELDS = {  # message → its fields: name, number, type
     "Model": "graph 7 Graph",
-    "Graph": "node 1 Node*, initializer 5 Tensor*",
+    "Graph": "node 1 Node*, initializer 5 Tensor*, input 11 Value*, output 12 Value*",
     "Node": "input 1 string*, output 2 string*, name 3 string, op_type 4 string, attribute 5 Attribute*",
     "Attribute": "name 1 string, ints 8 int64*, type 20 int32",
     "Tensor": "dims 1 int64*, data_type 2 int32, name 8 string, raw_data 9 bytes",
+    "Value": "name 1 string, type 2 Type",
+    "Type": "tensor_type 1 TensorType",
+    "TensorType": "elem_type 1 int32",
 }
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # of those, what is written by hand
 Message = Any  # protobuf makes its classes as it goes

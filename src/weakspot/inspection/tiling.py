@@ -1,0 +1,155 @@
+"""Pictures too large to be computed whole, looked at in tiles: heat and raw score as of the whole.
+
+Tiles overlap by what a cell sees beyond itself, so that only the picture's own border is mirrored. The raw score is the
+mean of the hottest cells of all of them.
+"""
+
+from collections.abc import Iterator
+from math import isqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weakspot.errors import SettingsError, shown
+from weakspot.inspection.heat_graph import HeatGraph, heat_graph, with_graph
+from weakspot.inspection.inspection import HeatMap
+from weakspot.inspection.model_file import ModelFile
+from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, open_runtime
+from weakspot.settings import CELL
+
+MAX_MEMORY = 1000.0  # megabytes that an inspection may take where nothing else is said
+WHOLE, TILE = 0.5, 0.25  # shares of it that a picture computed whole, and a tile, may take
+SMALLEST_TILE = 128  # pixels a side; graphs are exported for any size from there on
+_BAND = 256  # rows of a picture whose statistics are summed at a time
+
+
+class Window(NamedTuple):
+    """Pixels of one side that a tile is computed from, and those of them whose cells are taken."""
+
+    start: int
+    stop: int
+    kept_from: int
+    kept_to: int
+
+
+class TiledRuntime:
+    """The model's heat in tiles, in fp32, and the raw score from its hottest cells. Usable from several threads.
+
+    max_memory: megabytes; ignored: (⌈h/8⌉, ⌈w/8⌉) bool, cells that neither score nor show heat. Raises SettingsError
+    where the model's raw score is no function of the heat.
+    """
+
+    precision: Precision = "fp32"
+
+    def __init__(
+        self,
+        model: ModelFile,
+        name: str = "auto",
+        threads: int | None = None,
+        memory: Memory = "fast",
+        max_memory: float = MAX_MEMORY,
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self._ignored, self._fractions = ignored, model.manifest.network["top_fractions"]
+        self._cut, self._weights = heat_graph(model), model.weights
+        self._tile = tile_size(model.manifest.size, self._cut, max_memory)
+        self._runtime = open_runtime(with_graph(model, self._cut, self._tile), name, threads, "fp32", memory)
+        self.name = self._runtime.name
+
+    def run(self, images: Pixels) -> Answer:
+        """(N, C, h, w) raw pixels → Answer."""
+        logits = [self._logits(image) for image in images]
+        scores = np.array([top_mean(each, self._fractions, self._ignored) for each in logits])
+        heat = np.stack([(np.tanh(each / 2) + 1) / 2 for each in logits]).astype(np.float32)
+        if self._ignored is not None:
+            heat[:, self._ignored] = 0
+        return Answer(scores, scores.copy(), heat)
+
+    def _logits(self, image: Pixels) -> HeatMap:
+        """One picture (C, h, w) → (⌈h/8⌉, ⌈w/8⌉)."""
+        mean, deviation = self._normalization(image)
+        height, width = image.shape[1:]
+        logits = np.empty((-(-height // CELL), -(-width // CELL)), np.float32)
+        for down in windows(height, self._tile[0], self._cut.margin):
+            for across in windows(width, self._tile[1], self._cut.margin):
+                tile = image[:, down.start : down.stop, across.start : across.stop].astype(np.float32)
+                heat = self._runtime.run(((tile - mean) / deviation)[None]).heat_map[0]
+                logits[_cells(down, 0), _cells(across, 0)] = heat[
+                    _cells(down, down.start), _cells(across, across.start)
+                ]
+        return logits
+
+    def _normalization(self, image: Pixels) -> tuple[np.float32, np.float32]:
+        """Mean and deviation, raw units: the training's, or by a pass over the whole picture its own."""
+        least = self._cut.least_deviation
+        if not least:
+            return np.float32(self._weights["mean"]), np.float32(self._weights["std"])
+        mean = sum(float(band.sum(dtype=np.float64)) for band in _bands(image)) / image.size
+        squares = sum(float(np.square(band - mean).sum()) for band in _bands(image)) / image.size
+        return np.float32(mean), np.float32(squares**0.5 + least)
+
+
+def needs_tiles(model: ModelFile, max_memory: float) -> bool:
+    """Whether a picture at the model's size takes too much of so many megabytes to be computed whole."""
+    height, width = model.manifest.size
+    if not can_be_tiled(model) or min(height, width) < SMALLEST_TILE:
+        return False
+    return height * width * heat_graph(model).bytes_a_pixel > WHOLE * max_memory * 1e6
+
+
+def can_be_tiled(model: ModelFile) -> bool:
+    """Whether the raw score is a function of the heat alone, as the recipe `sharp` has it."""
+    return bool(model.manifest.network.get("decision") == "heat")
+
+
+def tile_size(size: tuple[int, int], cut: HeatGraph, max_memory: float) -> tuple[int, int]:
+    """Height and width of tiles, pixels in whole cells where they are smaller than the picture's size.
+
+    max_memory: megabytes. Raises SettingsError where not even the smallest tile fits into them.
+    """
+    least = max(SMALLEST_TILE, 2 * cut.margin + 8 * CELL)
+    pixels = int(TILE * max_memory * 1e6 / cut.bytes_a_pixel)
+    if pixels < least**2:
+        needed = least**2 * cut.bytes_a_pixel / TILE / 1e6
+        raise SettingsError(f"--max-memory {max_memory:g}: this detector needs at least {needed:.0f} (megabytes)")
+    width = _side(min(size[1], isqrt(pixels)), size[1], least)
+    height = _side(min(size[0], pixels // width), size[0], least)
+    return height, _side(min(size[1], pixels // height), size[1], least)
+
+
+def windows(length: int, tile: int, margin: int) -> Iterator[Window]:
+    """Windows of at most `tile` pixels that cover a side; each kept pixel has its margin, or the picture's border."""
+    start = kept = 0
+    while start + tile < length:
+        yield Window(start, start + tile, kept, start + tile - margin)
+        kept = start + tile - margin
+        start = min(start + tile - 2 * margin, -(-(length - tile) // CELL) * CELL)
+    yield Window(start, length, kept, length)
+
+
+def top_mean(logits: HeatMap, fractions: tuple[float, ...], ignored: NDArray[np.bool_] | None) -> float:
+    """The mean of the hottest cells, averaged over the fractions; of those that are left where some are ignored."""
+    values = np.sort((logits if ignored is None else logits[~ignored]).ravel())[::-1].astype(np.float64)
+    counts = [int(np.ceil(np.float32(fraction) * np.float32(len(values)))) for fraction in fractions]
+    return float(np.mean([values[:count].mean() for count in counts]))
+
+
+def refuse_undivided(model: ModelFile, wish: str) -> None:
+    """Raise SettingsError where the raw score is more than the heat's hottest cells."""
+    if not can_be_tiled(model):
+        found = f"model {shown(model.manifest.name)} decides by a network that looks at the whole heat at once"
+        raise SettingsError(f"{wish}: {found}; train with --recipe sharp")
+
+
+def _side(wanted: int, own: int, least: int) -> int:
+    return own if wanted >= own else max(least, wanted // CELL * CELL)
+
+
+def _cells(window: Window, origin: int) -> slice:
+    """The cells that are kept, counted from a pixel on."""
+    return slice((window.kept_from - origin) // CELL, -(-(window.kept_to - origin) // CELL))
+
+
+def _bands(image: Pixels) -> Iterator[Pixels]:
+    return (image[:, top : top + _BAND] for top in range(0, image.shape[1], _BAND))

@@ -1,0 +1,96 @@
+"""Pictures that come row by row are what they are when they come whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from weakspot.data import large
+from weakspot.data.large import Target, fit_large, read_large
+from weakspot.data.reading import fit_image, read_image
+from weakspot.errors import ImageError
+from weakspot.settings import ReadSettings
+
+
+@pytest.fixture(autouse=True)
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "LARGE", 64 * 64)
+    monkeypatch.setattr(large, "_ROWS", 37)
+    monkeypatch.setattr("weakspot.data.tiff.BAND", 5000)
+
+
+def noise(*shape: int, kind: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "keep"])
+@pytest.mark.parametrize("size", [(300, 500), (64, 96), (97, 211), (320, 640)])
+@pytest.mark.parametrize(
+    "pixels", [noise(300, 500), noise(301, 520, 3), noise(300, 500, kind=np.uint16)], ids=["grey", "colour", "16 bit"]
+)
+def test_row_by_row_a_picture_is_fitted_as_it_is_whole(pixels, size, fit):
+    for channels, depth in ((1, 8), (3, 16)):
+        found = fit_large(pixels, Target(size, channels, depth, fit))
+        differences = found.image.astype(int) - fit_image(pixels, size, channels, depth, fit)
+        assert np.abs(differences).max() <= (1)
+    assert (found.height, found.width) == pixels.shape[:2]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "packbits"])
+@pytest.mark.parametrize("rows", [1, 16, 400])
+@pytest.mark.parametrize("kind", ["grey", "colour", "16 bit"])
+def test_a_tiff_in_strips_is_read_as_it_is_whole(tmp_path, compression, rows, kind):
+    pixels = {"grey": noise(130, 90), "colour": noise(130, 90, 3), "16 bit": noise(130, 90, kind=np.uint16)}[kind]
+    path = tmp_path / "a.tif"
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    tifffile.imwrite(path, pixels, rowsperstrip=rows, compression=compression, photometric=photometric)
+    found = read_large(path, ReadSettings(), Target((64, 64), 1, 8, "stretch"))
+    whole = read_image(path, ReadSettings())
+    assert found is not None and found.sha256 == whole.sha256
+    assert np.abs(found.image.astype(int) - fit_image(whole.pixels, (64, 64), 1, 8)).max() <= 1
+    assert np.array_equal(found.view, pixels)  # not longer than people look at
+
+
+def test_what_people_look_at_is_bounded(monkeypatch):
+    monkeypatch.setattr(large, "LONGEST", 50)
+    found = fit_large(noise(200, 100, 3), Target((64, 64), 3, 8, "stretch"))
+    assert found.view.shape == (50, 25, 3)
+
+
+def test_strips_of_a_12_bit_camera_are_spread_over_16_bits(tmp_path):
+    pixels = noise(130, 90, kind=np.uint16) >> 4
+    tifffile.imwrite(tmp_path / "a.tif", pixels, rowsperstrip=16)
+    settings = ReadSettings(bit_depth=12)
+    found = read_large(tmp_path / "a.tif", settings, Target((130, 90), 1, 16, "stretch"))
+    assert found is not None and np.array_equal(found.image[0], read_image(tmp_path / "a.tif", settings).pixels)
+    tifffile.imwrite(tmp_path / "b.tif", pixels + 4096, rowsperstrip=16)
+    with pytest.raises(ImageError, match=r"b\.tif: a value of .*12 bits hold at most 4095"):
+        read_large(tmp_path / "b.tif", settings, Target((130, 90), 1, 16, "stretch"))
+
+
+def test_other_files_are_left_to_be_read_whole(tmp_path: Path):
+    target = Target((64, 64), 1, 8, "stretch")
+    tifffile.imwrite(tmp_path / "tiles.tif", noise(130, 90), tile=(32, 32))
+    tifffile.imwrite(tmp_path / "lzw.tif", noise(130, 90), compression="lzw")
+    tifffile.imwrite(tmp_path / "turned.tif", noise(130, 90), extratags=[(274, "H", 1, 6, True)])
+    tifffile.imwrite(tmp_path / "small.tif", noise(60, 60))
+    (tmp_path / "no.tif").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name in ("tiles", "lzw", "turned", "small", "no"):
+        assert read_large(tmp_path / f"{name}.tif", ReadSettings(), target) is None, name
+
+
+def test_damaged_strips_are_refused_by_name(tmp_path: Path):
+    path, target = tmp_path / "cut.tif", Target((64, 64), 1, 8, "stretch")
+    tifffile.imwrite(path, noise(130, 90), rowsperstrip=16, compression="zlib")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"cut\.tif: .*copy it again"):
+        read_large(path, ReadSettings(), target)
+    middle = len(whole) // 2
+
+    path.write_bytes(whole[:middle] + bytes(200) + whole[middle + 200 :])
+    with pytest.raises(ImageError, match=r"cut\.tif: "):
+        read_large(path, ReadSettings(), target)
+    with pytest.raises(ImageError, match=r"allowed are 0\.01"):
+        read_large(path, ReadSettings(max_megapixels=0.01), target)
