@@ -18,7 +18,12 @@ from weakspot.errors import WeakspotError, shown
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
 TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
-MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
+MISSING_EXTRAS = {
+    **dict.fromkeys(TRAINING_PACKAGES, "train"),
+    "elpv_dataset": "demo",
+    "openvino": "openvino",
+    "nncf": "export",
+}
 
 
 def _examples(*commands: str) -> str:
@@ -307,6 +312,55 @@ def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Jso
     verified = LoadedDetector.load_exact(model, threads).verify(threads=threads)
     terminal.show_verified(verified, as_json)
     raise typer.Exit(0 if all(each.ok for each in verified) else 1)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot export part.weakspot --to onnx -o part.onnx",
+        "weakspot export part.weakspot --to openvino -o models/part  # a folder as model servers read it",
+        "weakspot export part.weakspot --to onnx -o part.onnx --precision int8 --calibrate parts/",
+    )
+)
+def export(
+    model: flags.Model,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="New file *.onnx or *.xml, or a model server's folder.", show_default=False
+        ),
+    ],
+    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="What other programs read.")] = "onnx",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="fp16: half the file; int8: faster, needs --calibrate.")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="Labelled images that int8 is made by, and all is judged by."),
+    ] = None,
+    layout: flags.Layout = "auto",
+    picture_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Pixels at which images come; default: as in the training.", show_default=False
+        ),
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Write it though decisions change or the ranking is worse.")
+    ] = False,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Write a model for other programs: thresholds inside and in a JSON beside it; none that answers otherwise.
+
+    Images come as the camera gives them, at one size; what is resized is resized inside.
+    """
+    from weakspot import terminal
+    from weakspot.jobs.export import export as write
+    from weakspot.settings import parse_size
+
+    how = {"precision": precision, "calibrate": calibrate, "layout": layout, "allow_changes": allow_changes}
+    exported = write(model, to, output, picture=picture_size and parse_size(picture_size), threads=threads, **how)  # type: ignore[arg-type]
+    terminal.show_exported(exported, as_json)
 
 
 @app.command(

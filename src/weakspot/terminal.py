@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
     from weakspot.inspection.manifest import ThresholdRecord
+    from weakspot.jobs.export import Exported
     from weakspot.jobs.train import TrainResult
     from weakspot.jobs.watch import Watched
     from weakspot.settings import TrainSettings
@@ -213,6 +214,21 @@ def show_verified(verified: "list[Verified]", as_json: bool) -> None:
         for each, text in zip(verified, said, strict=True)
     ]
     say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
+
+
+def show_exported(exported: "Exported", as_json: bool) -> None:
+    """What was written, how it answers beside the model file, and what was let pass."""
+    if as_json:
+        print_json(exported.as_dict())
+        return
+    cost = exported.cost
+    off = cost.difference
+    said = f"{amount(off.images, 'picture')}: score within {off.score:.1e}, heat within {off.heat_map:.1e}"
+    said += f", {amount(off.changed, 'decision')} changed ({off.outside_review} not for review before)"
+    if cost.ap_before is not None and cost.ap_after is not None:
+        said += f", AP {cost.ap_after:.4f} (the model file: {cost.ap_before:.4f})"
+    say(f"{exported.precision} against the model file on {said}")
+    say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))
 
 
 def _or_dash(value: float | None) -> object:
