@@ -18,12 +18,8 @@ from weakspot.errors import WeakspotError, shown
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
 TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
-MISSING_EXTRAS = {
-    **dict.fromkeys(TRAINING_PACKAGES, "train"),
-    "elpv_dataset": "demo",
-    "openvino": "openvino",
-    "nncf": "export",
-}
+MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
+MISSING_EXTRAS["nncf"] = "export"
 
 
 def _examples(*commands: str) -> str:
@@ -303,15 +299,36 @@ def threshold(
     terminal.show_thresholds(record, held_out_counts(read_model_file(model).manifest), as_json)
 
 
-@app.command(epilog=_examples("weakspot verify part.weakspot"))
-def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Json = False) -> None:
-    """Check that a model file is whole, and that each runtime present answers as it did when the file was made."""
-    from weakspot import terminal
-    from weakspot.inspection.loaded import LoadedDetector
+@app.command(
+    epilog=_examples(
+        "weakspot verify part.weakspot",
+        "weakspot verify part.weakspot parts/  # every runtime on these images, beside torch",
+    )
+)
+def verify(
+    model: flags.Model,
+    data: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DATA]...", help="Images, folders or globs.", show_default=False)
+    ] = None,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Check that a model file is whole, and that each runtime present answers as it did when the file was made.
 
-    verified = LoadedDetector.load_exact(model, threads).verify(threads=threads)
-    terminal.show_verified(verified, as_json)
-    raise typer.Exit(0 if all(each.ok for each in verified) else 1)
+    With images, ask every runtime and precision of each: no decision may differ from that of torch, or where torch is
+    not installed of the first runtime.
+    """
+    from weakspot import progress, terminal
+    from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.jobs.verify import verify_on
+
+    detector = LoadedDetector.load_exact(model, threads)
+    verified = detector.verify(threads=threads)
+    with progress.counting("images compared", quiet) as on_image:
+        parity = verify_on(detector, data, threads, on_image) if data else None
+    terminal.show_verified(verified, parity, as_json)
+    raise typer.Exit(0 if all(each.ok for each in verified) and (parity is None or parity.ok) else 1)
 
 
 @app.command(

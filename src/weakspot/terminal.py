@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weakspot.inspection.manifest import ThresholdRecord
     from weakspot.jobs.export import Exported
     from weakspot.jobs.train import TrainResult
+    from weakspot.jobs.verify import Parity
     from weakspot.jobs.watch import Watched
     from weakspot.settings import TrainSettings
 
@@ -203,10 +204,11 @@ def show_thresholds(record: "ThresholdRecord", counts: "Counts | None", as_json:
         say("", table("Replaced", ("when", "bad from", "good below", "chosen by", "replaced because"), [*earlier]))
 
 
-def show_verified(verified: "list[Verified]", as_json: bool) -> None:
-    """What each runtime answered to the self-test, and whether that is what it answered when the file was made."""
+def show_verified(verified: "list[Verified]", parity: "Parity | None", as_json: bool) -> None:
+    """What each runtime answered to the self-test, whether as when the file was made, and how alike on images."""
     if as_json:
-        print_json([vars(each) for each in verified])
+        selftest = [vars(each) for each in verified]
+        print_json(selftest if parity is None else {"selftest": selftest, "parity": parity.as_dict()})
         return
     said = [("as when it was made" if each.ok else each.problem or "differs") for each in verified]
     rows = [
@@ -214,6 +216,25 @@ def show_verified(verified: "list[Verified]", as_json: bool) -> None:
         for each, text in zip(verified, said, strict=True)
     ]
     say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
+    if parity:
+        _show_parity(parity)
+
+
+def _show_parity(parity: "Parity") -> None:
+    columns = ("runtime", "precision", "answer", "raw score", "heat map", "decisions changed")
+    rows: list[tuple[object, ...]] = [
+        (
+            each.runtime, each.precision, "alike" if each.ok else each.problem or "differs",
+            f"{each.raw_score:.1e}", f"{each.heat_map:.1e}", len(each.changed),
+        )
+        for each in parity.runtimes
+    ]  # fmt: skip
+    say("", table(f"Largest differences from {parity.reference} on {amount(parity.images, 'image')}", columns, rows))
+    changed = [name for each in parity.runtimes for name in each.changed]
+    for prefix, names in (("decided otherwise", dict.fromkeys(changed)), ("not compared", parity.refused)):
+        say(*(f"{prefix}: {name}" for name in list(names)[:MOST_REFUSALS]))
+        if len(names) > MOST_REFUSALS:
+            say(f"{prefix}: {len(names) - MOST_REFUSALS:,} more; --json names them")
 
 
 def show_exported(exported: "Exported", as_json: bool) -> None:

@@ -235,9 +235,9 @@ def test_int8_that_ranks_worse_is_not_written(tmp_path, monkeypatch):
     flipped = onnx.load_from_string(made_graph())
     flipped.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(darker, "kernel"))
     monkeypatch.setattr(jobs, "quantized", lambda graph, images: flipped.SerializeToString())
+    model, data = saved(tmp_path), labelled(tmp_path / "parts")
     with pytest.raises(ModelFileError, match=r"ranks with AP 0\.\d+ instead of 1\.000"):
-        data = labelled(tmp_path / "parts")
-        export(saved(tmp_path), "onnx", tmp_path / "part.onnx", precision="int8", calibrate=data, threads=1)
+        export(model, "onnx", tmp_path / "part.onnx", precision="int8", calibrate=data, threads=1)
 
 
 def test_an_export_of_the_models_own_graph_that_answers_otherwise_is_never_written(tmp_path, monkeypatch):

@@ -111,9 +111,8 @@ def _refuse_arguments(to: Target, output: Path, precision: Precision, calibrate:
         raise SettingsError("precision int8: no pictures to calibrate by; add --calibrate DATA, good and bad ones")
     if output.suffix in set(ENDINGS.values()) - {ENDINGS[to]}:
         raise SettingsError(f"{shown(output)}: {to} is written as {ENDINGS[to]}; name it so, or give a folder")
-    refuse_existing(
-        output, *(output.with_suffix(end) for end in (".bin", ".json") if output.suffix in ENDINGS.values())
-    )
+    beside = (".bin", ".json") if output.suffix == ENDINGS[to] else ()
+    refuse_existing(output, *map(output.with_suffix, beside))
     require_runtime(RUNTIMES[to])
 
 

@@ -1,5 +1,7 @@
 """The detector of a model file as torch computes it, from its weights: what every runtime is held against."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -11,21 +13,28 @@ from weakspot.settings import NetworkSettings
 
 
 class TorchRuntime:
-    """torch in fp32 on the processor, one picture at a time. Raises ModelFileError where weights and header disagree."""
+    """torch in fp32 on the processor, one picture at a time.
+
+    Raises ModelFileError where the weights are not those of the network that the header names.
+    """
 
     name = "torch"
     precision: Precision = "fp32"
 
     def __init__(self, model: ModelFile, threads: int) -> None:
         torch.set_num_threads(threads)
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in model.manifest.network.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in model.manifest.network.items()
+        }
         try:
             self._detector = Detector(NetworkSettings(**plain))
             self._detector.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in model.weights.items()})
         except (TypeError, ValueError, RuntimeError) as error:
             reason = shown(str(error).strip().splitlines()[0])
             way_out = "copy the file again from where it was made, or train again"
-            raise ModelFileError(f"{model.manifest.name}: its weights are not its network's ({reason}); {way_out}") from None
+            raise ModelFileError(
+                f"{model.manifest.name}: its weights are not its network's ({reason}); {way_out}"
+            ) from None
         self._detector.eval()
 
     @torch.no_grad()
