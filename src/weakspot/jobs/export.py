@@ -30,7 +30,6 @@ from weakspot.settings import Size
 
 Precision = Literal["fp32", "fp16", "int8"]
 SAME = 1e-4  # largest difference of score and heat, of [0, 1], in fp32
-RESIZED = 5e-3  # the same where the graph resizes: of 8 bits, one pixel in a hundred may be rounded the other way
 MOST_LOST = 0.005  # AP that another precision may cost
 
 
@@ -96,7 +95,7 @@ def export(
         graph_files(made, to, folder, {})
         answer = open_exported(to, folder / f"model{ENDINGS[to]}", threads or usable_cores())
         cost = _cost(detector, looked, [answer(as_input(each.pixels, about, to)) for each in looked])
-        faults = _faults(cost, precision, resized=size != about.size)
+        faults = _faults(cost, precision)
         if faults and not (allow_changes and precision != "fp32"):
             raise ModelFileError(f"the {precision} export {'; '.join(faults)}; nothing is written{_way_out(precision)}")
         said = description(detector, to, size, {"precision": precision, **asdict(cost)})
@@ -177,12 +176,12 @@ def _average_precision(labels: NDArray[Any], scores: NDArray[Any]) -> float | No
     return average_precision(labels, scores) if defined else None
 
 
-def _faults(cost: Cost, precision: Precision, resized: bool) -> list[str]:
+def _faults(cost: Cost, precision: Precision) -> list[str]:
     """What is wrong with it, in words; empty where it may answer in the model file's place."""
-    off, allowed, faults = cost.difference, RESIZED if resized else SAME, []
+    off, faults = cost.difference, []
     worst = max(off.score, off.heat_map)
-    if not (worst <= allowed if precision == "fp32" else np.isfinite(worst)):
-        faults.append(f"differs by {worst:.1e} in score or heat (allowed: {allowed:.0e})")
+    if not (worst <= SAME if precision == "fp32" else np.isfinite(worst)):
+        faults.append(f"differs by {worst:.1e} in score or heat (allowed: {SAME:.0e})")
     if off.changed if precision == "fp32" else off.outside_review:
         outside = "" if precision == "fp32" else f", {off.outside_review} of them not for review before"
         faults.append(f"changes {off.changed} of {off.images} decisions{outside}")

@@ -5,6 +5,7 @@ part of it, in operators that every runtime has. It fits pictures of one size: t
 matrices. What `LoadedDetector` refuses (a black picture, one of another product) such a graph judges.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ OUTPUTS: dict[Target, tuple[str, ...]] = {
 DECISIONS: tuple[Decision, ...] = ("good", "review", "bad")  # by the number that `decision` gives
 BOOLEAN = ("pred_label", "pred_mask")
 MAPS = ("anomaly_map", "pred_mask")
+FIXED = 2048  # 2^11; Pillow reckons with weights of 22 bits
 SMALL = 256  # numbers of a tensor; smaller ones stay fp32, since nothing is saved
 # What decides. A raw score that is no number lies below nothing, so it is bad.
 DECIDING = """
@@ -59,7 +61,7 @@ def build_graph(
         _rename(node.output, "anomaly_map", "whole_map")
     reading, constants = _reading(manifest, picture, target)
     constants |= _deciding_constants(manifest, thresholds, picture)
-    nodes = [*_nodes(reading), *made.graph.node, *_nodes(DECIDING)]
+    nodes = [*_nodes(reading), *made.graph.node, *_nodes(DECIDING.splitlines())]
     for field in ("node", "input", "output"):
         made.graph.ClearField(field)
     made.graph.node.extend(nodes)
@@ -86,56 +88,81 @@ def with_half_weights(core: bytes) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def resize_matrix(old: int, new: int) -> NDArray[np.float64]:
-    """Pillow's BILINEAR along one side, a matrix (new, old): a triangle as wide as the reduction, at least 1 pixel."""
-    scale = old / new
-    centres = (np.arange(new) + 0.5) * scale
-    weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres[:, None]) / max(scale, 1.0))
-    return np.asarray(weights / weights.sum(1, keepdims=True))
+def resize_matrix(old: int, new: int, full: int) -> NDArray[np.float64]:
+    """Pillow's BILINEAR along one side, (full, old): a triangle as wide as the reduction, at least 1 pixel.
+
+    full: at least `new`; the rest is what the resized side mirrors.
+    """
+    if old == new:
+        weights = np.eye(old)
+    else:
+        centres = (np.arange(new) + 0.5) * (old / new)
+        weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres[:, None]) / max(old / new, 1.0))
+        weights *= 1 / weights.sum(1, keepdims=True)
+    return np.pad(weights, ((0, full - new), (0, 0)), "symmetric")
 
 
-def _reading(manifest: Manifest, picture: Size, target: Target) -> tuple[str, Constants]:
+def _reading(manifest: Manifest, picture: Size, target: Target) -> tuple[list[str], Constants]:
     """`fit_image` from `image` to `fitted`, (N, C, h, w) float, and the constants that it reads."""
-    steps, constants = ["Cast<to=1>({})"], Constants()
+    lines, constants = ["numbers = Cast<to=1>(image)"], Constants()
+    last = "numbers"
     if target == "openvino":
-        steps.append("Transpose<perm=[0, 3, 1, 2]>({})")
-        if manifest.channels == 3:
-            steps.append("Gather<axis=1>({}, red_first)")
-            constants["red_first"] = np.array([2, 1, 0])
-        else:  # as `as_grey`
-            steps += [
-                "Mul({}, shares)",
-                "ReduceSum({}, over_channels)",
-                "Add({}, grey_half)",
-                "Div({}, grey_whole)",
-                "Floor({})",
-            ]
-            constants |= {
-                "shares": np.array([7471, 38470, 19595], np.float32).reshape(1, 3, 1, 1),
-                "over_channels": np.array([1]),
-                "grey_half": np.array(32768, np.float32),
-                "grey_whole": np.array(65536, np.float32),
-            }
-    eight = manifest.bit_depth == 8
-    rounding = ["Add({}, half_up)", "Floor({})"] if eight else []  # as Pillow does, after each side
+        more, added = _channels(manifest.channels)
+        lines, constants, last = lines + more, constants | added, "planes"
     sides = list(zip(picture, area(*picture, manifest.size, manifest.fit), manifest.size))
-    for side, step, name in ((1, "MatMul({}, across)", "across"), (0, "MatMul(down, {})", "down")):
+    for side, name, axis in ((1, "across", 3), (0, "down", 2)):  # as Pillow does: across first
         if len(set(sides[side])) > 1:
-            steps += [step, *rounding]
-            matrix = _fitting(*sides[side])
-            constants[name] = matrix if name == "down" else np.ascontiguousarray(matrix.T)
-            constants |= {"half_up": np.array(0.5, np.float32)} if eight else {}
-    if not eight:
-        steps.append("Round({})")
-    names = ["image", *(f"read_{number}" for number in range(1, len(steps))), "fitted"]
-    lines = [f"{to} = {step.format(name)}" for step, name, to in zip(steps, names, names[1:])]
-    return "\n".join(lines), constants
+            matrix = resize_matrix(*sides[side])
+            more, constants[name] = _resizing(name, last, matrix, axis, whole=manifest.bit_depth == 8)
+            lines, last = lines + more, f"{name}_done"
+    constants |= {"fixed_point": np.array(FIXED, np.float32), "fixed_half": np.array(FIXED / 2, np.float32)}
+    return [*lines, f"fitted = {'Identity' if manifest.bit_depth == 8 else 'Round'}({last})"], constants
 
 
-def _fitting(old: int, new: int, full: int) -> NDArray[np.float32]:
-    """(full, old): a side resized to `new`, and behind that what it mirrors."""
-    matrix = resize_matrix(old, new) if old != new else np.eye(old)
-    return np.ascontiguousarray(np.pad(matrix, ((0, full - new), (0, 0)), "symmetric"), np.float32)
+def _channels(channels: int) -> tuple[list[str], Constants]:
+    """From (N, H, W, 3), blue first, to `planes` (N, C, H, W), red first, or grey as `as_grey` has it."""
+    lines = ["blue_first = Transpose<perm=[0, 3, 1, 2]>(numbers)"]
+    if channels == 3:
+        return [*lines, "planes = Gather<axis=1>(blue_first, red_first)"], {"red_first": np.array([2, 1, 0])}
+    lines += [
+        "grey_weighed = Mul(blue_first, grey_shares)",
+        "grey_sum = ReduceSum(grey_weighed, grey_axis)",
+        "grey_more = Add(grey_sum, grey_half)",
+        "grey_exact = Div(grey_more, grey_whole)",
+        "planes = Floor(grey_exact)",
+    ]
+    return lines, {
+        "grey_shares": np.array([7471, 38470, 19595], np.float32).reshape(1, 3, 1, 1),
+        "grey_axis": np.array([1]),
+        "grey_half": np.array(32768, np.float32),
+        "grey_whole": np.array(65536, np.float32),
+    }
+
+
+def _resizing(
+    name: str, source: str, matrix: NDArray[np.float64], axis: int, whole: bool
+) -> tuple[list[str], NDArray[np.float32]]:
+    """A side of (N, C, H, W) times a matrix, and the constant that holds it, named `name`.
+
+    whole: of 8 bits, as Pillow computes it: weights of 22 bits, rounded. Exact in fp32 as two halves of 11 bits each.
+    """
+    if whole:
+        fixed = np.floor(matrix * FIXED * FIXED + 0.5)
+        matrix = np.concatenate([fixed // FIXED, fixed % FIXED])
+    constant = np.ascontiguousarray(matrix.T if axis == 3 else matrix, np.float32)
+    product = f"MatMul({source}, {name})" if axis == 3 else f"MatMul({name}, {source})"
+    if not whole:
+        return [f"{name}_done = {product}"], constant
+    return [
+        f"{name}_both = {product}",
+        f"{name}_high, {name}_low = Split<axis={axis}, num_outputs=2>({name}_both)",
+        f"{name}_low_exact = Div({name}_low, fixed_point)",
+        f"{name}_carry = Floor({name}_low_exact)",
+        f"{name}_sum = Add({name}_high, {name}_carry)",
+        f"{name}_more = Add({name}_sum, fixed_half)",
+        f"{name}_exact = Div({name}_more, fixed_point)",
+        f"{name}_done = Floor({name}_exact)",
+    ], constant
 
 
 def _deciding_constants(manifest: Manifest, thresholds: Thresholds, picture: Size) -> Constants:
@@ -151,9 +178,9 @@ def _deciding_constants(manifest: Manifest, thresholds: Thresholds, picture: Siz
     }
 
 
-def _nodes(lines: str) -> list[Any]:
+def _nodes(lines: Sequence[str]) -> list[Any]:
     """ONNX's own notation, a node a line."""
-    return list(onnx.parser.parse_graph(f"made () => () {{ {lines} }}").node)
+    return list(onnx.parser.parse_graph("made () => () { " + " ".join(lines) + " }").node)
 
 
 def _rename(names: Any, old: str, new: str) -> None:
