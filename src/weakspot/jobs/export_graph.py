@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from weakspot.data.reading import area
+from weakspot.data.reading import area, fit_image
 from weakspot.inspection.inspection import Decision, Thresholds
 from weakspot.inspection.manifest import Manifest
 from weakspot.settings import CELL, Size
@@ -102,6 +102,22 @@ def resize_matrix(old: int, new: int, full: int) -> NDArray[np.float64]:
     return np.pad(weights, ((0, full - new), (0, 0)), "symmetric")
 
 
+def down_first(picture: Size, shown: Size) -> bool:
+    """Whether Pillow resizes such a picture down before across, which rounds otherwise; asked of it at a few rows."""
+    pixels = np.random.default_rng(0).integers(0, 256, picture, np.uint8)
+    rows = slice(None, None, max(1, shown[0] // 8))
+    found = pixels
+    for side, chosen in ((0, rows), (1, slice(None))):
+        fixed = _in_22_bits(resize_matrix(picture[side], shown[side], shown[side])[chosen])
+        found = np.floor((fixed @ found + FIXED * FIXED // 2) / (FIXED * FIXED)).T
+    return bool((found == fit_image(pixels, shown, 1, 8)[0, rows]).all())
+
+
+def _in_22_bits(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights as the whole numbers that Pillow reckons with."""
+    return np.floor(matrix * (FIXED * FIXED) + 0.5)
+
+
 def _reading(manifest: Manifest, picture: Size, target: Target) -> tuple[list[str], Constants]:
     """`fit_image` from `image` to `fitted`, (N, C, h, w) float, and the constants that it reads."""
     lines, constants = ["numbers = Cast<to=1>(image)"], Constants()
@@ -109,13 +125,16 @@ def _reading(manifest: Manifest, picture: Size, target: Target) -> tuple[list[st
     if target == "openvino":
         more, added = _channels(manifest.channels)
         lines, constants, last = lines + more, constants | added, "planes"
-    sides = list(zip(picture, area(*picture, manifest.size, manifest.fit), manifest.size))
-    for side, name, axis in ((1, "across", 3), (0, "down", 2)):  # as Pillow does: across first
+    shown = area(*picture, manifest.size, manifest.fit)
+    sides = list(zip(picture, shown, manifest.size))
+    order = ((1, "across", 3), (0, "down", 2))
+    for side, name, axis in order[::-1] if down_first(picture, shown) else order:
         if len(set(sides[side])) > 1:
             matrix = resize_matrix(*sides[side])
             more, constants[name] = _resizing(name, last, matrix, axis, whole=manifest.bit_depth == 8)
             lines, last = lines + more, f"{name}_done"
-    constants |= {"fixed_point": np.array(FIXED, np.float32), "fixed_half": np.array(FIXED / 2, np.float32)}
+    if manifest.bit_depth == 8 and last.endswith("_done"):
+        constants |= {"fixed_point": np.array(FIXED, np.float32), "fixed_half": np.array(FIXED / 2, np.float32)}
     return [*lines, f"fitted = {'Identity' if manifest.bit_depth == 8 else 'Round'}({last})"], constants
 
 
@@ -147,7 +166,7 @@ def _resizing(
     whole: of 8 bits, as Pillow computes it: weights of 22 bits, rounded. Exact in fp32 as two halves of 11 bits each.
     """
     if whole:
-        fixed = np.floor(matrix * FIXED * FIXED + 0.5)
+        fixed = _in_22_bits(matrix)
         matrix = np.concatenate([fixed // FIXED, fixed % FIXED])
     constant = np.ascontiguousarray(matrix.T if axis == 3 else matrix, np.float32)
     product = f"MatMul({source}, {name})" if axis == 3 else f"MatMul({name}, {source})"
