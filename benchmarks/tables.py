@@ -29,7 +29,7 @@ def main() -> None:
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
     sections = (
-        goals.table() + "\n".join(section(path) for path in records) + starts() + peaks() + profiles()
+        goals.table() + "\n".join(section(path) for path in records) + latencies() + starts() + peaks() + profiles()
         or "Nothing recorded yet.\n"
     )
     PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
@@ -44,6 +44,21 @@ def section(path: Path) -> str:
     told += f"; load before: {machine['load_before']:.2f}"
     works = [table(title, [row for row in rows if row["work"] == work]) for work, title in WORKS.items()]
     return f"### `results/speed/{path.name}`\n\n{told}\n\n" + "\n".join(work for work in works if work)
+
+
+def latencies() -> str:
+    """The record of `latency.py`; nothing where there is none."""
+    path = RECORDS / "latency.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    about = record["machine"]
+    told = f"{about['processor']}; {about['threads']} threads; load before: {about['load_before']:.2f}"
+    title = f"### `results/speed/latency.json`\n\nOne picture at a time, {about['pictures']:,} of them; {told}"
+    head = "| size | implementation | precision | p50, ms | p95, ms | p99, ms |\n|---|---|---|---|---|---|\n"
+    columns = ("implementation", "precision", "p50", "p95", "p99")
+    rows = [[row["size"].replace("x", " × "), *(str(row[name]) for name in columns)] for row in record["latencies"]]
+    return f"\n{title}\n\n{head}" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def starts() -> str:

@@ -23,19 +23,7 @@ from weakspot import cli
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
-VERBS = (
-    "audit",
-    "train",
-    "evaluate",
-    "inspect",
-    "watch",
-    "threshold",
-    "verify",
-    "experiment",
-    "crossval",
-    "demo",
-    "doctor",
-)
+VERBS = tuple("audit train evaluate inspect watch threshold verify export experiment crossval demo doctor".split())
 WEAKSPOT = (sys.executable, "-m", "weakspot")
 PYTHON = shlex.quote(sys.executable)  # for shells: a clone may lie in a folder with a space in its name
 

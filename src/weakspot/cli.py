@@ -19,6 +19,7 @@ UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, whic
 USAGE = 2  # exit status
 TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
 MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
+MISSING_EXTRAS["nncf"] = "export"
 
 
 def _examples(*commands: str) -> str:
@@ -310,15 +311,85 @@ def threshold(
     terminal.show_thresholds(record, held_out_counts(read_model_file(model).manifest), as_json)
 
 
-@app.command(epilog=_examples("weakspot verify part.weakspot"))
-def verify(model: flags.Model, threads: flags.Threads = None, as_json: flags.Json = False) -> None:
-    """Check that a model file is whole, and that each runtime present answers as it did when the file was made."""
-    from weakspot import terminal
-    from weakspot.inspection.loaded import LoadedDetector
+@app.command(
+    epilog=_examples(
+        "weakspot verify part.weakspot",
+        "weakspot verify part.weakspot parts/  # every runtime on these images, beside torch",
+    )
+)
+def verify(
+    model: flags.Model,
+    data: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DATA]...", help="Images, folders or globs.", show_default=False)
+    ] = None,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Check that a model file is whole, and that each runtime present answers as it did when the file was made.
 
-    verified = LoadedDetector.load_exact(model, threads).verify(threads=threads)
-    terminal.show_verified(verified, as_json)
-    raise typer.Exit(0 if all(each.ok for each in verified) else 1)
+    With images, ask every runtime and precision of each: no decision may differ from that of torch, or where torch is
+    not installed of the first runtime.
+    """
+    from weakspot import progress, terminal
+    from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.jobs.verify import verify_on
+
+    detector = LoadedDetector.load_exact(model, threads)
+    verified = detector.verify(threads=threads)
+    with progress.counting("images compared", quiet) as on_image:
+        parity = verify_on(detector, data, threads, on_image) if data else None
+    terminal.show_verified(verified, parity, as_json)
+    raise typer.Exit(0 if all(each.ok for each in verified) and (parity is None or parity.ok) else 1)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot export part.weakspot --to onnx -o part.onnx",
+        "weakspot export part.weakspot --to openvino -o models/part  # a folder as model servers read it",
+        "weakspot export part.weakspot --to onnx -o part.onnx --precision int8 --calibrate parts/",
+    )
+)
+def export(
+    model: flags.Model,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="New file *.onnx or *.xml, or a model server's folder.", show_default=False
+        ),
+    ],
+    to: Annotated[Literal["onnx", "openvino"], typer.Option(help="What other programs read.")] = "onnx",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="fp16: half the file; int8: faster, needs --calibrate.")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="Labelled images that int8 is made by, and all is judged by."),
+    ] = None,
+    layout: flags.Layout = "auto",
+    picture_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Pixels at which images come; default: as in the training.", show_default=False
+        ),
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Write it though decisions change or the ranking is worse.")
+    ] = False,
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Write a model for other programs: thresholds inside and in a JSON beside it; none that answers otherwise.
+
+    Images come as the camera gives them, at one size; what is resized is resized inside.
+    """
+    from weakspot import terminal
+    from weakspot.jobs.export import export as write
+    from weakspot.settings import parse_size
+
+    how = {"precision": precision, "calibrate": calibrate, "layout": layout, "allow_changes": allow_changes}
+    exported = write(model, to, output, picture=picture_size and parse_size(picture_size), threads=threads, **how)  # type: ignore[arg-type]
+    terminal.show_exported(exported, as_json)
 
 
 @app.command(

@@ -7,6 +7,7 @@ folder synced.
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -50,6 +51,29 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             with output_errors(path):
                 file.write(contents[path])
                 _sync(file)
+
+
+def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write files, all below `path`, which is not there yet and appears with all of them or not at all.
+
+    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    """
+    make_folder(path.parent)
+    with output_errors(path):
+        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        staging.mkdir()
+    try:
+        for file, content in contents.items():
+            place = staging / file.relative_to(path)
+            make_folder(place.parent)
+            with output_errors(file), open(place, "xb") as opened:
+                opened.write(content)
+                _sync(opened)
+        with output_errors(path):
+            os.rename(staging, path)
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
@@ -100,6 +124,13 @@ def refuse_below(output: Path, read: Path) -> None:
     if read.is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(read)):
         joins = f"lies in {shown(read)}, whose pictures its own would join"
         raise OutputError(f"{shown(output)}: {joins}; choose another output folder, outside of it")
+
+
+def refuse_existing(*paths: Path) -> None:
+    """Raise OutputError where one of these is there already: another program may be running it."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise OutputError(f"{shown(path)}: is there already; choose another name, or remove it first")
 
 
 def refuse_unwritable(folder: Path) -> None:

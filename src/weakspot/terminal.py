@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
     from weakspot.inspection.manifest import ThresholdRecord
+    from weakspot.jobs.export import Exported
     from weakspot.jobs.train import TrainResult
+    from weakspot.jobs.verify import Parity
     from weakspot.jobs.watch import Watched
     from weakspot.settings import TrainSettings
 
@@ -204,10 +206,11 @@ def show_thresholds(record: "ThresholdRecord", counts: "Counts | None", as_json:
         say("", table("Replaced", ("when", "bad from", "good below", "chosen by", "replaced because"), [*earlier]))
 
 
-def show_verified(verified: "list[Verified]", as_json: bool) -> None:
-    """What each runtime answered to the self-test, and whether that is what it answered when the file was made."""
+def show_verified(verified: "list[Verified]", parity: "Parity | None", as_json: bool) -> None:
+    """What each runtime answered to the self-test, whether as when the file was made, and how alike on images."""
     if as_json:
-        print_json([vars(each) for each in verified])
+        selftest = [vars(each) for each in verified]
+        print_json(selftest if parity is None else {"selftest": selftest, "parity": parity.as_dict()})
         return
     said = [("as when it was made" if each.ok else each.problem or "differs") for each in verified]
     rows = [
@@ -215,6 +218,40 @@ def show_verified(verified: "list[Verified]", as_json: bool) -> None:
         for each, text in zip(verified, said, strict=True)
     ]
     say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
+    if parity:
+        _show_parity(parity)
+
+
+def _show_parity(parity: "Parity") -> None:
+    columns = ("runtime", "precision", "answer", "raw score", "heat map", "decisions changed")
+    rows: list[tuple[object, ...]] = [
+        (
+            each.runtime, each.precision, "alike" if each.ok else each.problem or "differs",
+            f"{each.raw_score:.1e}", f"{each.heat_map:.1e}", len(each.changed),
+        )
+        for each in parity.runtimes
+    ]  # fmt: skip
+    say("", table(f"Largest differences from {parity.reference} on {amount(parity.images, 'image')}", columns, rows))
+    changed = [name for each in parity.runtimes for name in each.changed]
+    for prefix, names in (("decided otherwise", dict.fromkeys(changed)), ("not compared", parity.refused)):
+        say(*(f"{prefix}: {name}" for name in list(names)[:MOST_REFUSALS]))
+        if len(names) > MOST_REFUSALS:
+            say(f"{prefix}: {len(names) - MOST_REFUSALS:,} more; --json names them")
+
+
+def show_exported(exported: "Exported", as_json: bool) -> None:
+    """What was written, how it answers beside the model file, and what was let pass."""
+    if as_json:
+        print_json(exported.as_dict())
+        return
+    cost = exported.cost
+    off = cost.difference
+    said = f"{amount(off.images, 'picture')}: score within {off.score:.1e}, heat within {off.heat_map:.1e}"
+    said += f", {amount(off.changed, 'decision')} changed ({off.outside_review} not for review before)"
+    if cost.ap_before is not None and cost.ap_after is not None:
+        said += f", AP {cost.ap_after:.4f} (the model file: {cost.ap_before:.4f})"
+    say(f"{exported.precision} against the model file on {said}")
+    say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))
 
 
 def _or_dash(value: float | None) -> object:

@@ -227,7 +227,7 @@ class LoadedDetector:
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:
             raise ImageError(
-                f"a {type(picture).__name__} is no picture; needed is a path, a file's bytes, or an array (numpy.asarray)"
+                f"a {type(picture).__name__} is no picture; needed is a path, bytes, or an array (numpy.asarray)"
             )
         info = ImageInfo(path, file.sha256, file.pixels.shape[1], file.pixels.shape[0])
         return info, file.pixels, tuple(file.warnings)

@@ -32,6 +32,8 @@ Shape = tuple[int, ...]  # (N, C, h, w)
 Compute = Callable[[Pixels], list[NDArray[Any]]]  # one picture (1, C, h, w) → OUTPUTS
 OUTPUTS = ("raw_score", "heat_score", "anomaly_map")  # of the graph's outputs, those that are asked for
 PACKAGES = {"onnxruntime": "weakspot", "openvino": "weakspot[openvino]"}  # what to install; `auto` prefers the first
+# what makes OpenVINO compute in fp32: left to itself it takes bf16 where the CPU has it
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
 _MOST_SHAPES = 4  # graphs that a runtime keeps open at a time; one is all that inspection needs
 
 
@@ -151,13 +153,13 @@ def offers_bf16() -> bool:
     Without such units OpenVINO would take bf16 too, and convert at every step.
     """
     openvino = _imported("openvino")
-    return isinstance(openvino, ModuleType) and "BF16" in _core(openvino, os.getpid()).get_property(
+    return isinstance(openvino, ModuleType) and "BF16" in openvino_core(openvino, os.getpid()).get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     )
 
 
 @cache
-def _core(openvino: Any, process: int) -> Any:
+def openvino_core(openvino: Any, process: int) -> Any:
     """OpenVINO's core, one for a process: of two that go, one leaves signals a freed stack, on which they kill."""
     return openvino.Core()
 
@@ -183,10 +185,10 @@ def _open_by_onnxruntime(
 def _open_by_openvino(
     library: Any, model: ModelFile, threads: int, precision: Precision, memory: Memory
 ) -> Callable[[Shape], Compute]:
-    """OpenVINO's CPU plug-in, with its precision set: left to itself it takes bf16 where the CPU has it."""
+    """OpenVINO's CPU plug-in, with its precision set."""
+    bf16 = {"INFERENCE_PRECISION_HINT": "bf16", "EXECUTION_MODE_HINT": "PERFORMANCE"}
     options = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
+        **(EXACT if precision == "fp32" else bf16),
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
     }
@@ -194,7 +196,7 @@ def _open_by_openvino(
     plain = memory == "small" or (precision == "bf16" and "amx_bf16" in processor().instructions)
 
     def open_graph(shape: Shape) -> Compute:
-        core = _core(library, os.getpid())
+        core = openvino_core(library, os.getpid())
         graph = core.read_model(_graph_for(shape, model.graph, plain))
         graph.reshape({"image": list(shape)})  # a graph of one fixed shape runs faster than one for all
         compiled = core.compile_model(graph, "CPU", options)
@@ -233,7 +235,7 @@ def _imported(name: str) -> ModuleType | str | None:
     if name not in PACKAGES:
         return None
     try:
-        with _no_telemetry():
+        with no_telemetry():
             return import_module(name)
     except Exception as error:  # of any kind: a library that is missing, another build, a file cut short
         if isinstance(error, ModuleNotFoundError) and error.name == name:
@@ -264,7 +266,7 @@ def _last_line(error: Exception) -> str:
 
 
 @contextmanager
-def _no_telemetry() -> Iterator[None]:
+def no_telemetry() -> Iterator[None]:
     """Keep a runtime that is being imported from writing an identity to the home folder and calling its maker.
 
     OpenVINO does so by a package of its own, which is kept from being imported; newer releases of ONNX Runtime ask the

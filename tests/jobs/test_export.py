@@ -1,0 +1,264 @@
+"""What `weakspot export` writes is taken by the programs that it is for, and answers as the model file does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+from tests.inspection.conftest import made_graph, made_manifest, made_model, made_pixels
+from weakspot.data.reading import fit_image
+from weakspot.errors import ModelFileError
+from weakspot.inspection.inspection import Thresholds, sigmoid
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.manifest import ImageSizes
+from weakspot.inspection.model_file import write_model_file
+from weakspot.jobs import export as jobs
+from weakspot.jobs.export import export
+from weakspot.jobs.export_graph import OUTPUTS, build_graph
+
+openvino = pytest.importorskip("openvino")
+TARGETS = ("onnx", "openvino")
+ENDING = {"onnx": ".onnx", "openvino": ".xml"}
+MOVED = Thresholds(bad_from=-9.0, good_below=-9.0, rule="none", chosen_on="nothing")
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+LEVELS = {"good": 60, "review": 128, "bad": 200}
+
+
+def saved(folder: Path, size: tuple[int, int] = (64, 96), **changes: object) -> Path:
+    """A model file whose training pictures all had one size."""
+    changes = {"image_sizes": ImageSizes(min=size, max=size), **changes}
+    write_model_file(folder / "made.weakspot", made_model(**changes))
+    return folder / "made.weakspot"
+
+
+def labelled(folder: Path, count: int = 4) -> Path:
+    for label, level in (("good", 60), ("bad", 200)):
+        (folder / label).mkdir(parents=True)
+        for seed in range(count):
+            Image.fromarray(made_pixels(level, seed)).save(folder / label / f"{seed}.png")
+    return folder
+
+
+def answers(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """As any program runs it: with nothing of ours."""
+    if path.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, {session.get_inputs()[0].name: image})))
+    compiled = openvino.Core().compile_model(path, "CPU", EXACT)
+    return {output.any_name: np.array(value) for output, value in compiled({"image": image}).items()}
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("channels", "bit_depth", "fit", "size"),
+    [
+        (1, 8, "stretch", (64, 96)),
+        (1, 8, "stretch", (128, 192)),
+        (3, 8, "keep", (100, 130)),
+        (1, 16, "keep", (150, 210)),
+        (3, 16, "stretch", (90, 100)),
+    ],
+)
+def test_a_picture_goes_in_as_the_camera_gives_it_and_the_model_files_answer_comes_out(
+    tmp_path, to, level, channels, bit_depth, fit, size
+):
+    model = saved(tmp_path, size, channels=channels, bit_depth=bit_depth, fit=fit)
+    export(model, to, tmp_path / f"part{ENDING[to]}", threads=1)
+    shape = size if channels == 1 else (*size, 3)
+    pixels = made_pixels(LEVELS[level], 5, shape).astype(np.uint8 if bit_depth == 8 else np.uint16)
+    pixels = pixels if bit_depth == 8 else pixels * np.uint16(257)
+    expected = LoadedDetector.load_exact(model, 1).inspect(pixels)
+    if to == "onnx":
+        image = pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
+    else:  # as cv2.imread gives it
+        image = np.repeat(pixels[..., None], 3, 2)[None] if channels == 1 else pixels[None, ..., ::-1]
+    found = answers(tmp_path / f"part{ENDING[to]}", np.ascontiguousarray(image))
+    assert expected.decision == level
+    assert tuple(found) == OUTPUTS[to]
+    assert found["pred_score"].item() == pytest.approx(expected.defect_score, abs=1e-4)
+    assert found["anomaly_map"].shape == (1, 1, *expected.heat_map.shape)
+    assert np.abs(found["anomaly_map"][0, 0] - expected.heat_map).max() < 1e-4
+    assert found["pred_label"].item() is (level == "bad")
+    assert np.array_equal(found["pred_mask"], found["anomaly_map"] >= 0.5)
+    if to == "onnx":
+        assert found["decision"].item() == ["good", "review", "bad"].index(level)
+        assert found["raw_score"].item() == pytest.approx(expected.raw_score, abs=1e-4)
+
+
+@pytest.mark.parametrize("picture", [(128, 192), (97, 141), (48, 80), (333, 150), (64, 97), (211, 96), (64, 96)])
+@pytest.mark.parametrize(("bit_depth", "fit"), [(8, "stretch"), (8, "keep"), (16, "keep")])
+def test_the_detector_sees_the_very_pixels_that_weakspot_shows_it(picture, bit_depth, fit):
+    manifest = made_manifest(bit_depth=bit_depth, fit=fit)
+    made = build_graph(made_graph(1, bit_depth), manifest, MOVED, picture, "onnx")
+    made.graph.output.append(onnx.helper.make_tensor_value_info("fitted", 1, None))
+    pixels = np.random.default_rng(0).integers(0, 2**bit_depth, picture).astype(f"uint{bit_depth}")
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["fitted"], {"image": pixels[None, None]})
+    off = np.abs(found[0] - fit_image(pixels, manifest.size, 1, bit_depth, fit))
+    assert off.max() <= (bit_depth == 16), "16 bits are rounded once, from sums of floats"
+    assert off.mean() < 0.01
+
+
+def test_a_score_that_is_no_number_is_bad():
+    model = made_model()
+    core = onnx.load_from_string(model.graph)
+    for tensor in core.graph.initializer:
+        if tensor.name == "half":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array([np.nan], np.float32), "half"))
+    made = build_graph(core.SerializeToString(), model.manifest, model.thresholds, (64, 96), "onnx")
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(["pred_label", "decision"], {"image": np.zeros((1, 1, 64, 96), np.uint8)})
+    assert [value.item() for value in found] == [True, 2]
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_thresholds_stand_inside_and_beside_on_both_scales(tmp_path, to):
+    path = tmp_path / f"part{ENDING[to]}"
+    export(saved(tmp_path), to, path, threads=1)
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert said["thresholds"]["raw"] == {"bad_from": 1.0, "good_below": -1.0}
+    assert said["thresholds"]["score"] == {"bad_from": sigmoid(1.0), "good_below": sigmoid(-1.0)}
+    assert (said["input"]["height"], said["input"]["width"]) == (64, 96)
+    assert said["verified"]["difference"]["changed"] == 0
+    if to == "onnx":
+        meta = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+        inside, meta = json.loads(meta["weakspot"]), meta
+        assert meta["imgsz"] == "[64, 96]"
+    else:
+        graph = openvino.Core().read_model(path)
+        inside = json.loads(graph.get_rt_info(["model_info", "weakspot"]).astype(str))
+        assert float(graph.get_rt_info(["model_info", "image_threshold"]).astype(str)) == sigmoid(1.0)
+    assert inside == said
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("level", LEVELS)
+def test_openvinos_model_api_takes_it_as_an_anomaly_model(tmp_path, channels, level):
+    models = pytest.importorskip("model_api.models")
+    adapters = pytest.importorskip("model_api.adapters")
+    model = saved(tmp_path, (128, 160), channels=channels)
+    export(model, "openvino", tmp_path / "part.xml", threads=1)
+    core = adapters.create_core()
+    adapter = adapters.OpenvinoAdapter(core, str(tmp_path / "part.xml"), device="CPU", plugin_config=EXACT)
+    detector = models.Model.create_model(adapter)
+    assert type(detector).__name__ == "AnomalyDetection"
+    picture = np.repeat(made_pixels(LEVELS[level], 3, (128, 160))[..., None], 3, 2)  # as cv2.imread gives it
+    found = detector(picture)
+    expected = LoadedDetector.load_exact(model, 1).inspect(picture, "bgr")
+    assert found.pred_score == pytest.approx(expected.defect_score, abs=1e-4)
+    assert found.pred_label == str(level == "bad")
+    assert found.anomaly_map.shape == found.pred_mask.shape == (128, 160)
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_servers_folder_holds_what_triton_reads(tmp_path, to):
+    config_of = pytest.importorskip("tritonclient.grpc.model_config_pb2").ModelConfig
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    export(saved(tmp_path), to, tmp_path / "models" / "part", threads=1)
+    config = text_format.Parse((tmp_path / "models" / "part" / "config.pbtxt").read_text(), config_of())
+    (graph,) = (tmp_path / "models" / "part" / "1").glob(f"model{ENDING[to]}")
+    assert config.default_model_filename == graph.name
+    (image,) = config.input
+    first = -1 if to == "onnx" else 1
+    assert list(image.dims) == ([-1, 1, 64, 96] if to == "onnx" else [1, 64, 96, 3])
+    found = answers(graph, np.full([abs(side) for side in image.dims], 90, np.uint8))
+    assert {output.name: output.data_type for output in config.output} == {
+        name: {"f": 11, "b": 1, "i": 9}[value.dtype.kind] for name, value in found.items()
+    }
+    for output in config.output:
+        assert len(output.dims) == found[output.name].ndim and output.dims[0] == first
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_fp16_weighs_less_and_decides_alike(tmp_path, to):
+    from tests.training.test_export import detector
+    from weakspot.training.export import export_graph
+
+    graph = export_graph(detector(body="narrow", decision="heat"), 64, 96, 8)
+    write_model_file(tmp_path / "made.weakspot", replace(made_model(), graph=graph))
+    sizes = {}
+    for precision in ("fp32", "fp16"):
+        export(tmp_path / "made.weakspot", to, tmp_path / f"{precision}{ENDING[to]}", precision=precision, threads=1)
+        files = [path for path in tmp_path.glob(f"{precision}.*") if path.suffix != ".json"]
+        sizes[precision] = sum(path.stat().st_size for path in files)
+    assert sizes["fp16"] < 0.6 * sizes["fp32"]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> Path:
+    """A model file with a real network's graph, whose scores on the pictures of `labelled` differ by label."""
+    from tests.training.test_export import detector
+    from weakspot.training.export import export_graph
+
+    folder = tmp_path_factory.mktemp("real")
+    graph = export_graph(detector(body="narrow", decision="heat"), 64, 96, 8)
+    write_model_file(folder / "made.weakspot", replace(made_model(), graph=graph))
+    return folder / "made.weakspot"
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_int8_is_calibrated_and_its_cost_told(tmp_path, real, to):
+    pytest.importorskip("nncf")
+    path = tmp_path / f"part{ENDING[to]}"
+    done = export(
+        real, to, path, precision="int8", calibrate=labelled(tmp_path / "parts"), allow_changes=True, threads=1
+    )
+    verified = json.loads(path.with_suffix(".json").read_text())["verified"]
+    assert verified["precision"] == "int8"
+    assert verified["difference"]["images"] == 9, "the self-test picture and eight others"
+    assert 0 < done.cost.difference.score < 0.05
+    assert verified["ap_before"] == done.cost.ap_before
+    if to == "onnx":
+        kinds = [node.op_type for node in onnx.load(path).graph.node]
+        assert kinds.count("QuantizeLinear") >= 8
+
+
+def test_int8_that_changes_a_decision_is_not_written_unless_that_is_allowed(tmp_path, real, monkeypatch):
+    pytest.importorskip("nncf")
+    other = made_graph()  # decides by brightness, which the real one does not
+    monkeypatch.setattr(jobs, "quantized", lambda graph, images: other)
+    how = {"precision": "int8", "calibrate": labelled(tmp_path / "parts"), "threads": 1}
+    model = without_review(real, tmp_path)
+    with pytest.raises(ModelFileError, match=r"int8 export changes \d of 9 decisions, \d of them not for") as refused:
+        export(model, "onnx", tmp_path / "part.onnx", **how)
+    assert "nothing is written" in str(refused.value) and "\n" not in str(refused.value)
+    assert not list(tmp_path.glob("part*.*"))
+    done = export(model, "onnx", tmp_path / "part.onnx", allow_changes=True, **how)
+    assert done.cost.faults and (tmp_path / "part.onnx").exists()
+
+
+def test_int8_that_ranks_worse_is_not_written(tmp_path, monkeypatch):
+    darker = -np.array(onnx.numpy_helper.to_array(onnx.load_from_string(made_graph()).graph.initializer[0]))
+    flipped = onnx.load_from_string(made_graph())
+    flipped.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(darker, "kernel"))
+    monkeypatch.setattr(jobs, "quantized", lambda graph, images: flipped.SerializeToString())
+    model, data = saved(tmp_path), labelled(tmp_path / "parts")
+    with pytest.raises(ModelFileError, match=r"ranks with AP 0\.\d+ instead of 1\.000"):
+        export(model, "onnx", tmp_path / "part.onnx", precision="int8", calibrate=data, threads=1)
+
+
+def test_an_export_of_the_models_own_graph_that_answers_otherwise_is_never_written(tmp_path, monkeypatch):
+    made = jobs.build_graph
+    monkeypatch.setattr(jobs, "build_graph", lambda core, about, limits, *more: made(core, about, MOVED, *more))
+    with pytest.raises(ModelFileError, match=r"fp32 export changes 1 of 1 decisions; nothing is written"):
+        export(saved(tmp_path), "onnx", tmp_path / "part.onnx", allow_changes=True, threads=1)
+    assert not list(tmp_path.glob("part*"))
+
+
+def without_review(model: Path, folder: Path) -> Path:
+    """The same without a review band: every decision that changes counts."""
+    from weakspot.inspection.model_file import read_model_file
+
+    read = read_model_file(model)
+    record = read.manifest.thresholds.model_copy(update={"bad_from": 0.0, "good_below": 0.0})
+    write_model_file(
+        folder / "none.weakspot", replace(read, manifest=read.manifest.model_copy(update={"thresholds": record}))
+    )
+    return folder / "none.weakspot"
