@@ -170,7 +170,8 @@ def test_names_in_messages_cannot_break_the_line(
         (("train", "parts/", "-o", "x", "--size", "32x32"), "32 pixels are too few"),
         (
             ("train", "parts/", "-o", "x", "--recipe", "blunt"),
-            "'--recipe': 'blunt' is not one of 'sharp', 'paper'; see weakspot train --help",
+            "'--recipe': 'blunt' is not one of 'sharp', 'paper', 'synthetic_only', 'patchcore', 'mil_lse', "
+            "'resnet18_cam', 'bozic2021', 'segdec_masks', 'unet_masks', 'deeplab_masks'; see weakspot train --help",
         ),
         (("train", "parts/"), "Missing option '--output'"),
         (("train", "parts/", "-o", "x", "--settings", "missing.toml"), "missing.toml: cannot be read"),

@@ -99,7 +99,7 @@ def train(
     settings: flags.Settings = None,
     layout: flags.Layout = "auto",
     recipe: flags.Recipe = None,
-    weights_from: flags.WeightsFrom = None,
+    weights: flags.WeightsFrom = None,
     size: flags.Size = None,
     minutes: flags.Minutes = None,
     positives: Annotated[
@@ -130,12 +130,10 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    thresholds = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
-    of_data = {"positives": positives, "hold_out": hold_out, "seed": seed, "threshold": thresholds or None}
-    training = {"minutes": minutes, "schedule": schedule, "recipe": recipe, "device": device, "threads": threads}
-    of_recipe = {"masks": masks, "weights_from": weights_from and str(weights_from)}
-    sized = {"size": size and parse_size(size)}
-    chosen = read_settings(TrainSettings, settings, **sized, **of_recipe, **of_data, **training)
+    limits = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
+    what = {"recipe": recipe, "masks": masks, "weights_from": weights, "seed": seed, "threshold": limits or None}
+    how = {"minutes": minutes, "schedule": schedule, "hold_out": hold_out, "device": device, "threads": threads}
+    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), positives=positives, **what, **how)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 

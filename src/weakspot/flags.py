@@ -56,8 +56,9 @@ Recipe = Annotated[
     ),
 ]
 WeightsFrom = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
+        "--weights-from",
         metavar="FILE.safetensors",
         help="First weights of ResNet-18, for --recipe resnet18_cam; default: random.",
         show_default=False,
