@@ -43,6 +43,10 @@ class OutputError(WeakspotError):
     """A place that cannot be written: full disk, missing rights, a folder that already holds something else."""
 
 
+class StorageError(WeakspotError):
+    """Object storage that does not answer, or refuses. What was done before is kept."""
+
+
 def shown(name: object) -> str:
     """A path or name as one line that is safe to print: what is not printable becomes escapes."""
     return "".join(

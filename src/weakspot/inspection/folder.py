@@ -124,7 +124,7 @@ def _ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def judged(detector: LoadedDetector, path: Path, prepared: Prepared | Exception) -> Inspection | NotInspected:
+def judged(detector: LoadedDetector, path: Path | str, prepared: Prepared | Exception) -> Inspection | NotInspected:
     """What is said of a picture that was read, or why nothing is: the error of reading it, or one of judging it."""
     try:
         if isinstance(prepared, Exception):

@@ -112,13 +112,13 @@ class LoadedDetector:
         """
         return self.judge(self.prepare(picture, channels))
 
-    def prepare(self, picture: Picture, channels: Channels = "rgb") -> Prepared:
+    def prepare(self, picture: Picture, channels: Channels = "rgb", path: str | None = None) -> Prepared:
         """Read a picture, refuse what must not be judged, bring it to the detector's size.
 
-        May run in another thread than `judge`.
+        path: where a file's content is from. May run in another thread than `judge`.
         """
         start = perf_counter()
-        info, pixels, warnings = self._read(picture, channels)
+        info, pixels, warnings = self._read(picture, channels, path)
         name = "picture" if info.path is None else shown(info.path)
         check_size(name, pixels, self.manifest)
         check_channels(name, pixels, self.manifest)
@@ -171,14 +171,16 @@ class LoadedDetector:
         """Write the model file, whole or not at all, over the one it was loaded from too. Raises OutputError."""
         write_model_file(Path(path), self.model)
 
-    def _read(self, picture: Picture, channels: Channels) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
+    def _read(
+        self, picture: Picture, channels: Channels, path: str | None
+    ) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
         if isinstance(picture, np.ndarray):
             pixels = array_pixels(picture, "picture", channels)
             return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
         if channels != "rgb":
             raise SettingsError(f"channels {shown(channels)!r}: for arrays alone; a file says itself which is which")
         if isinstance(picture, bytes):
-            file, path = decode_image(picture, "picture", self.manifest.read), None
+            file = decode_image(picture, shown(path or "picture"), self.manifest.read, Path(path) if path else None)
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:
