@@ -129,7 +129,8 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
 
 def _started(how: How) -> Any:
     """Ray, connected, without its progress, its dashboard and its reports of use."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_DEDUP_LOGS": "0"}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     import ray.data
 
