@@ -79,8 +79,8 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
         form = recognise(data)
         decoded = DECODERS[form](data, settings.max_megapixels)
         pixels = _full_range(decoded, settings.bit_depth)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
+    except ImageError as error:  # which may quote the file
+        raise ImageError(f"{name}: {shown(error)}") from None
     except MemoryError:  # says nothing of the picture
         raise
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
