@@ -217,8 +217,7 @@ def inspect(
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
     how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
     if parquet or ray:
-        how |= {"runtime": runtime, "ray": ray, "workers": workers, "images_a_piece": piece}
-        _inspect_many((model, paths, output), wanted, how, as_json, quiet)
+        _inspect_many((model, paths, output), wanted, how, (runtime, ray, workers, piece), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         detector = LoadedDetector.load(model, runtime, **how)
@@ -228,14 +227,15 @@ def inspect(
 
 
 def _inspect_many(
-    places: tuple[Path, list[str], str], wanted: dict[str, bool], how: dict[str, Any], as_json: bool, quiet: bool
+    places: tuple[Path, list[str], str], wanted: dict[str, bool], how: dict[str, Any], many: Any, *shows: bool
 ) -> NoReturn:
-    """The verb inspect where results go out in pieces."""
+    """The verb inspect where results go out in pieces. many: runtime, address of Ray, workers, images a piece."""
     from weakspot import progress, terminal
     from weakspot.inspection.cluster import How, inspect_many
 
-    asked = How(fail_on_bad=wanted.pop("fail_on_bad"), **how)
+    fail_on_bad, (as_json, quiet), (runtime, ray, workers, piece) = wanted.pop("fail_on_bad"), shows, many
     flags.refuse_beside("--parquet and --ray", **wanted)
+    asked = How(runtime=runtime, ray=ray, workers=workers, images_a_piece=piece, fail_on_bad=fail_on_bad, **how)
     with progress.counting("pieces inspected", quiet or as_json) as on_piece:
         tally = inspect_many(*places, asked, on_piece)
     terminal.show_tally(tally, as_json)

@@ -104,3 +104,34 @@ def test_ray_writes_what_one_process_writes_though_a_worker_and_the_driver_are_k
     said = driver.communicate(timeout=170)[0]
     assert driver.returncode == 0, said
     same(output, tmp_path / "whole")
+
+
+POISON = """
+import os, signal
+from weakspot.inspection.loaded import LoadedDetector
+prepare = LoadedDetector.prepare
+def dying(self, picture, *more, **named):
+    if "poison" in str(picture):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare(self, picture, *more, **named)
+LoadedDetector.prepare = dying
+"""
+
+
+@pytest.mark.slow
+def test_a_picture_that_brings_each_worker_down_ends_it_and_all_others_are_done(model_path, new, tmp_path):
+    for path in sorted(new.iterdir())[4:]:
+        path.unlink()
+    (new / "poison.png").write_bytes(b"")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(POISON)
+    paths = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    words = ["inspect", model_path, new, "-o", tmp_path / "out", "--ray", "local", "--workers", 1, "--piece", 1]
+    ended = subprocess.run(
+        [sys.executable, "-m", "weakspot", *map(str, words), "--runtime", "onnxruntime", "--quiet"],
+        capture_output=True, text=True, timeout=170, env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert ended.returncode == 1, ended
+    assert "weakspot: error: Ray ended the work" in ended.stderr.splitlines()[-1], ended.stderr
+    assert "run the same command again" in ended.stderr
+    assert not (tmp_path / "out" / "manifest.json").exists()

@@ -240,6 +240,8 @@ def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
     for each in done.values():
         decisions.update(each.decisions)
     parts = [asdict(done[piece.number]) for piece in plan.pieces]
+    for part in parts:
+        del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
     manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}
     storage.write(storage.joined(output, MANIFEST), json.dumps(manifest, indent=1).encode())
     return decisions
