@@ -54,6 +54,12 @@ def shown(name: object) -> str:
     )
 
 
+def quoted(text: object, most: int = 200) -> str:
+    """What somebody else says of a file, as one line that does not quote the file at length."""
+    line = shown(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def amount(count: int, noun: str) -> str:
     """'1 mask', '2 masks'."""
     return f"{count} {noun}{'s' * (count != 1)}"

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from weakspot.durable import refuse_below, temporary_folder
-from weakspot.errors import StorageError, WeakspotError, shown
+from weakspot.errors import StorageError, WeakspotError, quoted, shown
 from weakspot.inspection import pieces, storage
 from weakspot.inspection.inspection import now
 from weakspot.inspection.loaded import LoadedDetector
@@ -122,7 +122,7 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
             yield Done(**json.loads(row["done"]))
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise StorageError(f"Ray ended the work ({shown(reason)[:200]}); {storage.GO_ON}") from None
+        raise StorageError(f"Ray ended the work ({quoted(reason)}); {storage.GO_ON}") from None
     finally:
         ray.shutdown()
 
@@ -140,7 +140,7 @@ def _started(how: How) -> Any:
         ray.init(how.ray, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise StorageError(f"--ray {shown(how.ray)}: no cluster answers ({shown(reason)[:200]})") from None
+        raise StorageError(f"--ray {shown(how.ray)}: no cluster answers ({quoted(reason)})") from None
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from weakspot.durable import make_folder, write_durably
-from weakspot.errors import StorageError, shown
+from weakspot.errors import StorageError, quoted, shown
 
 GO_ON = "see to it, then run the same command again: what is done is kept"
 _NEW_CONNECTIONS = {"use_listings_cache": False}  # a listing must show what another process has written
@@ -104,4 +104,4 @@ def _storage_errors(place: str) -> Iterator[None]:
         raise StorageError(f"{shown(place)}: no storage that can be opened ({shown(error)}); give s3://…") from None
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StorageError(f"{shown(place)}: the storage failed ({shown(lines[0])[:200]}); {GO_ON}") from None
+        raise StorageError(f"{shown(place)}: the storage failed ({quoted(lines[0])}); {GO_ON}") from None
