@@ -280,6 +280,26 @@ def test_inspect_ends_as_its_summary_says(
     assert "out/inspections.csv" in out
 
 
+@pytest.mark.parametrize("status", [0, 1, 3])
+def test_inspect_in_pieces_passes_addresses_on_as_they_are_and_ends_as_its_tally_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    from weakspot.inspection.cluster import How
+
+    tally = SimpleNamespace(
+        output="s3://out/", decisions={"good": 2, "bad": 1}, pieces=4, judged_now=3, total=3, seconds=1.0
+    )
+    tally.exit_status = status
+    job = Recorder(tally)
+    monkeypatch.setattr("weakspot.inspection.cluster.inspect_many", job)
+    how = ("--ray", "local", "--workers", "2", "--piece", "50", "--threads", "3", "--precision", "fp32")
+    given = ("inspect", "part.weakspot", "s3://new/a", "b.txt", "-o", "s3://out/", *how, "--fail-on-bad", "--quiet")
+    assert call(monkeypatch, *given) == status
+    asked = How(ray="local", workers=2, images_a_piece=50, precision="fp32", threads=3, fail_on_bad=True)
+    assert job.given[:4] == (Path("part.weakspot"), ["s3://new/a", "b.txt"], "s3://out/", asked)
+    assert "s3://out/manifest.json  (3 images; judged now: 3 of 4 pieces" in capsys.readouterr().out
+
+
 def test_inspect_with_json_prints_one_line_an_image(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

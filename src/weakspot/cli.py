@@ -5,7 +5,7 @@ import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -18,8 +18,11 @@ from weakspot.errors import WeakspotError, shown
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
 TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
-MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
-MISSING_EXTRAS["nncf"] = "export"
+CLUSTER_PACKAGES = {"ray", "pyarrow", "fsspec", "s3fs", "gcsfs", "adlfs"}
+MISSING_EXTRAS = {
+    **dict.fromkeys(TRAINING_PACKAGES, "train"), **dict.fromkeys(CLUSTER_PACKAGES, "cluster"), "elpv_dataset": "demo",
+    "openvino": "openvino", "nncf": "export",
+}  # fmt: skip
 
 
 def _examples(*commands: str) -> str:
@@ -178,12 +181,13 @@ def evaluate(
         "weakspot inspect part.weakspot 'new/*.png' -o out/ --overlays --fail-on-bad",
         "weakspot inspect part.weakspot new/ -o out/ --ignore clamps.png  # white: not inspected",
         "weakspot inspect part.weakspot new/ -o out/ --json  # a line an image",
+        "weakspot inspect part.weakspot s3://line3/2026-11/ -o s3://results/2026-11 --ray local  # very many",
     )
 )
 def inspect(
     model: flags.Model,
-    paths: Annotated[list[Path], typer.Argument(help="Images, folders or globs.", show_default=False)],
-    output: flags.Output,
+    paths: Annotated[list[str], typer.Argument(help="Images, folders or globs.", show_default=False)],
+    output: flags.Place,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with its heat map on it.")] = False,
     heat_maps: Annotated[bool, typer.Option("--heat-maps", help="Write each raw heat map as 16-bit PNG.")] = False,
     runtime: flags.Runtime = "auto",
@@ -194,26 +198,56 @@ def inspect(
     threads: flags.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
     fail_on_bad: Annotated[bool, typer.Option("--fail-on-bad", help="End with 3 when a bad part was found.")] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Very many: Parquet in pieces; the same command again goes on.")
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The same on a Ray cluster; local: on this machine.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of Ray; default: as many as there are cores.", show_default=False)
+    ] = None,
+    piece: Annotated[int, typer.Option(min=1, help="Images a piece.")] = 1000,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Decide good, review or bad for new images, and where; a table as CSV and as JSON lines.
 
-    Ends with 1 when an image could not be read. Ctrl-C ends it early and leaves what was judged until then.
+    Ends with 1 when an image could not be read. Ctrl-C ends it early and leaves what was judged until then. With
+    --parquet or --ray, images and results may lie in object storage, and lists (.txt) and Parquet tables are read.
     """
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
     from weakspot.inspection.sources import are_few
 
+    wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
+    if parquet or ray:
+        _inspect_many((model, paths, output), wanted, how, (runtime, ray, workers, piece), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
-        wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-        sparing: Literal["fast", "small"] = "small" if are_few(paths) else memory
-        detector = LoadedDetector.load(model, runtime, threads, precision, sparing, max_memory, ignore)
-        summary = inspect_folder(detector, paths, output, **wanted, on_image=on_image)
+        detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
+        summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
+
+
+def _inspect_many(
+    places: tuple[Path, list[str], str], wanted: dict[str, bool], how: dict[str, Any], many: Any, *shows: bool
+) -> NoReturn:
+    """The verb inspect where results go out in pieces. many: runtime, address of Ray, workers, images a piece."""
+    from weakspot import progress, terminal
+    from weakspot.inspection.cluster import How, inspect_many
+
+    fail_on_bad, (as_json, quiet), (runtime, ray, workers, piece) = wanted.pop("fail_on_bad"), shows, many
+    flags.refuse_beside("--parquet and --ray", **wanted)
+    asked = How(runtime=runtime, ray=ray, workers=workers, images_a_piece=piece, fail_on_bad=fail_on_bad, **how)
+    with progress.counting("pieces inspected", quiet or as_json) as on_piece:
+        tally = inspect_many(*places, asked, on_piece)
+    terminal.show_tally(tally, as_json)
+    raise typer.Exit(tally.exit_status)
 
 
 @app.command(

@@ -21,7 +21,10 @@ from weakspot.inspection.timings import Timing
 PACKAGES = (
     "weakspot numpy scipy scikit-learn pillow tifffile imagecodecs simplejpeg pydantic typer rich onnxruntime".split()
 )
-EXTRAS = {"train": ("torch", "onnx", "onnxscript", "tensorboard"), "openvino": ("openvino",), "demo": ("elpv-dataset",)}
+EXTRAS = {
+    "train": ("torch", "onnx", "onnxscript", "tensorboard"), "openvino": ("openvino",), "demo": ("elpv-dataset",),
+    "cluster": ("ray", "pyarrow", "fsspec", "s3fs"),
+}  # fmt: skip
 SIDE = 1536  # of the matrices multiplied: large enough for the full rate, small enough for a tenth of a second
 COPY_BYTES = 128 * 2**20
 RUNS = 6  # of each measurement, of which the shortest counts

@@ -43,11 +43,21 @@ class OutputError(WeakspotError):
     """A place that cannot be written: full disk, missing rights, a folder that already holds something else."""
 
 
+class StorageError(WeakspotError):
+    """Object storage that does not answer, or refuses. What was done before is kept."""
+
+
 def shown(name: object) -> str:
     """A path or name as one line that is safe to print: what is not printable becomes escapes."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in str(name)
     )
+
+
+def quoted(text: object, most: int = 200) -> str:
+    """What somebody else says of a file, as one line that does not quote the file at length."""
+    line = shown(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def amount(count: int, noun: str) -> str:

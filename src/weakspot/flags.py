@@ -16,6 +16,9 @@ Data = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(help="Model file, *.weakspot.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)]
+Place = Annotated[
+    str, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)
+]  # which may be an address in object storage
 Layout = Annotated[
     str,
     typer.Option(
@@ -120,3 +123,10 @@ def refuse_idle_limits(rule: RuleName, max_false_alarms: float | None, max_escap
     ):
         if value is not None and rule not in rules:
             raise SettingsError(f"{flag} {value:g} with rule {rule}, which holds no such limit; take --rule limits")
+
+
+def refuse_beside(flag: str, **others: bool) -> None:
+    """Raise SettingsError for a flag that does nothing beside this one."""
+    for name, given_too in others.items():
+        if given_too:
+            raise SettingsError(f"--{name.replace('_', '-')}: not with {flag}; leave one of them out")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
     from weakspot.inspection.manifest import ThresholdRecord
+    from weakspot.inspection.pieces import Tally
     from weakspot.jobs.export import Exported
     from weakspot.jobs.train import TrainResult
     from weakspot.jobs.verify import Parity
@@ -176,6 +177,16 @@ def show_inspected(summary: "Summary", as_json: bool) -> None:
         "",
         f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)",
     )
+
+
+def show_tally(tally: "Tally", as_json: bool) -> None:
+    """How many images of all pieces got which decision, and where the parts lie."""
+    if as_json:
+        print_json({"output": tally.output, "decisions": tally.decisions, "pieces": tally.pieces})
+        return
+    say(table("", ("decision", "images"), [*tally.decisions.items()]))
+    now = f"{tally.judged_now} of {amount(tally.pieces, 'piece')} in {tally.seconds:.1f} s"
+    say("", f"results  {shown(tally.output).rstrip('/')}/manifest.json  ({tally.total:,} images; judged now: {now})")
 
 
 def show_watched(watched: "Watched", as_json: bool) -> None:

@@ -3,13 +3,14 @@
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.hostile import encoded, hostile_images, surface
+from tests.hostile import encoded, hostile_images, surface, tiff
 from weakspot.data import reading
 from weakspot.data.reading import decode_image, read_image
 from weakspot.errors import ImageError
@@ -63,6 +64,15 @@ def test_every_cut_of_a_picture_is_refused():
         for length in range(0, len(data), max(1, len(data) // 40)):
             with pytest.raises(ImageError):
                 decode_image(data[:length], "cut", SETTINGS)
+
+
+def test_what_a_refusal_quotes_of_a_file_is_shown_in_one_line():
+    named = struct.pack("<HHIHH", 259, 3, 1, 1, 0), struct.pack("<HHI2sH", 259, 2, 2, b"\1\0", 0)
+    data = tiff(16, 16, 8, bytes(256))
+    assert named[0] in data
+    with pytest.raises(ImageError, match=r"a TIFF compressed with") as told:
+        decode_image(data.replace(*named), "a.tif", SETTINGS)
+    assert str(told.value).isprintable()
 
 
 def test_half_a_jpeg_is_refused_and_named(tmp_path):

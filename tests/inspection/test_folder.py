@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -180,40 +181,55 @@ def test_no_pictures_at_all_are_told_before_anything_is_written(make_detector, t
 
 
 class Watched:
-    """A detector that judges a picture only once the next one of `total` is being read."""
+    """A detector that judges a picture only once the next ones of `total`, as many as there are readers, are read."""
 
-    def __init__(self, detector, total):
-        self.detector, self.info, self.total = detector, detector.info, total
-        self.begun = self.waiting = self.most_waiting = self.judged = self.overlapped = 0
+    def __init__(self, detector, total, readers):
+        self.detector, self.info, self.total, self.readers = detector, detector.info, total, readers
+        self.begun = self.most_waiting = self.judged = self.overlapped = 0
         self.change = threading.Condition()
 
     def prepare(self, path):
         with self.change:
             self.begun += 1
+            self.most_waiting = max(self.most_waiting, self.begun - self.judged)
             self.change.notify_all()
-        prepared = self.detector.prepare(path)
-        self.waiting += 1
-        self.most_waiting = max(self.most_waiting, self.waiting)
-        return prepared
+        return self.detector.prepare(path)
 
     def judge(self, prepared):
-        self.judged += 1
+        expected = min(self.judged + 1 + self.readers, self.total)
         with self.change:
-            self.overlapped += self.change.wait_for(lambda: self.begun >= min(self.judged + 1, self.total), timeout=10)
-        self.waiting -= 1
+            self.overlapped += self.change.wait_for(lambda: self.begun >= expected, timeout=10)
+            self.judged += 1
         return self.detector.judge(prepared)
 
 
-def test_the_next_picture_is_read_while_one_is_judged_and_no_more_than_that(
-    make_detector, tmp_path, make_pixels, save_picture
+@pytest.mark.parametrize(("cores", "room", "readers"), [(1, 1 << 20, 1), (3, 1 << 20, 3), (99, 1 << 20, 4), (3, 1, 1)])
+def test_the_next_pictures_are_read_while_one_is_judged_and_no_more_than_fit_into_memory(
+    make_detector, tmp_path, make_pixels, save_picture, monkeypatch, cores, room, readers
 ):
+    monkeypatch.setattr("weakspot.inspection.ahead.usable_cores", lambda: cores)
+    monkeypatch.setattr("weakspot.inspection.ahead.ROOM", room)
     for number in range(8):
         save_picture(tmp_path / "parts" / f"{number}.png", make_pixels(seed=number))
-    watched = Watched(make_detector(), total=8)
+    watched = Watched(make_detector(), 8, readers)
     inspect_folder(watched, [tmp_path / "parts"], tmp_path / "out")
     assert watched.overlapped == 8
-    assert watched.most_waiting <= 2
+    assert watched.most_waiting == readers + 1
     assert [Path(line["image"]["path"]).stem for line in lines(tmp_path / "out")] == list("01234567")
+
+
+def test_what_is_asked_to_stop_reads_no_further(make_detector, tmp_path, make_pixels, save_picture):
+    for number in range(20):
+        save_picture(tmp_path / "parts" / f"{number:02}.png", make_pixels(seed=number))
+    watched = Watched(make_detector(), 20, 1)
+
+    def stop(done, *_):
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        inspect_folder(watched, [tmp_path / "parts"], tmp_path / "out", on_image=stop)
+    assert len(lines(tmp_path / "out")) == 3 and watched.begun <= 3 + 4
 
 
 def test_a_picture_the_runtime_fails_on_is_told_and_the_others_go_on(make_detector, parts, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from weakspot.data.bmp import decode_bmp
 from weakspot.data.formats import SUFFIXES, Decoded, recognise
 from weakspot.data.jpeg import decode_jpeg
 from weakspot.data.png import decode_png
-from weakspot.errors import ImageError, SettingsError, shown
+from weakspot.errors import ImageError, SettingsError, quoted, shown
 from weakspot.settings import CELL, Fit, ReadSettings, Size
 
 MOST_BYTES = 1 << 30
@@ -81,12 +81,12 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
         form = recognise(data)
         decoded = DECODERS[form](data, settings.max_megapixels)
         pixels = full_range(decoded.pixels, settings.bit_depth or decoded.bits)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
+    except ImageError as error:  # which may quote the file
+        raise ImageError(f"{name}: {shown(error)}") from None
     except MemoryError:  # says nothing of the picture
         raise
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
-        reason = f"{type(error).__name__}: {shown(error)[:200]}"
+        reason = f"{type(error).__name__}: {quoted(error)}"
         raise ImageError(f"{name}: cannot be decoded ({reason}); export or copy it again") from None
     if settings.orientation == "apply":
         pixels = TURNS[decoded.orientation or 1](pixels)

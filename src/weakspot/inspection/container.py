@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from weakspot.errors import ModelFileError, shown
+from weakspot.errors import ModelFileError, quoted, shown
 
 MAX_BYTES = 2**32 - 1  # what a plain zip can address; a larger file is no model of ours
 COPY_AGAIN = "copy it again from where it was made, or train again"
@@ -65,7 +65,7 @@ def file_sha256(file: Any) -> str:
 def altered(path: Path, finding: str) -> ModelFileError:
     """The refusal of a file that is not as it was written."""
     return ModelFileError(
-        f"{shown(path)}: is cut short, or was altered since it was written ({shown(finding)}); {COPY_AGAIN}"
+        f"{shown(path)}: is cut short, or was altered since it was written ({quoted(finding)}); {COPY_AGAIN}"
     )
 
 

@@ -1,11 +1,10 @@
-"""Many pictures in one go: each is read while the one before it is judged. One that cannot be read stops no other."""
+"""Many pictures in one go: the next ones are read while one is judged. One that cannot be read stops no other."""
 
 import logging
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from weakspot.errors import ImageError, shown
+from weakspot.inspection.ahead import read_ahead
 from weakspot.inspection.drift import Change, changes
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector, Prepared
@@ -92,7 +92,7 @@ def inspect_folder(
     summary = Summary(output, fail_on_bad, passed_over=sources.passed_over)
     figures: list[dict[str, float]] = []
     with _ctrl_c() as stop, staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
-        for number, (path, prepared) in enumerate(_read_ahead(detector, sources.images), start=1):
+        for number, (path, prepared) in enumerate(read_ahead(detector.prepare, sources.images), start=1):
             entry = judged(detector, path, prepared)
             summary.add(entry)
             figures += [prepared.figures] if isinstance(prepared, Prepared) and prepared.figures else []
@@ -142,21 +142,7 @@ def _ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _read_ahead(detector: LoadedDetector, images: list[Path]) -> Iterator[tuple[Path, Prepared | Exception]]:
-    """Each picture, read while the one before it is judged. One ahead, so that memory holds two at most."""
-    with ThreadPoolExecutor(1, "read") as reader:
-        coming = reader.submit(detector.prepare, images[0])
-        for path, following in zip(images, [*images[1:], None]):
-            try:
-                prepared: Prepared | Exception = coming.result()
-            except (ImageError, MemoryError) as error:
-                prepared = error
-            if following is not None:
-                coming = reader.submit(detector.prepare, following)
-            yield path, prepared
-
-
-def judged(detector: LoadedDetector, path: Path, prepared: Prepared | Exception) -> Inspection | NotInspected:
+def judged(detector: LoadedDetector, path: Path | str, prepared: Prepared | Exception) -> Inspection | NotInspected:
     """What is said of a picture that was read, or why nothing is: the error of reading it, or one of judging it."""
     try:
         if isinstance(prepared, Exception):

@@ -128,13 +128,13 @@ class LoadedDetector:
         """
         return self.judge(self.prepare(picture, channels))
 
-    def prepare(self, picture: Picture, channels: Channels = "rgb") -> Prepared:
+    def prepare(self, picture: Picture, channels: Channels = "rgb", path: str | None = None) -> Prepared:
         """Read a picture, refuse what must not be judged, bring it to the detector's size.
 
-        May run in another thread than `judge`.
+        path: where a file's content is from. May run in another thread than `judge`.
         """
         start = perf_counter()
-        info, pixels, image, warnings = self._fitted(picture, channels)
+        info, pixels, image, warnings = self._fitted(picture, channels, path)
         name = "picture" if info.path is None else shown(info.path)
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
@@ -192,7 +192,7 @@ class LoadedDetector:
         write_model_file(Path(path), self.model)
 
     def _fitted(
-        self, picture: Picture, channels: Channels
+        self, picture: Picture, channels: Channels, path: str | None
     ) -> tuple[ImageInfo, NDArray[Any], NDArray[Any], tuple[str, ...]]:
         """Which picture, its pixels for people, the picture as the detector sees it (C, h, w), and warnings."""
         seen = self.manifest
@@ -202,7 +202,7 @@ class LoadedDetector:
             info = ImageInfo(str(picture), large.sha256, large.width, large.height)
             self._check_kind(info, large.view)
             return info, large.view, large.image, large.warnings
-        info, pixels, warnings = self._read(picture, channels)
+        info, pixels, warnings = self._read(picture, channels, path)
         self._check_kind(info, pixels)
         if pixels.shape[0] * pixels.shape[1] >= LARGE:
             large = fit_large(pixels, target)
@@ -215,14 +215,16 @@ class LoadedDetector:
         check_size(name, info.height or 0, info.width or 0, self.manifest)
         check_channels(name, pixels, self.manifest)
 
-    def _read(self, picture: Picture, channels: Channels) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
+    def _read(
+        self, picture: Picture, channels: Channels, path: str | None
+    ) -> tuple[ImageInfo, NDArray[Any], tuple[str, ...]]:
         if isinstance(picture, np.ndarray):
             pixels = array_pixels(picture, "picture", channels)
             return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
         if channels != "rgb":
             raise SettingsError(f"channels {shown(channels)!r}: for arrays alone; a file says itself which is which")
         if isinstance(picture, bytes):
-            file, path = decode_image(picture, "picture", self.manifest.read), None
+            file = decode_image(picture, shown(path or "picture"), self.manifest.read, Path(path) if path else None)
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
         else:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from weakspot.durable import replacing
-from weakspot.errors import ModelFileError, WeakspotError, shown
+from weakspot.errors import ModelFileError, WeakspotError, quoted, shown
 from weakspot.inspection.container import COPY_AGAIN, altered, file_sha256, pack, unpack
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.manifest import FORMAT_VERSION, Manifest
@@ -132,7 +132,7 @@ def _checked(path: Path, member: str, read: Callable[[], T]) -> T:
 
 
 def _unfit(path: Path, member: str, finding: str) -> ModelFileError:
-    return ModelFileError(f"{shown(path)}: {member} is not as this format asks ({shown(finding)}); {COPY_AGAIN}")
+    return ModelFileError(f"{shown(path)}: {member} is not as this format asks ({quoted(finding)}); {COPY_AGAIN}")
 
 
 def _sha256(data: Any) -> str:

@@ -87,7 +87,7 @@ def export(
     _refuse_arguments(to, output, precision, calibrate)
     detector = LoadedDetector.load_exact(model, threads)
     about, size = detector.manifest, picture or _usual_size(detector)
-    check_size("picture size", np.broadcast_to(np.uint8(0), size), about)
+    check_size("picture size", *size, about)
     looked = [_selftest(detector, size), *(_calibrating(detector, size, calibrate, layout) if calibrate else ())]
     core = _core(detector.model.graph, precision, looked)
     made = build_graph(core, about, detector.thresholds, size, to)

@@ -1,0 +1,150 @@
+"""Very many pictures in pieces, in this process or on a Ray cluster. No death of a process loses or doubles any."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from weakspot.durable import refuse_below, temporary_folder
+from weakspot.errors import StorageError, WeakspotError, quoted, shown
+from weakspot.inspection import pieces, storage
+from weakspot.inspection.inspection import now
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.pieces import Done, Piece, Plan, Tally
+from weakspot.inspection.piecework import do_piece
+from weakspot.inspection.processor import usable_cores
+
+OnPiece = Callable[[int, int, Done], None]  # how many are done, of how many, and the newest
+LOCAL = "local"  # a cluster of this machine, started for the inspection and ended with it
+TRIES = 4  # of a piece whose worker died; then the inspection ends, and names no picture bad or good
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How very many pictures are inspected."""
+
+    ray: str | None = None  # LOCAL, or a cluster's address; None: in this process
+    workers: int | None = None  # of Ray; None: as many as its processors allow
+    images_a_piece: int = 1000
+    runtime: str = "auto"
+    precision: str = "auto"
+    memory: str = "fast"
+    threads: int | None = None  # of each worker
+    fail_on_bad: bool = False
+
+
+def inspect_many(model: Path, inputs: Sequence[str], output: str, how: How, on_piece: OnPiece | None = None) -> Tally:
+    """Judge all that the inputs name; Parquet, a file a piece, and a manifest go to `output`, on a disk or in storage.
+
+    What was begun there with the same model and inputs is gone on with: its list of pictures, runtime and precision
+    hold. Raises DataError where there are none, OutputError where something else lies there, StorageError where
+    storage fails; the same call goes on then.
+    """
+    start = perf_counter()
+    for given in inputs:
+        if not storage.is_remote(output) and not storage.is_remote(given):
+            refuse_below(Path(output), Path(given))
+    plan, detector = _plan(model, inputs, output, how)
+    done = pieces.done_pieces(output, plan)
+    missing = [piece for piece in plan.pieces if piece.number not in done]
+    before = len(done)
+    for each in _by_ray(output, plan, missing, how) if how.ray and missing else _here(detector, output, plan, missing):
+        done[each.piece] = each
+        if on_piece:
+            on_piece(len(done), len(plan.pieces), each)
+    decisions = pieces.finish(output, plan, done)
+    return Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
+
+
+def _plan(model: Path, inputs: Sequence[str], output: str, how: How) -> tuple[Plan, LoadedDetector]:
+    """The one that lies there, or a new one; which runtime is the fastest here then holds for every worker."""
+    plan = pieces.stored_plan(output)
+    if plan:
+        detector = _load(model, plan.runtime, plan.precision, how)
+        pieces.refuse_other(output, plan, detector.info, inputs)
+        return plan, detector
+    detector = _load(model, how.runtime, how.precision, how)
+    new = Plan(
+        model=detector.info, inputs=list(inputs), runtime=detector.runtime.name,
+        precision=detector.runtime.precision, time=now(), pieces=pieces.cut(inputs, how.images_a_piece),
+    )  # fmt: skip
+    return pieces.begin(output, new, model.read_bytes()), detector
+
+
+def _load(model: Path, runtime: str, precision: str, how: How) -> LoadedDetector:
+    return LoadedDetector.load(model, runtime, how.threads, precision, how.memory)  # type: ignore[arg-type]
+
+
+def _here(detector: LoadedDetector, output: str, plan: Plan, missing: list[Piece]) -> Iterator[Done]:
+    return (do_piece(detector, output, plan, piece) for piece in missing)
+
+
+class _Worker:
+    """An actor: holds the model, which it has from the output's place, and judges pieces."""
+
+    def __init__(self, output: str, plan: Plan, how: How) -> None:
+        with temporary_folder() as folder:
+            (folder / "model").write_bytes(storage.read(storage.joined(output, pieces.MODEL)))
+            self._detector = _load(folder / "model", plan.runtime, plan.precision, how)
+        pieces.refuse_other(output, plan, self._detector.info, plan.inputs)
+        self._output, self._plan = output, plan
+
+    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+        """A piece as JSON → what came of it as JSON, or why it could not be judged now."""
+        try:
+            done = do_piece(self._detector, self._output, self._plan, Piece(**json.loads(row["piece"])))
+        except WeakspotError as error:
+            return {"error": str(error), "done": ""}
+        return {"error": "", "done": json.dumps(asdict(done))}
+
+
+def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator[Done]:
+    """Ray restarts workers that die and gives their pieces to others; it writes nothing itself."""
+    ray, threads = _started(how), how.threads or 1  # more workers of one thread do more than fewer of several
+    try:
+        workers = min(how.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads), len(missing))
+        place = output if storage.is_remote(output) else os.path.abspath(output)
+        specs = [{"piece": json.dumps(asdict(piece))} for piece in missing]
+        work = ray.data.from_items(specs, override_num_blocks=len(specs))  # a block is what is tried again
+        with warnings.catch_warnings(action="ignore"):  # of how the number of tries is given
+            results = work.map(
+                _Worker, fn_constructor_args=(place, replace(plan, pieces=[]), replace(how, threads=threads)),
+                compute=ray.data.ActorPoolStrategy(size=workers), num_cpus=threads, max_task_retries=TRIES,
+            )  # fmt: skip
+        for row in results.iter_rows():
+            if row["error"]:
+                raise StorageError(row["error"])
+            yield Done(**json.loads(row["done"]))
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise StorageError(f"Ray ended the work ({quoted(reason)}); {storage.GO_ON}") from None
+    finally:
+        ray.shutdown()
+
+
+def _started(how: How) -> Any:
+    """Ray, connected, without its progress, its dashboard and its reports of use."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+    import ray.data
+
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": _processors(how), "_node_ip_address": "127.0.0.1"}
+    more = local if how.ray == LOCAL else {}
+    try:
+        ray.init(how.ray, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StorageError(f"--ray {shown(how.ray)}: no cluster answers ({quoted(reason)})") from None
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray
+
+
+def _processors(how: How) -> int:
+    return (how.workers or usable_cores()) * (how.threads or 1)

@@ -1,0 +1,247 @@
+"""What an inspection of very many pictures keeps of itself: its plan in pieces, which of them are done, and its end.
+
+    model.weakspot            the detector, from where workers on other machines have it
+    plan.jsonl                what is inspected by what, then a line a piece; never changed
+    parts/part-00000.parquet  the results of piece 0, whole or not there
+    done/00000.json           that the part is there: its rows, its SHA-256, its counts, what it took
+    manifest.json             all parts of a finished inspection
+
+Each piece has one name for its part, and whoever judges it writes the same bytes; so it may be judged twice.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from weakspot.errors import DataError, OutputError, WeakspotError, shown
+from weakspot.inspection import storage
+from weakspot.inspection.inspection import ModelInfo
+from weakspot.inspection.sources import ENDINGS, FOREIGN, find_images
+
+PLAN, MODEL, MANIFEST, PARTS, DONE = "plan.jsonl", "model.weakspot", "manifest.json", "parts", "done"
+FORMAT = 1
+LIST, TABLE = ".txt", ".parquet"  # endings of inputs that name pictures or hold them
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of the pictures: these paths or addresses, or a group of rows of a Parquet file."""
+
+    number: int
+    images: list[str] = field(default_factory=list)
+    table: str = ""
+    row_group: int = 0
+
+    @property
+    def part(self) -> str:
+        """Where its results go, in the output folder."""
+        return f"{PARTS}/part-{self.number:05}.parquet"
+
+    @property
+    def record(self) -> str:
+        """Where it is kept that they are there."""
+        return f"{DONE}/{self.number:05}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is inspected by what. time: when it was begun, which all its results have; sha256: of the whole plan."""
+
+    model: ModelInfo
+    inputs: list[str]
+    runtime: str
+    precision: str
+    time: str
+    pieces: list[Piece] = field(repr=False)
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A part that is there. seconds: that judging took; reading is among them."""
+
+    piece: int
+    file: str
+    bytes: int
+    sha256: str
+    images: int
+    decisions: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """What came of all pieces. A refused picture counts as not inspected."""
+
+    output: str
+    decisions: Counter[str]
+    pieces: int
+    judged_now: int  # pieces; the others had been done before
+    seconds: float
+    fail_on_bad: bool = False
+
+    @property
+    def total(self) -> int:
+        """How many pictures there were."""
+        return self.decisions.total()
+
+    @property
+    def exit_status(self) -> int:
+        """As a `Summary` has it: 3 for a bad part where that was asked for, 1 for a refused picture, else 0."""
+        return 3 if self.fail_on_bad and self.decisions["bad"] else 1 if self.decisions["not inspected"] else 0
+
+
+def cut(inputs: Sequence[str], images_a_piece: int) -> list[Piece]:
+    """The pictures in pieces, in the order of the inputs.
+
+    inputs: files, folders, patterns, lists (*.txt, a path a line) and tables (*.parquet, whose groups of rows are
+    pieces), on a disk or as addresses. Raises DataError where there is nothing.
+    """
+    pieces: list[Piece] = []
+    images: list[str] = []
+    for given in inputs:
+        if given.lower().endswith(TABLE):
+            pieces += [Piece(0, table=given, row_group=group) for group in range(_row_groups(given))]
+        else:
+            images += _named(given)
+    rest = iter(dict.fromkeys(images))
+    while chunk := list(islice(rest, images_a_piece)):
+        pieces.append(Piece(0, chunk))
+    if not pieces:
+        named = ", ".join(map(shown, inputs))
+        raise DataError(f"no pictures found in {named}; give files, folders, patterns, lists or Parquet tables")
+    return [Piece(number, piece.images, piece.table, piece.row_group) for number, piece in enumerate(pieces)]
+
+
+def _named(given: str) -> Iterable[str]:
+    """The pictures that one input names."""
+    if given.lower().endswith(LIST):
+        return _listed(given)
+    if not storage.is_remote(given):
+        return map(str, find_images([given]).images)
+    endings = tuple(ENDINGS | FOREIGN)
+    return [name for name in storage.addresses(given) if name.lower().endswith(endings)]
+
+
+def _listed(given: str) -> list[str]:
+    """Paths in a list are relative to it."""
+    try:
+        text = storage.read(given).decode("utf-8-sig", "surrogateescape")
+    except FileNotFoundError:
+        raise DataError(f"{shown(given)}: no such list; give a text file with a path a line") from None
+    folder = given.rpartition("/")[0] if storage.is_remote(given) else str(Path(given).parent)
+    return [storage.joined(folder, line) for line in text.splitlines() if line]
+
+
+def _row_groups(table: str) -> int:
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with storage.opened(table) as file:
+            return int(ParquetFile(file).num_row_groups)
+    except FileNotFoundError:
+        raise DataError(f"{shown(table)}: no such table") from None
+    except ArrowInvalid as error:
+        raise DataError(f"{shown(table)}: no Parquet table ({shown(error)}); write it again") from None
+
+
+def begin(output: str, plan: Plan, model: bytes) -> Plan:
+    """Write the model file and the plan into an empty or new folder; from then on it can be gone on with."""
+    if not storage.is_remote(output) and Path(output).is_dir() and any(_foreign(Path(output))):
+        raise OutputError(f"{shown(output)}: holds other files; give an empty or a new folder")
+    head = {key: value for key, value in asdict(plan).items() if key not in ("pieces", "sha256")}
+    lines = [{"format": FORMAT, **head}, *({"piece": piece.number, **_spec(piece)} for piece in plan.pieces)]
+    storage.write(storage.joined(output, MODEL), model)
+    storage.write(storage.joined(output, PLAN), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    begun = stored_plan(output)
+    assert begun is not None
+    return begun
+
+
+def _foreign(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.name != MODEL and not path.name.startswith("."))
+
+
+def _spec(piece: Piece) -> dict[str, Any]:
+    return {"table": piece.table, "row_group": piece.row_group} if piece.table else {"images": piece.images}
+
+
+def stored_plan(output: str) -> Plan | None:
+    """The plan of the inspection in a folder; None where none was begun. Raises OutputError where it is damaged."""
+    place = storage.joined(output, PLAN)
+    try:
+        content = storage.read(place)
+    except FileNotFoundError:
+        return None
+    try:
+        head, *lines = map(json.loads, content.splitlines())
+        if head.pop("format") != FORMAT:
+            raise OutputError(f"{shown(place)}: of another version of weakspot; give another folder")
+        pieces = [Piece(line.pop("piece"), **line) for line in lines]
+        model = ModelInfo(**head.pop("model"))
+        return Plan(model=model, pieces=pieces, sha256=hashlib.sha256(content).hexdigest(), **head)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise OutputError(f"{shown(place)}: damaged; begin anew in another folder") from None
+
+
+def refuse_other(output: str, plan: Plan, model: ModelInfo, inputs: Sequence[str]) -> None:
+    """Raise OutputError where another model or other inputs were begun with: their results would be mixed."""
+    differing = "another model" if plan.model != model else "other inputs" if plan.inputs != list(inputs) else ""
+    if differing:
+        raise OutputError(f"{shown(output)}: was begun with {differing}; give the same, or another folder")
+
+
+def done_pieces(output: str, plan: Plan) -> dict[int, Done]:
+    """The records of the parts that are there whole, by piece; a record without its part does not count."""
+    parts = storage.sizes(storage.joined(output, PARTS))
+    found = {}
+    for name in sorted(storage.sizes(storage.joined(output, DONE))):
+        done = _done(storage.joined(output, f"{DONE}/{name}"), plan) if name.endswith(".json") else None
+        if done and parts.get(done.file.rpartition("/")[2]) == done.bytes:
+            found[done.piece] = done
+    return found
+
+
+def _done(place: str, plan: Plan) -> Done | None:
+    try:
+        record = json.loads(storage.read(place))
+        return Done(**record) if record.pop("plan") == plan.sha256 else None
+    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError):
+        return None  # a piece more is judged
+
+
+def keep(output: str, plan: Plan, piece: Piece, content: bytes, decisions: Counter[str], seconds: float) -> Done:
+    """Write a part, then that it is there."""
+    digest = hashlib.sha256(content).hexdigest()
+    done = Done(
+        piece=piece.number, file=piece.part, bytes=len(content), sha256=digest, images=decisions.total(),
+        decisions=dict(decisions), seconds=round(seconds, 3),
+    )  # fmt: skip
+    storage.write(storage.joined(output, piece.part), content)
+    record = json.dumps({"plan": plan.sha256, **asdict(done)}, indent=1)
+    storage.write(storage.joined(output, piece.record), record.encode())
+    return done
+
+
+def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
+    """Write the manifest of all parts → how many pictures got which decision."""
+    missing = [piece.number for piece in plan.pieces if piece.number not in done]
+    if missing:
+        raise WeakspotError(
+            f"{shown(output)}: piece {missing[0]} and in all {len(missing)} are missing; {storage.GO_ON}"
+        )
+    decisions = Counter(good=0, review=0, bad=0)
+    for each in done.values():
+        decisions.update(each.decisions)
+    parts = [asdict(done[piece.number]) for piece in plan.pieces]
+    for part in parts:
+        del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
+    manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}
+    storage.write(storage.joined(output, MANIFEST), json.dumps(manifest, indent=1).encode())
+    return decisions

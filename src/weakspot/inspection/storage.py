@@ -1,0 +1,107 @@
+"""Places on a disk or in object storage (`s3://…`, whatever fsspec opens): listing, reading, writing.
+
+Knows nothing of pictures. On a disk files are written through `durable`; an object appears whole by itself.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from weakspot.durable import make_folder, write_durably
+from weakspot.errors import StorageError, quoted, shown
+
+GO_ON = "see to it, then run the same command again: what is done is kept"
+_NEW_CONNECTIONS = {"use_listings_cache": False}  # a listing must show what another process has written
+
+
+def is_remote(place: str) -> bool:
+    """Whether it is the address of an object or a folder in object storage."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
+
+
+def joined(folder: str, name: str) -> str:
+    """The place of a name in a folder. An address stays as it is; so does an absolute path."""
+    if is_remote(name):
+        return name
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder, name))
+
+
+def write(place: str, content: bytes) -> None:
+    """Write it whole or not at all, over what is there. Raises OutputError on a disk, StorageError elsewhere."""
+    if not is_remote(place):
+        make_folder(Path(place).parent)
+        return write_durably(Path(place), content)
+    with _storage_errors(place):
+        files, path = _opened(place)
+        files.pipe_file(path, content)
+
+
+def read(place: str) -> bytes:
+    """All of it. Raises FileNotFoundError where there is no such file, StorageError where storage fails."""
+    with _storage_errors(place):
+        if not is_remote(place):
+            return Path(place).read_bytes()
+        files, path = _opened(place)
+        return cast(bytes, files.cat_file(path))
+
+
+def size(place: str) -> int:
+    """How many bytes lie there. Raises as `read` does."""
+    with _storage_errors(place):
+        if not is_remote(place):
+            return Path(place).stat().st_size
+        files, path = _opened(place)
+        return int(files.size(path))
+
+
+def sizes(folder: str) -> dict[str, int]:
+    """The files directly in a folder by name, with their bytes; empty where there is no such folder."""
+    with _storage_errors(folder):
+        if not is_remote(folder):
+            there = Path(folder).iterdir() if Path(folder).is_dir() else ()
+            return {path.name: path.stat().st_size for path in there if path.is_file()}
+        files, path = _opened(folder)
+        found = files.ls(path, detail=True) if files.exists(path) else []
+        return {each["name"].rpartition("/")[2]: each["size"] for each in found if each["type"] == "file"}
+
+
+def addresses(place: str) -> list[str]:
+    """All objects under an address in order: itself, all below it, or all of a pattern. Raises StorageError."""
+    with _storage_errors(place):
+        files, path = _opened(place)
+        found = files.glob(path) if any(sign in path for sign in "*?[") else files.find(path)
+        return [cast(str, files.unstrip_protocol(name)) for name in sorted(found)]
+
+
+def opened(place: str) -> Any:
+    """A file to read from at any place, which the caller closes. Raises as `read` does."""
+    with _storage_errors(place):
+        if not is_remote(place):
+            return open(place, "rb")
+        files, path = _opened(place)
+        return files.open(path, "rb")
+
+
+def _opened(place: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs  # here, since folders on a disk need no such package
+
+    return cast(tuple[Any, str], url_to_fs(place, **_NEW_CONNECTIONS))
+
+
+@contextmanager
+def _storage_errors(place: str) -> Iterator[None]:
+    """What storage raises is of many kinds. Only that there is no such file is an answer, not a fault."""
+    try:
+        yield
+    except (FileNotFoundError, MemoryError, ModuleNotFoundError):
+        raise
+    except ImportError as error:  # fsspec knows the scheme, and its package is not there
+        missing = next(iter(re.findall(r"[Ii]nstall (\w+)", str(error))), "fsspec")
+        raise ModuleNotFoundError(str(error), name=missing) from None
+    except ValueError as error:
+        raise StorageError(f"{shown(place)}: no storage that can be opened ({shown(error)}); give s3://…") from None
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise StorageError(f"{shown(place)}: the storage failed ({quoted(lines[0])}); {GO_ON}") from None
