@@ -22,6 +22,7 @@ from weakspot.experiments.printed import rows_of, write_printed
 from weakspot.experiments.records import read_record, refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.run import run_experiment
 from weakspot.experiments.shipped import FOLDER, find_experiment, states
+from weakspot.flags import numbers
 from weakspot.settings import TrainSettings
 
 VARIED = """
@@ -231,3 +232,26 @@ def test_without_matplotlib_or_records_a_line_says_so(varied: Path, tmp_path: Pa
     draw_figure(experiment, [], tmp_path / "varied", said.append)
     assert said[-1].endswith("no figure is: pip install 'weakspot[paper]'")
     assert not (tmp_path / "varied" / "figure.png").exists()
+
+
+def test_heat_through_a_training_is_kept_beside_the_record_with_its_pictures(tmp_path: Path):
+    table = asked_for(tmp_path, seeds="[0]", schedule=0.04, bad=4, good=4)
+    more = 'figure = "heat_through_training"\niterations = [30, 60]\nrecipes = ["paper"]\n'
+    table.write_text(more + table.read_text() + "third_kernel = 3\nprecision = 'fp32'\n")
+    run_experiment(table, tmp_path / "results")
+    folder = tmp_path / "results" / "small"
+    kept = {path.name.partition("-")[2].partition("-")[2] for path in (folder / "paper-hold_out-seed0.heat").iterdir()}
+    assert kept == {"localization-00030.png", "decision-00030.png", "picture.png"}
+    record = read_record(folder / "paper-hold_out-seed0.json")
+    assert (record["variant"], record["scale"]) == (None, None)
+    assert (folder / "table.md").is_file()
+    pytest.importorskip("matplotlib")
+    before = (folder / "figure.png").read_bytes()
+    assert run_experiment(table, tmp_path / "results", tables_only=True) == [folder / "paper-hold_out-seed0.json"]
+    assert (folder / "figure.png").read_bytes() == before, "made from what is kept alone"
+
+
+@pytest.mark.parametrize("seeds", ["a", "0,,1", "0;1", "-1"])
+def test_seeds_that_are_none_are_named(seeds: str):
+    with pytest.raises(SettingsError, match=f"--seeds '{seeds}'; needed are whole numbers with commas"):
+        numbers("--seeds", seeds)
