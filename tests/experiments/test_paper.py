@@ -1,6 +1,8 @@
 """The experiments of the paper: variants and scales, records that are refused, ours beside printed, and figures."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,7 @@ from weakspot.experiments.figures import draw_figure
 from weakspot.experiments.printed import rows_of, write_printed
 from weakspot.experiments.records import read_record, refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.run import run_experiment
-from weakspot.experiments.shipped import FOLDER, find_experiment, states
+from weakspot.experiments.shipped import FOLDER, RESULTS, find_experiment, states
 from weakspot.flags import numbers
 from weakspot.settings import TrainSettings
 
@@ -255,3 +257,21 @@ def test_heat_through_a_training_is_kept_beside_the_record_with_its_pictures(tmp
 def test_seeds_that_are_none_are_named(seeds: str):
     with pytest.raises(SettingsError, match=f"--seeds '{seeds}'; needed are whole numbers with commas"):
         numbers("--seeds", seeds)
+
+
+def test_what_the_page_on_the_paper_says_was_measured_is_what_the_records_say():
+    page = (FOLDER.parent / "docs" / "paper.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| ([\d.]+) \| \[(\w+)\]\(\.\./(results/\S+\.json)\) \|", page)
+    assert len(rows) >= 4
+    for said, metric, path in rows:
+        assert float(said) == round(json.loads((FOLDER.parent / path).read_text())["metrics"][metric], 4), path
+
+
+def test_tables_beside_printed_values_are_made_from_the_records(tmp_path: Path):
+    for table in sorted(FOLDER.glob("*.toml")):
+        made = RESULTS / table.stem / "table.md"
+        if made.exists():
+            shutil.copytree(made.parent, tmp_path / table.stem)
+            write_printed(read_experiment(table), tmp_path / table.stem)
+            again = (tmp_path / table.stem / "table.md").read_text(encoding="utf-8")
+            assert again == made.read_text(encoding="utf-8"), "write it anew with --tables-only; never by hand"
