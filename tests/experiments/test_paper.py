@@ -1,6 +1,8 @@
 """The experiments of the paper: variants and scales, records that are refused, ours beside printed, and figures."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,8 @@ from weakspot.experiments.figures import draw_figure
 from weakspot.experiments.printed import rows_of, write_printed
 from weakspot.experiments.records import read_record, refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.run import run_experiment
-from weakspot.experiments.shipped import FOLDER, find_experiment, states
+from weakspot.experiments.shipped import FOLDER, RESULTS, find_experiment, states
+from weakspot.flags import numbers
 from weakspot.settings import TrainSettings
 
 VARIED = """
@@ -231,3 +234,44 @@ def test_without_matplotlib_or_records_a_line_says_so(varied: Path, tmp_path: Pa
     draw_figure(experiment, [], tmp_path / "varied", said.append)
     assert said[-1].endswith("no figure is: pip install 'weakspot[paper]'")
     assert not (tmp_path / "varied" / "figure.png").exists()
+
+
+def test_heat_through_a_training_is_kept_beside_the_record_with_its_pictures(tmp_path: Path):
+    table = asked_for(tmp_path, seeds="[0]", schedule=0.04, bad=4, good=4)
+    more = 'figure = "heat_through_training"\niterations = [30, 60]\nrecipes = ["paper"]\n'
+    table.write_text(more + table.read_text() + "third_kernel = 3\nprecision = 'fp32'\n")
+    run_experiment(table, tmp_path / "results")
+    folder = tmp_path / "results" / "small"
+    kept = {path.name.partition("-")[2].partition("-")[2] for path in (folder / "paper-hold_out-seed0.heat").iterdir()}
+    assert kept == {"localization-00030.png", "decision-00030.png", "picture.png"}
+    record = read_record(folder / "paper-hold_out-seed0.json")
+    assert (record["variant"], record["scale"]) == (None, None)
+    assert (folder / "table.md").is_file()
+    pytest.importorskip("matplotlib")
+    before = (folder / "figure.png").read_bytes()
+    assert run_experiment(table, tmp_path / "results", tables_only=True) == [folder / "paper-hold_out-seed0.json"]
+    assert (folder / "figure.png").read_bytes() == before, "made from what is kept alone"
+
+
+@pytest.mark.parametrize("seeds", ["a", "0,,1", "0;1", "-1"])
+def test_seeds_that_are_none_are_named(seeds: str):
+    with pytest.raises(SettingsError, match=f"--seeds '{seeds}'; needed are whole numbers with commas"):
+        numbers("--seeds", seeds)
+
+
+def test_what_the_page_on_the_paper_says_was_measured_is_what_the_records_say():
+    page = (FOLDER.parent / "docs" / "paper.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| ([\d.]+) \| \[(\w+)\]\(\.\./(results/\S+\.json)\) \|", page)
+    assert len(rows) >= 4
+    for said, metric, path in rows:
+        assert float(said) == round(json.loads((FOLDER.parent / path).read_text())["metrics"][metric], 4), path
+
+
+def test_tables_beside_printed_values_are_made_from_the_records(tmp_path: Path):
+    for table in sorted(FOLDER.glob("*.toml")):
+        made = RESULTS / table.stem / "table.md"
+        if made.exists():
+            shutil.copytree(made.parent, tmp_path / table.stem)
+            write_printed(read_experiment(table), tmp_path / table.stem)
+            again = (tmp_path / table.stem / "table.md").read_text(encoding="utf-8")
+            assert again == made.read_text(encoding="utf-8"), "write it anew with --tables-only; never by hand"

@@ -14,7 +14,7 @@ import tomli_w
 from weakspot.csv_text import csv_line
 from weakspot.data.layouts import read_layout
 from weakspot.data.samples import Sample
-from weakspot.durable import make_folder, refuse_below, write_durably, write_together
+from weakspot.durable import is_leftover, make_folder, refuse_below, write_durably, write_together
 from weakspot.errors import OutputError, SettingsError, shown
 from weakspot.evaluation.metrics import image_metrics
 from weakspot.experiments.crossval_report import Hard, report_html
@@ -73,9 +73,10 @@ def crossval(
     chosen = read_settings(TrainSettings, settings, size=size, schedule=schedule)  # said before anything is written
     if chosen.size is None:
         raise SettingsError("folds that are compared look at one size; give --size, such as 256x256")
+    is_word = str(data) == "elpv" and not Path(data).exists()  # of the installed package
     asked = {
-        "data": str(data) if str(data) == "elpv" and not Path(data).exists() else str(Path(data).resolve()),
-        "layout": layout,
+        "data": "elpv" if is_word else str(Path(data).resolve()),
+        "layout": "elpv" if is_word else layout,
         **_split(folds),
         "seeds": list(seeds),
         "weights_seeds": list(weights_seeds),
@@ -114,7 +115,7 @@ def _written(output: Path, asked: dict[str, Any]) -> Path:
             if value != before[key] and key not in MAY_GROW:
                 found = f"was begun with {key} = {before[key]!r}, not {value!r}"
                 raise OutputError(f"{shown(output)}: {found}; give the same, or choose another --output")
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+    elif output.exists() and (not output.is_dir() or not all(map(is_leftover, output.iterdir()))):
         raise OutputError(f"{shown(output)}: is not empty, and holds no crossval; choose another --output")
     make_folder(output)
     write_durably(table, tomli_w.dumps(asked).encode())

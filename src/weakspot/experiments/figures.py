@@ -70,6 +70,10 @@ def _bars(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Pat
         axes[0].set(ylabel=f"AP, rotation {rotation}", xticks=range(len(experiment.positives)))
         axes[0].set_xticklabels(experiment.positives)
         axes[1].set(ylabel="FN + FP")
+    if rows:
+        lowest = min(row.ours["average_precision"] for row in rows)
+        panels[0][0].set_ylim(max(0.0, lowest - 0.05), 1)
+        panels[1][0].set_ylim(panels[0][0].get_ylim())
     panels[0][0].legend()
     return bool(rows)
 
@@ -151,7 +155,7 @@ def _show(axes: Any, picture: Path, title: str) -> None:
     axes.set_axis_off()
     if picture.is_file():
         with Image.open(picture) as image:
-            axes.imshow(np.asarray(image), cmap="gray")
+            axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255)
     else:
         axes.text(0.5, 0.5, "none", ha="center", transform=axes.transAxes)
 

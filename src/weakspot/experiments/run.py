@@ -4,20 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from weakspot.data.audit import Audit
 from weakspot.data.layouts import read_layout
-from weakspot.data.reading import read_image, read_mask
-from weakspot.data.samples import Sample
 from weakspot.durable import make_folder, write_durably
 from weakspot.errors import DataError, SettingsError, TrainingError, WeakspotError, amount, shown
-from weakspot.evaluation.pictures import as_8_bit
 from weakspot.experiments.experiment import (
     Combination,
     Experiment,
@@ -28,6 +21,7 @@ from weakspot.experiments.experiment import (
     split_of,
 )
 from weakspot.experiments.figures import draw_figure
+from weakspot.experiments.kept_heat import keep_heat_maps
 from weakspot.experiments.printed import write_printed
 from weakspot.experiments.records import refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.side_by_side import run_side_by_side
@@ -40,8 +34,6 @@ from weakspot.jobs.train import TrainResult, train
 from weakspot.progress import Shows
 from weakspot.runs import MARK, Run
 from weakspot.settings import TrainSettings
-
-KEPT_SIDE = 400  # pixels of the longer side of a picture that stands beside its heat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +112,17 @@ def run_experiment(
     left = [run for run in runs if not place.record(run).exists() and not tables_only]
     if left:
         _refuse_missing_data(place)
+    failures: dict[str, str] = {}
     if len(left) == 1:
         _record(place, left[0], _audited(place, left[0]))
     elif left:
         failures = _run_here(place, left) if jobs == 1 else _run_in_processes(place, left, jobs)
-        if failures:
-            others = ", the others are on record" if len(failures) < len(left) else ""
-            each = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-            raise TrainingError(f"{len(failures)} of {amount(len(left), 'run')} failed{others}: {each}")
     if only is None:
         tabulate(place)
+    if failures:
+        others = ", the others are on record" if len(failures) < len(left) else ""
+        each = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise TrainingError(f"{len(failures)} of {amount(len(left), 'run')} failed{others}: {each}")
     return [place.record(run) for run in runs if place.record(run).exists()]
 
 
@@ -221,30 +214,11 @@ def _record(place: Place, run: Combination, audit: Audit) -> None:
         raise TrainingStopped(f"stopped in {run.name}; nothing is lost: the same command goes on") from None
     plain = _plain_record(place.experiment, run, settings, result)
     if place.experiment.figure and place.experiment.figure.startswith("heat"):
-        _keep_heat_maps(Run(training), result.split.train, settings, record.with_suffix(".heat"))
+        keep_heat_maps(Run(training), result.split.train, settings, record.with_suffix(".heat"))
     write_durably(record.with_suffix(".scores.csv"), (training / "scores.csv").read_bytes())
     write_durably(record, json.dumps(plain, indent=1, allow_nan=False).encode())
     write_tables(place.results)
     place.note("on record")
-
-
-def _keep_heat_maps(run: Run, trained: Sequence[Sample], settings: TrainSettings, folder: Path) -> None:
-    """The heat of the first bad pictures through the training, beside them and their masks."""
-    make_folder(folder)
-    heat = sorted(run.heat_maps.glob("bad-*.png")) if run.heat_maps.exists() else []
-    for picture in heat:
-        write_durably(folder / picture.name, picture.read_bytes())
-    for number in sorted({int(picture.name.split("-")[1]) for picture in heat}):
-        pixels = as_8_bit(read_image(trained[number].path, settings.read).pixels)
-        layers = {"picture": pixels}
-        if mask := trained[number].mask:
-            layers["mask"] = read_mask(mask, *pixels.shape[:2]).astype(np.uint8) * 255
-        for name, layer in layers.items():
-            content = BytesIO()
-            small = Image.fromarray(layer)
-            small.thumbnail((KEPT_SIDE, KEPT_SIDE))
-            small.save(content, "PNG")
-            write_durably(folder / f"bad-{number}-{name}.png", content.getvalue())
 
 
 def _plain_record(
