@@ -18,7 +18,22 @@ from weakspot.errors import WeakspotError, shown
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
 TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
-MISSING_EXTRAS = {**dict.fromkeys(TRAINING_PACKAGES, "train"), "elpv_dataset": "demo", "openvino": "openvino"}
+SERVING_PACKAGES = {
+    "alembic",
+    "argon2",
+    "fastapi",
+    "multipart",
+    "prometheus_client",
+    "psycopg",
+    "sqlalchemy",
+    "uvicorn",
+}
+MISSING_EXTRAS = {
+    **dict.fromkeys(TRAINING_PACKAGES, "train"),
+    **dict.fromkeys(SERVING_PACKAGES, "serve"),
+    "elpv_dataset": "demo",
+    "openvino": "openvino",
+}
 
 
 def _examples(*commands: str) -> str:
@@ -262,6 +277,54 @@ def watch(
         watched = watch_folder(detector, (model, version), folder, output, how, on_image, shows.note)
     terminal.show_watched(watched, as_json)
     raise typer.Exit(watched.exit_status)
+
+
+@app.command(
+    epilog=_examples(
+        "weakspot serve part.weakspot  # on http://127.0.0.1:8000, data in weakspot-data/",
+        "weakspot serve part.weakspot --data /data/weakspot --host 0.0.0.0 --allow-host line3",
+        "weakspot serve --data /data/weakspot --store postgresql://weakspot@db/weakspot --keep-days 90",
+    )
+)
+def serve(
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="Model files; the first answers if none did.", show_default=False)
+    ] = None,
+    data: flags.ServiceData = Path("weakspot-data"),
+    store: flags.StoreUrl = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs tokens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which clients call it.", show_default=False)
+    ] = None,
+    queue: Annotated[int | None, typer.Option(help="Pictures at work or waiting; default 16.")] = None,
+    receive_seconds: Annotated[float | None, typer.Option(help="A client has to send one request; default 30.")] = None,
+    megabytes: Annotated[float | None, typer.Option(help="Of one request; default 64.", show_default=False)] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Remove pictures older than this that nobody judged.", show_default=False)
+    ] = None,
+    keep_gigabytes: Annotated[
+        float | None, typer.Option(help="Remove the oldest such pictures beyond this.", show_default=False)
+    ] = None,
+    runtime: flags.Runtime = "auto",
+    precision: flags.Precision = "auto",
+    threads: flags.Threads = None,
+) -> None:
+    """Inspect pictures that come by HTTP, and keep each answer: on disk before it is given.
+
+    SIGTERM and Ctrl-C end it after the pictures at work, with 0 and 130; 1 when the store failed.
+    """
+    from weakspot.service.detectors import Computes
+    from weakspot.service.limits import Limits
+    from weakspot.service.serve import Serving
+    from weakspot.service.serve import serve as serve_models
+
+    taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes}
+    kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
+    limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
+    where = {"data": data, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
+    how = Computes(runtime, precision, threads)
+    raise typer.Exit(serve_models(models or [], Serving(**where, computes=how, limits=limits)))  # type: ignore[arg-type]
 
 
 @app.command(

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image
+from weakspot.data.reading import ImageFile, area, array_pixels, decode_image, fit_image, read_image
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.inspection import (
@@ -29,7 +29,8 @@ from weakspot.inspection.refusals import check_channels, check_contrast, check_s
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
 from weakspot.settings import CELL
 
-Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
+# a file, its content, what was read of it elsewhere, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
+Picture = Path | str | bytes | ImageFile | NDArray[Any]
 Channels = Literal["rgb", "bgr"]  # the order in an array of colour; files say theirs themselves
 
 
@@ -177,7 +178,9 @@ class LoadedDetector:
             return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
         if channels != "rgb":
             raise SettingsError(f"channels {shown(channels)!r}: for arrays alone; a file says itself which is which")
-        if isinstance(picture, bytes):
+        if isinstance(picture, ImageFile):
+            file, path = picture, None
+        elif isinstance(picture, bytes):
             file, path = decode_image(picture, "picture", self.manifest.read), None
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)
