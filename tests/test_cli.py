@@ -23,7 +23,7 @@ from weakspot import cli
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
-VERBS = ("audit", "train", "evaluate", "inspect", "watch", "serve", "threshold", "verify", "experiment", "demo", "doctor")
+VERBS = tuple("audit train evaluate inspect watch serve threshold verify experiment demo doctor".split())
 WEAKSPOT = (sys.executable, "-m", "weakspot")
 PYTHON = shlex.quote(sys.executable)  # for shells: a clone may lie in a folder with a space in its name
 

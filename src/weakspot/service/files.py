@@ -5,7 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from weakspot.durable import make_folder, remove_leftovers, sync_folder, write_durably
+from weakspot.durable import make_folder, output_errors, remove_leftovers, sync_folder, write_durably
 from weakspot.errors import StoreError, shown
 
 
@@ -15,10 +15,13 @@ class Files:
     def __init__(self, folder: Path, ending: str = "") -> None:
         """Make the folder and its 256 inner ones, and remove what a killed writer left there."""
         self.folder, self._ending = folder, ending
-        for number in range(256):
-            inner = folder / f"{number:02x}"
-            make_folder(inner)
-            remove_leftovers(inner)
+        make_folder(folder)
+        with output_errors(folder):
+            for number in range(256):
+                inner = folder / f"{number:02x}"
+                inner.mkdir(exist_ok=True)
+                remove_leftovers(inner)
+            sync_folder(folder)
 
     def put(self, content: bytes) -> str:
         """Keep the content → its SHA-256 in hex. On disk when this returns. Raises OutputError."""

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from time import perf_counter
 
 from sqlalchemy import Connection
@@ -49,6 +50,7 @@ class Inspector:
         self.metrics = metrics
         self._decoders = Decoders(CHILDREN, limits.decode_seconds, limits.decode_gigabytes)
         self._decoders.start()
+        import_module("scipy.ndimage")  # now, and not while the first picture waits for its regions
         self._pool = ThreadPoolExecutor(WORKERS, "inspect")
         self._judging, self._counting = threading.Lock(), threading.Lock()
         self._taken = 0
