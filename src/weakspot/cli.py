@@ -328,6 +328,55 @@ def serve(
 
 
 @app.command(
+    epilog=_examples("weakspot backup -o /backup/monday", "weakspot backup --data /data/weakspot -o /backup/tuesday")
+)
+def backup(
+    output: flags.Output,
+    data: flags.ServiceData = Path("weakspot-data"),
+    store: flags.StoreUrl = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Copy a service's store, pictures and models from one moment; the service goes on meanwhile."""
+    from weakspot import terminal
+    from weakspot.service.backup import back_up
+
+    terminal.show_counts(back_up(data, store, output), as_json)
+
+
+@app.command(epilog=_examples("weakspot restore /backup/monday --data /data/weakspot"))
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `backup` wrote.", show_default=False)],
+    data: flags.ServiceData = Path("weakspot-data"),
+    store: flags.StoreUrl = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Put a backup into a new data folder and, with --store, into an empty database; each file is checked."""
+    from weakspot import terminal
+    from weakspot.service.backup import restore as restore_backup
+
+    terminal.show_counts(restore_backup(folder, data, store), as_json)
+
+
+@app.command(
+    name="export-verdicts",
+    epilog=_examples(
+        "weakspot export-verdicts -o judged/", "weakspot export-verdicts --data /data/weakspot -o judged/"
+    ),
+)
+def export_verdicts(
+    output: flags.Output,
+    data: flags.ServiceData = Path("weakspot-data"),
+    store: flags.StoreUrl = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Write the judged pictures of a service as a folder that `weakspot train` takes, with a table beside."""
+    from weakspot import terminal
+    from weakspot.service.export import export_verdicts as export
+
+    terminal.show_counts(export(data, store, output), as_json)
+
+
+@app.command(
     epilog=_examples(
         "weakspot threshold part.weakspot  # show them",
         'weakspot threshold part.weakspot --max-false-alarms 0.02 --reason "too much to review"',

@@ -13,6 +13,8 @@ from rich.table import Table
 from weakspot.errors import amount, shown
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from weakspot.data.audit import Audit
     from weakspot.evaluation.evaluate import Evaluation
     from weakspot.evaluation.metrics import Counts
@@ -213,6 +215,12 @@ def show_verified(verified: "list[Verified]", as_json: bool) -> None:
         for each, text in zip(verified, said, strict=True)
     ]
     say(table("The file is whole", ("runtime", "answer", "raw score", "difference"), [*rows]))
+
+
+def show_counts(counted: "DataclassInstance", as_json: bool) -> None:
+    """What was written where: a line for each count."""
+    counts = {name: str(value) if isinstance(value, Path) else value for name, value in vars(counted).items()}
+    print_json(counts) if as_json else say(*(f"{name}: {shown(value)}" for name, value in counts.items()))
 
 
 def _or_dash(value: float | None) -> object:

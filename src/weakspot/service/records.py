@@ -75,7 +75,8 @@ def earlier(connection: Connection, station: str, key: str) -> Row[Any] | None:
     return connection.execute(select(inspections).where(mine)).first()
 
 
-def _with_verdict() -> Select[Any]:
+def with_verdict() -> Select[Any]:
+    """A query of inspections with the verdict in force, to be narrowed."""
     last = select(verdicts.c.inspection_id, func.max(verdicts.c.seq).label("seq")).group_by(verdicts.c.inspection_id)
     latest = last.subquery()
     return (
@@ -87,7 +88,7 @@ def _with_verdict() -> Select[Any]:
 
 def find(connection: Connection, inspection: str) -> Row[Any] | None:
     """One inspection by its id, with the verdict in force."""
-    return connection.execute(_with_verdict().where(inspections.c.id == inspection)).first()
+    return connection.execute(with_verdict().where(inspections.c.id == inspection)).first()
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Filters:
 def newest(connection: Connection, filters: Filters, before: int | None, limit: int) -> Sequence[Row[Any]]:
     """Up to `limit` inspections, the newest first. before: a sequence number; None: from the newest."""
     columns = inspections.c
-    found = _with_verdict().order_by(columns.seq.desc()).limit(limit)
+    found = with_verdict().order_by(columns.seq.desc()).limit(limit)
     equal = (
         (columns.decision, filters.decision),
         (columns.part, filters.part),

@@ -13,9 +13,7 @@ from weakspot.errors import StoreError
 
 def bring_up_to_date(engine: Engine) -> None:
     """Run the migrations that are missing. Raises StoreError for a store of a newer weakspot."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    known = ScriptDirectory.from_config(config)
+    config, known = _migrations()
     with engine.begin() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         if current not in {None, *(each.revision for each in known.walk_revisions())}:
@@ -23,6 +21,17 @@ def bring_up_to_date(engine: Engine) -> None:
         if current != known.get_current_head():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def newest_version() -> str | None:
+    """The version that this weakspot brings a store to."""
+    return _migrations()[1].get_current_head()
+
+
+def _migrations() -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config, ScriptDirectory.from_config(config)
 
 
 def forbid_changes(dialect: str, tables: tuple[str, ...]) -> list[str]:

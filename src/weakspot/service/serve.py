@@ -77,11 +77,16 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
     return 130 if stop.by == signal.SIGINT else 0
 
 
+def store_url(data: Path, given: str | None) -> str:
+    """The store of a data folder: the one given, or SQLite in it."""
+    return given or f"sqlite:///{(data / STORE).absolute()}"
+
+
 @contextmanager
 def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     """The parts of a service, ready to answer. Raises WeakspotError for a store or a model that cannot be used."""
     data, limits, metrics = serving.data, serving.limits, Metrics()
-    url = serving.store or f"sqlite:///{(data / STORE).absolute()}"
+    url = store_url(data, serving.store)
     if serving.store is None and (data / PICTURES).exists() and not (data / STORE).exists():
         raise StoreError(f"{shown(data / STORE)}: is gone, its pictures are there; put it back, or restore a backup")
     store = Store(url)

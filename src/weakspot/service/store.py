@@ -38,7 +38,7 @@ class Store:
         self.url = url
         self.failed: StoreError | None = None
         self._path = sqlite_path(url)
-        self._writer, self._readers = _writing(url, self._path), _reading(url, self._path)
+        self._writer, self._readers = _writing(url, self._path), reading(url)
         with store_errors(self):
             bring_up_to_date(self._writer)
             self._inode = self._path and os.stat(self._path).st_ino
@@ -179,7 +179,9 @@ def _writing(url: str, path: Path | None) -> Engine:
     return engine
 
 
-def _reading(url: str, path: Path | None) -> Engine:
+def reading(url: str) -> Engine:
+    """A database to read from alone, each connection a snapshot; another process may be writing to it."""
+    path = sqlite_path(url)
     if path is None:
         return create_engine(
             _postgresql(url),
