@@ -21,6 +21,8 @@ router = APIRouter(tags=["health"])
 ModelName = Annotated[str, Path(min_length=1, max_length=200)]
 _not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "not ready", "model": Checks}}
 
+_figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
 
 @router.get("/livez")
 def livez() -> Live:
@@ -37,9 +39,7 @@ def readyz(response: Response, parts: Service) -> Checks:
     return Checks(ready=ready, checks=checks)
 
 
-@router.get(
-    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-)
+@router.get("/metrics", response_class=Response, responses={**_figures, **problems(401, 403, 503)})
 def metrics(parts: Service, _: MayInspect) -> Response:
     """Figures for Prometheus."""
     parts.metrics.model.clear()
