@@ -290,7 +290,7 @@ def serve(
     models: Annotated[
         list[Path] | None, typer.Argument(help="Model files; the first answers if none did.", show_default=False)
     ] = None,
-    data: flags.ServiceData = Path("weakspot-data"),
+    data_folder: flags.ServiceData = Path("weakspot-data"),
     store: flags.StoreUrl = None,
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs tokens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
@@ -322,7 +322,7 @@ def serve(
     taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes}
     kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
     limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
-    where = {"data": data, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
+    where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
     how = Computes(runtime, precision, threads)
     raise typer.Exit(serve_models(models or [], Serving(**where, computes=how, limits=limits)))  # type: ignore[arg-type]
 
@@ -332,7 +332,7 @@ def serve(
 )
 def backup(
     output: flags.Output,
-    data: flags.ServiceData = Path("weakspot-data"),
+    data_folder: flags.ServiceData = Path("weakspot-data"),
     store: flags.StoreUrl = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -340,13 +340,13 @@ def backup(
     from weakspot import terminal
     from weakspot.service.backup import back_up
 
-    terminal.show_counts(back_up(data, store, output), as_json)
+    terminal.show_counts(back_up(data_folder, store, output), as_json)
 
 
 @app.command(epilog=_examples("weakspot restore /backup/monday --data /data/weakspot"))
 def restore(
     folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `backup` wrote.", show_default=False)],
-    data: flags.ServiceData = Path("weakspot-data"),
+    data_folder: flags.ServiceData = Path("weakspot-data"),
     store: flags.StoreUrl = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -354,7 +354,7 @@ def restore(
     from weakspot import terminal
     from weakspot.service.backup import restore as restore_backup
 
-    terminal.show_counts(restore_backup(folder, data, store), as_json)
+    terminal.show_counts(restore_backup(folder, data_folder, store), as_json)
 
 
 @app.command(
@@ -365,7 +365,7 @@ def restore(
 )
 def export_verdicts(
     output: flags.Output,
-    data: flags.ServiceData = Path("weakspot-data"),
+    data_folder: flags.ServiceData = Path("weakspot-data"),
     store: flags.StoreUrl = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -373,7 +373,7 @@ def export_verdicts(
     from weakspot import terminal
     from weakspot.service.export import export_verdicts as export
 
-    terminal.show_counts(export(data, store, output), as_json)
+    terminal.show_counts(export(data_folder, store, output), as_json)
 
 
 @app.command(
