@@ -128,6 +128,13 @@ def test_a_file_that_was_moved_away_stops_the_store(tmp_path: Path):
     store.close()
 
 
+def test_whatever_goes_wrong_with_a_commit_whoever_waits_hears_of_it(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "_refuse_moved", lambda: 1 / 0)
+    with pytest.raises(StoreError, match="ZeroDivisionError"):
+        add_picture(store, 1)
+    assert store.failed is not None
+
+
 FULL = """
 import json, resource, signal, sys
 from sqlalchemy import insert

@@ -89,12 +89,15 @@ class Store:
                 for change, done in group:
                     _make(change, done, connection, results)
             self._refuse_moved()
-        except StoreError as error:
-            if not isinstance(error, StoreFullError):
-                self.failed = error
+        except Exception as error:  # of any kind: whoever waits must hear of it
+            reason = (
+                error if isinstance(error, StoreError) else StoreError(f"the store failed ({type(error).__name__})")
+            )
+            if not isinstance(reason, StoreFullError):
+                self.failed = reason
             for _, done in group:
                 if not done.done():
-                    done.set_exception(error)
+                    done.set_exception(reason)
         for done, result in results:
             if not done.done():
                 done.set_result(result)
