@@ -47,6 +47,14 @@ class StorageError(WeakspotError):
     """Object storage that does not answer, or refuses. What was done before is kept."""
 
 
+class StoreError(WeakspotError):
+    """A store that cannot be opened, read or written; what was to be kept then is not kept."""
+
+
+class StoreFullError(StoreError):
+    """A disk too full to keep anything more; it goes on when space is freed."""
+
+
 def shown(name: object) -> str:
     """A path or name as one line that is safe to print: what is not printable becomes escapes."""
     return "".join(

@@ -97,6 +97,13 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads to compute on; default: as many as this process may use.", show_default=False),
 ]
+ServiceData = Annotated[Path, typer.Option("--data", help="Folder of a service: store, pictures, models.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store", metavar="URL", help="postgresql://USER@HOST/NAME; default: SQLite in --data.", show_default=False
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]

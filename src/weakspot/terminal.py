@@ -13,6 +13,8 @@ from rich.table import Table
 from weakspot.errors import amount, shown
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from weakspot.data.audit import Audit
     from weakspot.evaluation.evaluate import Evaluation
     from weakspot.evaluation.metrics import Counts
@@ -263,6 +265,12 @@ def show_exported(exported: "Exported", as_json: bool) -> None:
         said += f", AP {cost.ap_after:.4f} (the model file: {cost.ap_before:.4f})"
     say(f"{exported.precision} against the model file on {said}")
     say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))
+
+
+def show_counts(counted: "DataclassInstance", as_json: bool) -> None:
+    """What was written where: a line for each count."""
+    counts = {name: str(value) if isinstance(value, Path) else value for name, value in vars(counted).items()}
+    print_json(counts) if as_json else say(*(f"{name}: {shown(value)}" for name, value in counts.items()))
 
 
 def _or_dash(value: float | None) -> object:

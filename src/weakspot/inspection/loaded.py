@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakspot.data.large import LARGE, Target, fit_large, read_large
-from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image
+from weakspot.data.reading import ImageFile, area, array_pixels, decode_image, fit_image, read_image
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.drift import figures, unlike
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
@@ -33,7 +33,8 @@ from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_run
 from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles, refuse_undivided
 from weakspot.settings import CELL
 
-Picture = Path | str | bytes | NDArray[Any]  # a file, a file's content, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
+# a file, its content, what was read of it elsewhere, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
+Picture = Path | str | bytes | ImageFile | NDArray[Any]
 Channels = Literal["rgb", "bgr"]  # the order in an array of colour; files say theirs themselves
 
 
@@ -223,7 +224,9 @@ class LoadedDetector:
             return ImageInfo(None, sha256(pixels.tobytes()).hexdigest(), pixels.shape[1], pixels.shape[0]), pixels, ()
         if channels != "rgb":
             raise SettingsError(f"channels {shown(channels)!r}: for arrays alone; a file says itself which is which")
-        if isinstance(picture, bytes):
+        if isinstance(picture, ImageFile):
+            file = picture
+        elif isinstance(picture, bytes):
             file = decode_image(picture, shown(path or "picture"), self.manifest.read, Path(path) if path else None)
         elif isinstance(picture, Path | str):
             file, path = read_image(Path(picture), self.manifest.read), str(picture)

@@ -1,0 +1,1 @@
+"""`weakspot serve`: pictures come by HTTP, answers and judgements are kept. Nothing below imports it."""

@@ -1,0 +1,126 @@
+"""Who may do what: tokens and people's passwords, each with a scope. Neither is kept in the clear."""
+
+import hashlib
+import secrets
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Literal
+from uuid import uuid4
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from weakspot.inspection.inspection import now
+from weakspot.service.problems import Problem, missing
+from weakspot.service.store import Store
+from weakspot.service.tables import tokens, users
+
+Scope = Literal["inspect", "review", "admin"]
+SCOPES: tuple[Scope, ...] = ("inspect", "review", "admin")  # each may do what those before it may
+TRIES, WINDOW = 5, 60.0  # of passwords for one name, in seconds
+MOST_NAMES = 10_000  # whose tries are remembered
+SESSION_HOURS = 12  # a shift and a half
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whoever asks, and up to what."""
+
+    name: str
+    scope: Scope
+
+    def may(self, needed: Scope) -> bool:
+        """Whether this scope is enough."""
+        return SCOPES.index(self.scope) >= SCOPES.index(needed)
+
+
+LOCAL = Who("local", "admin")  # on the machine itself, where no token is asked for
+
+
+@dataclass(frozen=True)
+class _Token:
+    who: Who
+    expires: str | None
+
+
+class Accounts:
+    """The tokens and people of one store. Tokens are looked up in memory: this process alone changes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._hasher = PasswordHasher()
+        self._nobody = self._hasher.hash(secrets.token_hex())  # so that an unknown name takes as long as a known one
+        self._tries: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TRIES))
+        self._lock = threading.Lock()
+        self._read()
+
+    def _read(self) -> None:
+        rows = self._store.read(lambda c: c.execute(select(tokens).where(tokens.c.revoked.is_(False))).all())
+        self._tokens = {row.sha256: _Token(Who(row.name, row.scope), row.expires) for row in rows}
+
+    @property
+    def has_admin(self) -> bool:
+        """Whether anybody may change anything."""
+        return any(token.who.scope == "admin" and token.expires is None for token in self._tokens.values())
+
+    def who(self, token: str) -> Who | None:
+        """Whose token this is; None for nobody's, an expired or a revoked one."""
+        found = self._tokens.get(_digest(token))
+        return None if found is None or (found.expires is not None and found.expires <= now()) else found.who
+
+    def add_token(self, name: str, scope: Scope, by: str, hours: float | None = None) -> tuple[str, str]:
+        """A new token → its id and the token itself, which is told this once."""
+        token, number = f"weakspot_{secrets.token_urlsafe(32)}", str(uuid4())
+        expires = None if hours is None else _in(hours)
+        row = {"id": number, "name": name, "sha256": _digest(token), "scope": scope, "time": now(), "by": by}
+        self._store.write(lambda c: c.execute(insert(tokens).values(row | {"expires": expires, "revoked": False})))
+        self._read()
+        return number, token
+
+    def revoke(self, number: str) -> None:
+        """End a token at once. Raises Problem where there is none of that id."""
+        change = update(tokens).where(tokens.c.id == number).values(revoked=True)
+        if self._store.write(lambda c: c.execute(change).rowcount) == 0:
+            raise missing("token")
+        self._read()
+
+    def add_user(self, name: str, password: str, scope: Scope) -> None:
+        """A person with a password. Raises Problem where the name is taken."""
+        row = {"name": name, "password": self._hasher.hash(password), "scope": scope, "time": now()}
+        try:
+            self._store.write(lambda c: c.execute(insert(users).values(row)))
+        except IntegrityError:
+            raise Problem(409, "taken", "a user of that name is there; choose another name") from None
+
+    def log_in(self, name: str, password: str) -> str:
+        """A token for a shift. Raises Problem for a wrong name or password, and after too many tries."""
+        with self._lock:
+            if len(self._tries) > MOST_NAMES:
+                self._tries.clear()
+            tries = self._tries[name]
+            if len(tries) == TRIES and monotonic() - tries[0] < WINDOW:
+                raise Problem(429, "too-many-tries", "too many tries; wait a minute", headers={"Retry-After": "60"})
+            tries.append(monotonic())
+        row = self._store.read(lambda c: c.execute(select(users).where(users.c.name == name)).first())
+        right: bool
+        try:
+            right = self._hasher.verify(row.password if row else self._nobody, password)
+        except (Argon2Error, InvalidHashError):
+            right = False
+        if row is None or not right:
+            raise Problem(401, "wrong", "name or password is wrong")
+        return self.add_token(name, row.scope, name, SESSION_HOURS)[1]
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _in(hours: float) -> str:
+    later = datetime.now(UTC) + timedelta(hours=hours)
+    return later.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,119 @@
+"""A store with its pictures and models, copied whole from one moment, also while it is in use; and back again.
+
+A backup is a data folder of its own with an SQLite store, whatever the original was: `weakspot serve` runs on it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Table, func, insert, select, text
+
+from weakspot.durable import make_folder
+from weakspot.errors import OutputError, StoreError, shown
+from weakspot.runs import alone
+from weakspot.service.files import Files
+from weakspot.service.schema import newest_version
+from weakspot.service.serve import MODELS, PICTURES, store_url
+from weakspot.service.store import Store, reading, sqlite_path
+from weakspot.service.tables import METADATA, inspections, models, pictures, verdicts
+
+AT_ONCE = 1000  # rows
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How much a backup or a restore holds."""
+
+    place: Path
+    inspections: int
+    verdicts: int
+    pictures: int
+    models: int
+
+
+def back_up(data: Path, store: str | None, target: Path) -> Copied:
+    """Copy a service's data into a new or empty folder. Raises OutputError for another one, StoreError for damage."""
+    return _copy(data, store, target, None)
+
+
+def restore(backup: Path, data: Path, store: str | None) -> Copied:
+    """Put a backup's data into a new or empty folder and, where a URL is given, into that empty database."""
+    return _copy(backup, None, data, store)
+
+
+def _copy(data: Path, store: str | None, target: Path, target_store: str | None) -> Copied:
+    if target.exists() and any(each.name != ".lock" for each in target.iterdir()):
+        raise OutputError(f"{shown(target)}: is not empty; give a new folder")
+    make_folder(target)
+    with alone(target, "writes there"), snapshot(store_url(data, store)) as source:
+        # Files first: a folder that was left half done has no store, and is not taken for a service's.
+        kept = [row.sha256 for row in source.execute(select(pictures.c.sha256).where(pictures.c.removed.is_(None)))]
+        known = [row.sha256 for row in source.execute(select(models.c.sha256))]
+        _copy_files(Files(data / PICTURES), Files(target / PICTURES), kept)
+        _copy_files(Files(data / MODELS, ".weakspot"), Files(target / MODELS, ".weakspot"), known)
+        _copy_rows(source, store_url(target, target_store))
+        counted = [
+            source.execute(select(func.count()).select_from(table)).scalar() for table in (inspections, verdicts)
+        ]
+    return Copied(target, int(counted[0] or 0), int(counted[1] or 0), len(kept), len(known))
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator[Connection]:
+    """A store as it is at this moment. Raises StoreError where there is none, or one of another version."""
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        raise StoreError(f"{shown(path)}: no store there; name the --data or --store of a service")
+    engine = reading(url)
+    try:
+        with engine.connect() as connection:
+            if MigrationContext.configure(connection).get_current_revision() != newest_version():
+                raise StoreError(
+                    "the store is of another version; start `weakspot serve` on it once with this weakspot"
+                )
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _copy_files(source: Files, target: Files, names: list[str]) -> None:
+    for name in names:
+        content = source.get(name)
+        if content is None:
+            raise StoreError(f"{shown(source.path(name))}: is missing though the store names it; try again")
+        target.put(content)
+
+
+def _copy_rows(source: Connection, url: str) -> None:
+    target = Store(url)
+    try:
+        for table in METADATA.sorted_tables:
+            if target.read(partial(_has_rows, table=table)):
+                raise OutputError("the database of --store is not empty; give an empty one")
+            for rows in source.execute(select(table)).mappings().partitions(AT_ONCE):
+                values = [dict(row) for row in rows]
+                target.write(partial(_add_rows, table=table, values=values))
+        target.write(_go_on_counting)
+    finally:
+        target.close()
+
+
+def _has_rows(connection: Connection, table: Table) -> bool:
+    return connection.execute(select(table).limit(1)).first() is not None
+
+
+def _add_rows(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
+    connection.execute(insert(table), values)
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """PostgreSQL counts on from what it counted itself, not from what was copied."""
+    if connection.dialect.name == "postgresql":
+        for name in (table.name for table in METADATA.sorted_tables if "seq" in table.c):
+            highest = f"(SELECT coalesce(max(seq), 0) + 1 FROM {name})"
+            connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{name}', 'seq'), {highest}, false)"))

@@ -1,0 +1,128 @@
+"""The models of a service: which are known, which one answers, and how another takes over without a gap."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from weakspot.errors import ModelFileError
+from weakspot.inspection.fastest import AskedPrecision, open_fastest
+from weakspot.inspection.inspection import Thresholds
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.model_file import read_model_file
+from weakspot.inspection.runtimes import Name
+from weakspot.service import records
+from weakspot.service.files import Files
+from weakspot.service.problems import Problem, missing
+from weakspot.service.store import Store
+
+
+@dataclass(frozen=True)
+class Computes:
+    """On what detectors compute, as the verbs' flags have it."""
+
+    runtime: Name = "auto"
+    precision: AskedPrecision = "auto"
+    threads: int | None = None
+
+
+class Detectors:
+    """Known models as files, and one of them open. Changes come one at a time; requests go on meanwhile."""
+
+    def __init__(self, store: Store, files: Files, computes: Computes) -> None:
+        self._store, self._files, self._computes = store, files, computes
+        self._changing = threading.Lock()
+        self._active: LoadedDetector | None = None
+
+    @property
+    def active(self) -> LoadedDetector:
+        """Which one answers. Raises Problem where none does."""
+        if self._active is None:
+            raise Problem(503, "no-model", "no model is active; register one and make it active")
+        return self._active
+
+    def register(self, content: bytes, by: str) -> str:
+        """Keep a model file → its SHA-256. Raises ModelFileError for what is none; it is then not kept."""
+        digest = self._files.put(content)
+        try:
+            model = read_model_file(self._files.path(digest))
+        except ModelFileError as error:
+            if not any(row.sha256 == digest for row in self._store.read(records.all_models)):
+                self._files.remove(digest)
+            raise ModelFileError(str(error).replace(str(self._files.path(digest)), "the model file")) from None
+        limits = model.thresholds
+        self._store.write(
+            lambda c: records.add_model(c, digest, model.manifest.name, by, limits.bad_from, limits.good_below)
+        )
+        return digest
+
+    def start(self, first: str | None) -> None:
+        """Open the model that was active last, or else the first one given. Raises WeakspotError."""
+        rows = self._store.read(records.all_activations)
+        if rows:
+            self._active = self._opened(rows[0].model_sha256)
+        elif first is not None:
+            self.activate(first, "weakspot serve", "the first one given")
+
+    def activate(self, sha256: str, by: str, reason: str) -> None:
+        """Let another model answer, once it has passed its self-test. Raises WeakspotError; the old one then stays."""
+        with self._changing:
+            opened = self._opened(sha256)
+            self._store.write(lambda c: records.add_activation(c, sha256, by, reason))
+            self._active = opened
+
+    def roll_back(self, by: str, reason: str) -> str:
+        """Let the model answer that did before the active one → its SHA-256. Raises Problem where there was none."""
+        rows = self._store.read(records.all_activations)
+        before = next((row.model_sha256 for row in rows if row.model_sha256 != rows[0].model_sha256), None)
+        if before is None:
+            raise Problem(409, "nothing-before", "no other model was active before; make one active by its SHA-256")
+        self.activate(before, by, reason)
+        return str(before)
+
+    def set_thresholds(self, sha256: str, bad_from: float, good_below: float, by: str, reason: str) -> None:
+        """Change at which raw scores a model's decision changes. Raises SettingsError for what cannot be."""
+        with self._changing:
+            self._row(sha256)
+            Thresholds(bad_from=bad_from, good_below=good_below, rule="by hand", chosen_on=reason)
+            write: Callable[[], None] = lambda: self._store.write(  # noqa: E731
+                lambda c: records.add_thresholds(c, sha256, bad_from, good_below, by, reason)
+            )
+            if self._active is None or self._active.model.sha256 != sha256:
+                return write()
+            opened = self._opened(sha256, (bad_from, good_below))
+            write()
+            self._active = opened
+
+    def path(self, sha256: str) -> Path:
+        """Where a model's file lies. Raises Problem for one that is not known."""
+        self._row(sha256)
+        return self._files.path(sha256)
+
+    def _row(self, sha256: str) -> None:
+        if not any(row.sha256 == sha256 for row in self._store.read(records.all_models)):
+            raise missing("model")
+
+    def _opened(self, sha256: str, limits: tuple[float, float] | None = None) -> LoadedDetector:
+        """A detector that passed its self-test, with the thresholds in force or those given."""
+        model = read_model_file(self.path(sha256))
+        if limits is None:
+            row = self._store.read(lambda c: records.thresholds_of(c, sha256))[0]
+            limits = row.bad_from, row.good_below
+        own = model.thresholds
+        if limits != (own.bad_from, own.good_below):
+            changed = replace(own, bad_from=limits[0], good_below=limits[1])
+            record = model.manifest.thresholds.changed_to(changed, "in the service")
+            model = replace(model, manifest=model.manifest.model_copy(update={"thresholds": record}))
+        how = self._computes
+        detector = LoadedDetector(model, open_fastest(model, how.runtime, how.threads, how.precision))
+        check_self_test(detector, how.threads)
+        return detector
+
+
+def check_self_test(detector: LoadedDetector, threads: int | None) -> None:
+    """Raise ModelFileError unless a detector answers as it did when its file was made."""
+    for found in detector.verify((detector.runtime.name,), threads):
+        if not found.ok:
+            why = found.problem or f"its score differs by {found.difference:.2g}"
+            raise ModelFileError(f"model {detector.info.name}: the self-test failed ({why}); the active one stays")

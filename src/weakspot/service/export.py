@@ -1,0 +1,81 @@
+"""Judged pictures as a folder to train on: good/ and bad/, each part a group, from one moment of the store."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row
+
+from weakspot.csv_text import csv_line
+from weakspot.data.formats import recognise
+from weakspot.durable import make_folder, write_durably
+from weakspot.errors import DataError, ImageError, OutputError, shown
+from weakspot.service.backup import snapshot
+from weakspot.service.files import Files
+from weakspot.service.records import with_verdict
+from weakspot.service.serve import PICTURES, store_url
+from weakspot.service.tables import inspections, verdicts
+
+TABLE = "verdicts.csv"
+COLUMNS = tuple("image_path label group inspection decision raw_score model_sha256 station line time".split())
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. gone: judged pictures that retention had removed before they were judged."""
+
+    place: Path
+    good: int
+    bad: int
+    gone: int
+    contradicted: int  # pictures judged good once and bad once, left out
+
+
+def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
+    """Write the pictures whose verdict is good or bad, and verdicts.csv, a table that `weakspot train` takes, too.
+
+    Raises OutputError for a folder that is not empty, DataError where nothing was judged.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise OutputError(f"{shown(output)}: is not empty; give a new folder")
+    files = Files(data / PICTURES)
+    with snapshot(store_url(data, store)) as connection:
+        judged = with_verdict().where(verdicts.c.verdict.in_(("good", "bad"))).order_by(inspections.c.seq)
+        rows = connection.execute(judged).all()
+    said: dict[str, set[str]] = {}
+    for row in rows:
+        said.setdefault(row.picture_sha256, set()).add(row.verdict)
+    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
+    contents = {digest: files.get(digest) for digest in once}
+    there = [(row, content) for digest, row in once.items() if (content := contents[digest]) is not None]
+    if not there:
+        raise DataError("nothing was judged good or bad; judge some inspections first")
+    lines = [_written(output, row, content) for row, content in there]
+    write_durably(output / TABLE, "".join(csv_line(line) for line in (COLUMNS, *lines)).encode())
+    labels = [row.verdict for row, _ in there]
+    return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(there), len(said) - len(once))
+
+
+def _written(output: Path, row: Row[Any], content: bytes) -> tuple[Any, ...]:
+    """Put one picture into its folder → its line in the table."""
+    group = "" if row.part is None else f"part={_safe(row.part)}"
+    place = Path(row.verdict) / group / f"{row.picture_sha256[:16]}{_ending(content)}"
+    make_folder((output / place).parent)
+    write_durably(output / place, content)
+    of_model = (row.decision, row.raw_score, row.model_sha256)
+    return place.as_posix(), row.verdict, row.part or "", row.id, *of_model, row.station, row.line, row.time
+
+
+def _ending(content: bytes) -> str:
+    try:
+        return ENDINGS[recognise(content)]
+    except ImageError:  # judged by a person all the same: the audit will name it
+        return ".png"
+
+
+def _safe(part: str) -> str:
+    """A folder's name made from a client's word: readable, of few letters, and another one for each part."""
+    return f"{re.sub('[^A-Za-z0-9_-]+', '_', part)[:40]}-{sha256(part.encode()).hexdigest()[:8]}"

@@ -1,0 +1,54 @@
+"""Pictures and model files of a service, each under the SHA-256 of its content: whole, on disk, and never changed."""
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from weakspot.durable import make_folder, output_errors, remove_leftovers, sync_folder, write_durably
+from weakspot.errors import StoreError, shown
+
+
+class Files:
+    """A folder of files named by content; names come from a digest alone, never from a client."""
+
+    def __init__(self, folder: Path, ending: str = "") -> None:
+        """Make the folder and its 256 inner ones, and remove what a killed writer left there."""
+        self.folder, self._ending = folder, ending
+        make_folder(folder)
+        with output_errors(folder):
+            for number in range(256):
+                inner = folder / f"{number:02x}"
+                inner.mkdir(exist_ok=True)
+                remove_leftovers(inner)
+            sync_folder(folder)
+
+    def put(self, content: bytes) -> str:
+        """Keep the content → its SHA-256 in hex. On disk when this returns. Raises OutputError."""
+        digest = sha256(content).hexdigest()
+        path = self.path(digest)
+        if path.exists():
+            sync_folder(path.parent)  # whoever wrote it may not have come to that yet
+        else:
+            write_durably(path, content)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where that content lies, or would lie."""
+        assert len(digest) == 64 and set(digest) <= set("0123456789abcdef"), digest
+        return self.folder / digest[:2] / f"{digest}{self._ending}"
+
+    def get(self, digest: str) -> bytes | None:
+        """The content; None where it was removed. Raises StoreError where it is not what was put there."""
+        try:
+            content = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        if sha256(content).hexdigest() != digest:
+            raise StoreError(f"{shown(self.path(digest))}: damaged; put back the one of a backup")
+        return content
+
+    def remove(self, digest: str) -> None:
+        """Forget that content, where it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(digest))

@@ -1,0 +1,1 @@
+"""How one version's store becomes the next one's."""

@@ -1,0 +1,1 @@
+"""One file a version, in order; none is changed after its release."""

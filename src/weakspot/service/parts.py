@@ -1,0 +1,72 @@
+"""The parts of a running service, made once and handed to every route."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from weakspot.service.accounts import LOCAL, Accounts, Scope, Who
+from weakspot.service.detectors import Detectors
+from weakspot.service.files import Files
+from weakspot.service.health import Health
+from weakspot.service.inspector import Inspector
+from weakspot.service.limits import Limits
+from weakspot.service.metrics import Metrics
+from weakspot.service.problems import Problem
+from weakspot.service.store import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a route may need. needs_token: whether whoever asks without one is refused."""
+
+    data: Path
+    store: Store
+    pictures: Files
+    detectors: Detectors
+    inspector: Inspector
+    accounts: Accounts
+    health: Health
+    limits: Limits
+    metrics: Metrics
+    needs_token: bool
+
+    def close(self) -> None:
+        """Finish what was accepted, then let go of the store."""
+        self.inspector.close()
+        self.store.close()
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+Service = Annotated[Parts, Depends(_parts)]
+_bearer = HTTPBearer(auto_error=False, description="a token, made by POST /v1/tokens or /v1/sessions")
+
+
+def needs(scope: Scope) -> Callable[..., Who]:
+    """A dependency: who asks, refused unless that scope is theirs."""
+
+    def who(parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Who:
+        if given is None and not parts.needs_token:
+            return LOCAL
+        found = None if given is None else parts.accounts.who(given.credentials)
+        if found is None:
+            raise Problem(
+                401, "token", "send a valid token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
+            )
+        if not found.may(scope):
+            raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
+        return found
+
+    return who
+
+
+MayInspect = Annotated[Who, Depends(needs("inspect"))]
+MayReview = Annotated[Who, Depends(needs("review"))]
+MayAdmin = Annotated[Who, Depends(needs("admin"))]

@@ -1,0 +1,97 @@
+"""From a request to the picture in it: a raw body or a form, within a limit of bytes and a deadline.
+
+A file name that a client gives is not looked at, and no part of a body is put on a disk before it is a whole picture.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from weakspot.service.limits import Limits
+from weakspot.service.problems import Problem
+from weakspot.service.records import Sent
+
+RAW = ("image/png", "image/jpeg", "image/bmp", "image/tiff", "application/octet-stream")
+FIELDS = ("part", "station", "line")
+MOST_LETTERS = 200
+DRAINED = 1 << 20  # bytes of a refused request that are read away, so that its sender reads the refusal
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 1 << 40  # never on disk; the body's own limit holds
+
+
+async def sent_picture(request: Request, limits: Limits) -> Sent:
+    """What a client sent. Raises Problem for too much, too slow, or of another kind."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Problem(415, "encoding", "compressed requests are not taken; send the picture as it is")
+    if kind != "multipart/form-data" and kind not in RAW:
+        raise Problem(415, "content-type", f"send multipart/form-data or one of {', '.join(RAW)}")
+    body = await whole_body(request, limits.body_bytes, limits.receive_seconds)
+    if kind == "multipart/form-data":
+        picture, said = await _of_form(request, body)
+    else:
+        picture, said = body, dict(request.query_params)
+    texts = {name: _text(name, said.get(name)) for name in FIELDS}
+    key = _text("Idempotency-Key", request.headers.get("idempotency-key"))
+    return Sent(picture, texts["part"], texts["station"] or "", texts["line"], key)
+
+
+async def whole_body(request: Request, most: int, seconds: float) -> bytes:
+    """A request's body. Raises Problem as soon as it is too large or has taken too long."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise _too_large(most)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        raise Problem(
+            408, "too-slow", f"the request took more than {seconds:g} s to arrive", headers={"Connection": "close"}
+        ) from None
+    return bytes(body)
+
+
+async def read_away(request: Request) -> None:
+    """Read what little is left of a request that will be refused: a connection closed before loses the refusal."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) <= DRAINED:
+        await whole_body(request, DRAINED, 1.0)
+
+
+async def _of_form(request: Request, body: bytes) -> tuple[bytes, dict[str, str]]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form: FormData = await _InMemory(
+            request.headers, stream(), max_files=1, max_fields=len(FIELDS), max_part_size=4096
+        ).parse()
+    except (MultiPartException, ValueError, KeyError) as error:
+        raise Problem(400, "form", f"the form cannot be read ({error})") from None
+    picture = form.get("picture")
+    if not isinstance(picture, UploadFile):
+        raise Problem(422, "no-picture", "the form has no file named picture; send one")
+    return await picture.read(), {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _text(name: str, value: str | None) -> str | None:
+    if value is None or value == "":
+        return None
+    if len(value) > MOST_LETTERS or not value.isprintable():
+        raise Problem(422, "text", f"{name}: needed are up to {MOST_LETTERS} printable characters")
+    return value
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        413, "too-large", f"more than {most / 1e6:g} MB; send a smaller picture", headers={"Connection": "close"}
+    )

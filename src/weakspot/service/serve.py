@@ -1,0 +1,170 @@
+"""`weakspot serve` from end to end: opens the store, starts what answers, and ends when it is asked to."""
+
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from weakspot.durable import make_folder, output_errors
+from weakspot.errors import OutputError, StoreError, shown
+from weakspot.runs import alone
+from weakspot.service.accounts import Accounts
+from weakspot.service.app import make_app
+from weakspot.service.detectors import Computes, Detectors
+from weakspot.service.files import Files
+from weakspot.service.health import Health
+from weakspot.service.inspector import Inspector
+from weakspot.service.limits import Limits
+from weakspot.service.metrics import Metrics
+from weakspot.service.parts import Parts
+from weakspot.service.protocol import deadlined
+from weakspot.service.retention import start_retention
+from weakspot.service.store import Store
+from weakspot.stopping import asked_to_stop
+
+log = logging.getLogger(__name__)
+STORE, PICTURES, MODELS, ADMIN_TOKEN = "store.sqlite", "pictures", "models", "admin.token"
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+GRACE = 2.0  # seconds by which a route's own deadline comes first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """Where a service keeps its things and where it listens."""
+
+    data: Path
+    store: str | None = None  # URL; None: SQLite in `data`
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any that is free
+    hosts: Sequence[str] = ()  # further names by which clients may call it
+    computes: Computes = field(default_factory=Computes)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it, so that no token is asked for."""
+        return _is_local(self.host)
+
+
+def serve(models: Sequence[Path], serving: Serving) -> int:
+    """Answer until SIGTERM (0) or Ctrl-C (130) → the exit status. Raises WeakspotError, also when the store failed."""
+    make_folder(serving.data)
+    with (
+        alone(serving.data, "serves from there"),
+        asked_to_stop() as stop,
+        _listening(serving) as listener,
+        opened(models, serving) as parts,
+    ):
+        server = _server(parts, serving)
+        ended = threading.Event()
+        parts.health.start(ended)
+        start_retention(parts, ended)
+        threading.Thread(target=_end_when_failed, args=(parts.store, server, ended), daemon=True).start()
+        name, port = listener.getsockname()[:2]
+        log.warning("listens on http://%s:%s", f"[{name}]" if ":" in name else name, port)
+        server.run(sockets=[listener])
+        ended.set()
+        if parts.store.failed is not None:
+            raise parts.store.failed
+    return 130 if stop.by == signal.SIGINT else 0
+
+
+def store_url(data: Path, given: str | None) -> str:
+    """The store of a data folder: the one given, or SQLite in it."""
+    return given or f"sqlite:///{(data / STORE).absolute()}"
+
+
+@contextmanager
+def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
+    """The parts of a service, ready to answer. Raises WeakspotError for a store or a model that cannot be used."""
+    data, limits, metrics = serving.data, serving.limits, Metrics()
+    url = store_url(data, serving.store)
+    if serving.store is None and (data / PICTURES).exists() and not (data / STORE).exists():
+        raise StoreError(f"{shown(data / STORE)}: is gone, its pictures are there; put it back, or restore a backup")
+    store = Store(url)
+    pictures = Files(data / PICTURES)
+    detectors = Detectors(store, Files(data / MODELS, ".weakspot"), serving.computes)
+    known = [detectors.register(_content(model), "weakspot serve") for model in models]
+    detectors.start(known[0] if known else None)
+    inspector = Inspector(store, pictures, detectors, limits, metrics)
+    accounts = Accounts(store)
+    if not serving.is_local and not accounts.has_admin:
+        _write_admin_token(data / ADMIN_TOKEN, accounts)
+    health = Health(data, store, detectors, inspector, limits)
+    needs = not serving.is_local
+    parts = Parts(data, store, pictures, detectors, inspector, accounts, health, limits, metrics, needs)
+    try:
+        yield parts
+    finally:
+        parts.close()
+
+
+def _server(parts: Parts, serving: Serving) -> uvicorn.Server:
+    hosts = {*LOCAL_NAMES, serving.host, *serving.hosts}
+    config = uvicorn.Config(
+        make_app(parts, hosts),
+        http=deadlined(serving.limits.receive_seconds + GRACE),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=30,
+        backlog=1024,
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def _listening(serving: Serving) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((serving.host, serving.port))
+        except OSError as error:
+            where = f"{shown(serving.host)} port {serving.port}"
+            raise OutputError(f"{where}: cannot be listened on ({error.strerror}); take another --port") from None
+        yield listener
+
+
+def _end_when_failed(store: Store, server: uvicorn.Server, ended: threading.Event) -> None:
+    """A store that failed is not tried again: the process ends, and whoever started it starts it anew."""
+    while not ended.wait(0.2):
+        if store.failed is not None:
+            server.should_exit = True
+            return
+
+
+def _write_admin_token(path: Path, accounts: Accounts) -> None:
+    _, token = accounts.add_token("first", "admin", "weakspot serve")
+    with output_errors(path):
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{token}\n")
+    log.warning("the first token, for an administrator, lies in %s; make others by POST /v1/tokens", shown(path))
+
+
+def _content(model: Path) -> bytes:
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{shown(model)}: cannot be read ({(error.strerror or '').lower()}); name a model file"
+        ) from None
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,78 @@
+"""Kept inspections as pictures for people. Only pixels leave: what was sent is decoded and written anew."""
+
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sqlalchemy import Row
+
+from weakspot.data.reading import fit_image
+from weakspot.errors import ImageError
+from weakspot.inspection.inspection import HeatMap, ImageInfo, Inspection, ModelInfo
+from weakspot.inspection.overlay import TURBO, overlay_png
+from weakspot.service import records
+from weakspot.service.parts import Parts
+from weakspot.service.problems import Problem, missing
+
+
+def found(parts: Parts, inspection: str) -> Row[Any]:
+    """The inspection of that id. Raises Problem where there is none."""
+    row = parts.store.read(lambda c: records.find(c, inspection))
+    if row is None:
+        raise missing("inspection")
+    return row
+
+
+def heat_of(parts: Parts, inspection: str) -> bytes:
+    """The heat of an inspection as a 16-bit PNG, a pixel a cell. Raises Problem where there is none."""
+    png = parts.store.read(lambda c: records.heat_map_of(c, inspection))
+    if png is None:
+        raise missing("heat map")
+    return png
+
+
+def heat_in_colour(parts: Parts, inspection: str) -> bytes:
+    """The same in colours from 0 to 1, never stretched."""
+    return _png(TURBO[(_heat(heat_of(parts, inspection)) * 255).round().astype(np.uint8)])
+
+
+def overlay(parts: Parts, inspection: str) -> bytes:
+    """The picture with its heat over it, PNG. Raises Problem where either is not there any more."""
+    row = found(parts, inspection)
+    answer, heat = json.loads(row.answer), _heat(heat_of(parts, inspection))
+    image, model = ImageInfo(**answer["image"]), ModelInfo(**answer["model"])
+    scores = {name: answer[name] for name in ("decision", "defect_score", "raw_score", "bad_from", "good_below")}
+    entry = Inspection(image=image, model=model, heat_map=heat, heat_score=math.nan, **scores)  # which is not kept
+    return overlay_png(_pixels(parts, row), entry)
+
+
+def picture(parts: Parts, inspection: str) -> bytes:
+    """The picture in 8 bits, PNG. Raises Problem where it was removed or could not be read."""
+    pixels = _pixels(parts, found(parts, inspection))
+    channels = 1 if pixels.ndim == 2 else 3
+    height, width = pixels.shape[:2]
+    fitted = fit_image(pixels, (height, width), channels, 8)
+    return _png(fitted[0] if channels == 1 else fitted.transpose(1, 2, 0))
+
+
+def _pixels(parts: Parts, row: Row[Any]) -> np.ndarray:
+    content = parts.pictures.get(row.picture_sha256)
+    if content is None:
+        raise Problem(410, "removed", "the picture was removed by the service's limit of age or size")
+    try:
+        return parts.inspector.decode(content, parts.detectors.active).pixels
+    except ImageError as error:
+        raise Problem(404, "no-pixels", str(error)) from None
+
+
+def _heat(png: bytes) -> HeatMap:
+    return np.asarray(Image.open(io.BytesIO(png)), np.float32) / np.float32(65535)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=1)
+    return file.getvalue()

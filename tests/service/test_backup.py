@@ -1,0 +1,104 @@
+"""A backup of a running service is the whole of one moment; what was judged becomes a folder to train on."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.service.server import Server, png
+from weakspot.data.layouts import read_layout
+from weakspot.errors import DataError, OutputError, StoreError
+from weakspot.service.backup import back_up, restore
+from weakspot.service.export import export_verdicts
+
+Start = Callable[..., Server]
+
+
+def filled(server: Server) -> list[dict]:
+    """Four answers, of which three were judged."""
+    sent = [server.send(png(*each), part=f"../p{n}", key=str(n)).json() for n, each in enumerate(PARTS)]
+    for said, answer in zip(("good", "bad", "unsure"), sent):
+        server.client.post(f"/v1/inspections/{answer['id']}/verdicts", json={"verdict": said, "reason": "seen"})
+    return sent
+
+
+PARTS = (("good", 1), ("bad", 2), ("review", 3), ("good", 4))
+
+
+def test_a_backup_of_a_running_service_is_a_service_itself(start: Start, tmp_path: Path):
+    server = start()
+    sent = filled(server)
+    before = server.get("/v1/inspections")
+    copied = back_up(tmp_path / "data", None, tmp_path / "copy")
+    assert (copied.inspections, copied.verdicts, copied.pictures, copied.models) == (4, 3, 4, 1)
+    server.send(png("bad", 9))
+    again = start(data=tmp_path / "copy", model=None)
+    assert again.get("/v1/inspections") == before
+    assert again.send(png(*PARTS[0]), part="../p0", key="0").json() == sent[0]
+    assert again.client.get(f"/v1/inspections/{sent[1]['id']}/overlay.png").status_code == 200
+
+
+def test_a_backup_goes_to_postgresql_and_counts_on(start: Start, tmp_path: Path, postgresql: str):
+    import psycopg
+
+    with psycopg.connect(postgresql.format("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE restored")
+    url = postgresql.format("restored")
+    server = start()
+    filled(server)
+    before = server.get("/v1/inspections")
+    server.stop()
+    back_up(tmp_path / "data", None, tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "restored", url)
+    again = start("--store", url, data=tmp_path / "restored", model=None)
+    assert again.get("/v1/inspections") == before
+    assert again.send(png("bad", 9)).status_code == 201
+    back_up(tmp_path / "restored", url, tmp_path / "back")
+    with pytest.raises(OutputError, match="not empty"):
+        restore(tmp_path / "copy", tmp_path / "other", url)
+
+
+def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(start: Start, tmp_path: Path):
+    server = start()
+    filled(server)
+    server.stop()
+    path = next((tmp_path / "data" / "pictures").glob("??/*"))
+    path.write_bytes(b"x")
+    with pytest.raises(StoreError, match="damaged"):
+        back_up(tmp_path / "data", None, tmp_path / "copy")
+    assert not (tmp_path / "copy" / "store.sqlite").exists()
+
+
+def test_backups_refuse_a_folder_in_use_and_a_place_without_a_store(start: Start, tmp_path: Path):
+    start().stop()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(OutputError, match="not empty"):
+        back_up(tmp_path / "data", None, tmp_path / "full")
+    with pytest.raises(StoreError, match="no store there"):
+        back_up(tmp_path / "nothing", None, tmp_path / "copy")
+
+
+def test_judged_pictures_become_a_folder_that_training_reads(start: Start, tmp_path: Path):
+    filled(start())
+    exported = export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+    assert (exported.good, exported.bad, exported.gone, exported.contradicted) == (1, 1, 0, 0)
+    samples = read_layout(tmp_path / "judged", "folder")
+    assert sorted(each.label for each in samples) == [0, 1]
+    assert {each.path.read_bytes() for each in samples} == {png(*PARTS[0]), png(*PARTS[1])}
+    assert all(each.path.resolve().is_relative_to(tmp_path / "judged") for each in samples), "no client's path"
+    from_table = read_layout(tmp_path / "judged" / "verdicts.csv", "table")
+    assert sorted((each.label, each.group) for each in from_table) == [(0, "../p0"), (1, "../p1")]
+    with open(tmp_path / "judged" / "verdicts.csv", newline="") as file:
+        assert [row["decision"] for row in csv.DictReader(file)] == ["good", "bad"]
+    with pytest.raises(OutputError, match="not empty"):
+        export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+
+
+def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, tmp_path: Path):
+    server = start()
+    for said in ("good", "bad"):
+        server.client.post(f"{server.send(png('bad')).headers['location']}/verdicts", json={"verdict": said})
+    with pytest.raises(DataError, match="nothing was judged"):
+        export_verdicts(tmp_path / "data", None, tmp_path / "judged")
