@@ -30,19 +30,20 @@ class Checkout:
         (self.root / "scripts").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "setup", self.root / "scripts")
         (self.root / "requirements.lock").write_text("numpy==2.4.6\n")
+        (self.root / "requirements-all.lock").write_text("numpy==2.4.6\npytest==9.0\n")
         (self.root / "pyproject.toml").write_text("[project]\n")
         self.python = place / "python"
         self.python.write_text(PYTHON)
         self.python.chmod(0o755)
 
-    def setup(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def setup(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = (
             os.environ
             | {"PYTHON": str(self.python), "NOTES": str(self.notes), "BROKEN": str(self.broken)}
             | environment
         )
         return subprocess.run(
-            [str(self.root / "scripts" / "setup")], env=variables, capture_output=True, text=True, timeout=300
+            [str(self.root / "scripts" / "setup"), *arguments], env=variables, capture_output=True, text=True, timeout=300
         )
 
     def did(self) -> list[str]:
@@ -64,6 +65,15 @@ def test_setup_installs_once_and_then_returns_at_once(checkout: Checkout) -> Non
     assert checkout.did() == ["venv", "pip", "pip"]
     again = checkout.setup()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert checkout.did() == []
+
+
+def test_setup_all_adds_to_what_is_there_and_is_enough_for_both(checkout: Checkout) -> None:
+    assert checkout.setup().returncode == 0
+    checkout.did()
+    assert checkout.setup("--all").returncode == 0
+    assert checkout.did() == ["pip", "pip"]  # into the same .venv
+    assert checkout.setup().returncode == checkout.setup("--all").returncode == 0
     assert checkout.did() == []
 
 
@@ -121,8 +131,17 @@ def test_setup_without_a_suitable_python_says_what_is_needed(checkout: Checkout,
     assert not (checkout.root / ".venv").exists()
 
 
-def test_the_lock_pins_every_version_and_names_no_registry_and_no_folder() -> None:
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+def pins(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+
+
+def test_the_smaller_lock_is_part_of_the_larger_one() -> None:
+    assert set(pins("requirements.lock")) < set(pins("requirements-all.lock"))
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-all.lock"])
+def test_a_lock_pins_every_version_and_names_no_registry_and_no_folder(lock: str) -> None:
+    lines = pins(lock)
     assert "torch==2.13.0" in lines
     for line in lines:
         name, _, version = line.partition("==")
