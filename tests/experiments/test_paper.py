@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tests.experiments.test_run import TOML, asked_for
 from tests.experiments.test_tables import recorded
 from weakspot import cli
+from weakspot.cli.flags import numbers
 from weakspot.data.samples import Sample
 from weakspot.data.splits import group_folds
 from weakspot.errors import DataError, SettingsError
@@ -24,7 +25,6 @@ from weakspot.experiments.printed import rows_of, write_printed
 from weakspot.experiments.records import read_record, refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.run import run_experiment
 from weakspot.experiments.shipped import FOLDER, RESULTS, find_experiment, states
-from weakspot.flags import numbers
 from weakspot.settings import TrainSettings
 
 VARIED = """

@@ -236,7 +236,7 @@ def test_killed_at_any_moment_the_command_goes_on_where_it_was(model_path, tmp_p
 
 
 def test_flags_that_do_nothing_in_pieces_are_refused(monkeypatch, model_path, parts, tmp_path):
-    from weakspot import flags
+    from weakspot.cli import flags
 
     with pytest.raises(SettingsError, match=r"--heat-maps: not with --parquet and --ray"):
         flags.refuse_beside("--parquet and --ray", overlays=False, heat_maps=True)
