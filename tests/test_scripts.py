@@ -43,7 +43,11 @@ class Checkout:
             | environment
         )
         return subprocess.run(
-            [str(self.root / "scripts" / "setup"), *arguments], env=variables, capture_output=True, text=True, timeout=300
+            [str(self.root / "scripts" / "setup"), *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     def did(self) -> list[str]:

@@ -97,3 +97,17 @@ def test_split_draw_and_weights_have_seeds_of_their_own(tmp_path: Path):
     experiment = read_experiment(tmp_path / "a.toml")
     drawn = [settings_of(experiment, run) for run in combinations(experiment)]
     assert [(each.split_seed, each.draw_seed, each.seed) for each in drawn] == [(1, 2, 3), (1, 2, 4)]
+
+
+@pytest.mark.parametrize("more", [{"seeds": (0, 0)}, {"settings": "seed.toml"}])
+def test_a_refused_call_leaves_the_output_free(place: Path, tmp_path: Path, more: dict[str, Any]):
+    (tmp_path / "seed.toml").write_text("seed = 3")
+    more = more | ({"settings": tmp_path / "seed.toml"} if "settings" in more else {})
+    with pytest.raises(SettingsError, match="^crossval: "):
+        crossval(**asked(place, output=tmp_path / "out", **more))
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_are_added_and_never_dropped(finished: Crossval, place: Path):
+    with pytest.raises(OutputError, match=r"was begun with seeds = \(0,\), not \(1,\)"):
+        crossval(**asked(place, seeds=(1,)))

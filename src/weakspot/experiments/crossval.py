@@ -18,7 +18,7 @@ from weakspot.durable import is_leftover, make_folder, refuse_below, write_durab
 from weakspot.errors import OutputError, SettingsError, shown
 from weakspot.evaluation.metrics import image_metrics
 from weakspot.experiments.crossval_report import Hard, report_html
-from weakspot.experiments.experiment import Experiment, combinations, read_experiment
+from weakspot.experiments.experiment import Experiment, checked, combinations, read_experiment, settings_of
 from weakspot.experiments.printed import records_of
 from weakspot.experiments.records import Record
 from weakspot.experiments.run import run_experiment
@@ -108,11 +108,14 @@ def _settings(path: Path | None, size: Size | None, schedule: float | None) -> d
 
 def _written(output: Path, asked: dict[str, Any]) -> Path:
     """The experiment's file in `output`. Raises OutputError where another crossval, or something else, lies there."""
-    table = output / TABLE
+    table, experiment = output / TABLE, checked(_as_experiment(asked), "crossval")
+    for run in combinations(experiment):
+        settings_of(experiment, run)  # what is wrong with one is said before anything is written
     if table.is_file():
         before = vars(read_experiment(table))
-        for key, value in vars(_as_experiment(asked)).items():
-            if value != before[key] and key not in MAY_GROW:
+        for key, value in vars(experiment).items():
+            grew = key in MAY_GROW and before[key] and set(before[key]) <= set(value)
+            if value != before[key] and not grew:
                 found = f"was begun with {key} = {before[key]!r}, not {value!r}"
                 raise OutputError(f"{shown(output)}: {found}; give the same, or choose another --output")
     elif output.exists() and (not output.is_dir() or not all(map(is_leftover, output.iterdir()))):
@@ -131,6 +134,8 @@ def _summed_up(experiment: Experiment, output: Path) -> Crossval:
     folder = output / "results" / NAME
     names = {run.name for run in combinations(experiment)}
     records = [record for record in records_of(folder) if record["run"] in names]
+    if missing := sorted(names - {record["run"] for record in records}):
+        raise OutputError(f"{shown(folder)}: has no record of {missing[0]}; the same command makes it")
     ((_, seeds),) = by_series(records).items() if len(by_series(records)) == 1 else [("", _all(records))]
     together = complete(seeds)
     rows = {seed: list(_rows(folder, folds)) for seed, folds in together.items()}

@@ -87,16 +87,20 @@ class Combination:
 
 def read_experiment(table: Path, scale: Scale | None = None) -> Experiment:
     """The file as an Experiment, at a scale of its own or at this one. Raises SettingsError naming the key."""
-    experiment = read_settings(Experiment, table, scale=scale)
-    where, settings = shown(table), experiment.settings
+    return checked(read_settings(Experiment, table, scale=scale), shown(table))
+
+
+def checked(experiment: Experiment, where: str) -> Experiment:
+    """The experiment, whose keys agree with each other. Raises SettingsError naming the key, and where it stands."""
+    settings = experiment.settings
     overruled = SAID_BY | ({"positives": "positives"} if experiment.positives else {})
     overruled |= {"size": "scale"} if experiment.scale else {}
     for key, by in overruled.items():
         if key in settings:
             raise SettingsError(f"{where}: settings.{key} would be overruled by {by}; say it there alone")
     for key in ("recipes", "positives", "seeds", "weights_seeds", "folds"):
-        _refuse_no_axis(table, key, getattr(experiment, key), may_be_empty=key in ("positives", "weights_seeds"))
-    _refuse_no_axis(table, "variants", tuple(each.name for each in experiment.variants), may_be_empty=True)
+        _refuse_no_axis(where, key, getattr(experiment, key), may_be_empty=key in ("positives", "weights_seeds"))
+    _refuse_no_axis(where, "variants", tuple(each.name for each in experiment.variants), may_be_empty=True)
     if experiment.splits == "hold_out" and experiment.folds != (0,):
         found = f"folds = {list(experiment.folds)}, but a hold-out has none"
         raise SettingsError(f'{where}: {found}; leave folds out, or give splits = "official", "clean" or "groups"')
@@ -107,13 +111,13 @@ def read_experiment(table: Path, scale: Scale | None = None) -> Experiment:
     return experiment
 
 
-def _refuse_no_axis(table: Path, key: str, values: tuple[Any, ...], may_be_empty: bool) -> None:
+def _refuse_no_axis(where: str, key: str, values: tuple[Any, ...], may_be_empty: bool) -> None:
     """Raise SettingsError where a list would make no run, or two of one name."""
     if not values and not may_be_empty:
-        raise SettingsError(f"{shown(table)}: {key} is empty, so there is no run; name one, or leave it out")
+        raise SettingsError(f"{where}: {key} is empty, so there is no run; name one, or leave it out")
     for value in values:
         if values.count(value) > 1:
-            raise SettingsError(f"{shown(table)}: {key} names {value} twice; name each once")
+            raise SettingsError(f"{where}: {key} names {value} twice; name each once")
 
 
 def combinations(experiment: Experiment) -> Iterator[Combination]:
