@@ -126,12 +126,17 @@ def as_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8
 
 
 def heat_layer(heat: HeatMap) -> str:
+    """The heat map (h, w) as `heat_png` has it, as a URI."""
+    return _as_uri(heat_png(heat), "png")
+
+
+def heat_png(heat: HeatMap) -> bytes:
     """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours, fading out below SEEN_FROM."""
     steps = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     layer = Image.fromarray(steps)
     layer.putpalette(TURBO.tobytes())
     opacity = np.rint(255 * np.clip(np.arange(256) / 255 / SEEN_FROM, 0, 1)).astype(np.uint8)
-    return _uri(layer, "png", transparency=opacity.tobytes(), optimize=True)
+    return _encoded(layer, "png", transparency=opacity.tobytes(), optimize=True)
 
 
 def outline_layer(mask: Mask) -> str:
@@ -180,6 +185,14 @@ def _jpeg(picture: Image.Image) -> str:
 
 
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    return _as_uri(_encoded(picture, kind, **options), kind)
+
+
+def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def _as_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode('ascii')}"

@@ -5,26 +5,24 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from weakspot.csv_text import csv_line
 from weakspot.data.samples import Sample
 from weakspot.durable import make_folder, write_together
 from weakspot.errors import OutputError, shown
-from weakspot.evaluation import intervals
-from weakspot.evaluation.charts import number
 from weakspot.evaluation.evaluate import Evaluation, ReadMask, Row
 from weakspot.evaluation.page import page_of
 from weakspot.evaluation.pictures import ReadPixels, select
+from weakspot.evaluation.rendering import page_templates, read_template
 from weakspot.evaluation.words import does_not_show, headline, rates, shows, standing
 
 SCHEMA_VERSION = 1
 MADE_BY = "weakspot evaluation"
+STYLES = ("style.css", "report.css", "pictures.css")
 NAMES = ("metrics.json", "scores.csv", "report.html")
 COLUMNS = (
     *("id", "label", "group", "kind", "decision", "defect_score", "raw_score", "heat_score", "bad_from", "good_below"),
@@ -112,28 +110,11 @@ def report_html(
     evaluation: Evaluation, read_pixels: ReadPixels | None = None, read_mask: ReadMask | None = None
 ) -> str:
     """The page, whole: style, script and pictures inside, and a policy that lets the browser fetch nothing."""
-    templates = files("weakspot.evaluation") / "templates"
-    report_css, pictures_css, script = (
-        (templates / name).read_text(encoding="utf-8") for name in ("report.css", "pictures.css", "report.js")
-    )
-    environment = Environment(
-        loader=PackageLoader("weakspot.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_unbroken,
-    )
-    environment.filters |= {"share": intervals.share, "between": intervals.between, "number": number, "shown": shown}
+    styles, script = "".join(map(read_template, STYLES)), read_template("report.js")
     page = page_of(evaluation, select(evaluation.rows, read_pixels, read_mask), read_pixels)
     allowed = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-    inlined = {"style": Markup(report_css + pictures_css), "script": Markup(script), "allowed_script": Markup(allowed)}
-    return environment.get_template("report.html.j2").render(**page, **inlined)
-
-
-def _unbroken(value: Any) -> Any:
-    """Keeps a number and its per cent sign on one line."""
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+    inlined = {"style": Markup(styles), "script": Markup(script), "allowed_script": Markup(allowed)}
+    return page_templates().get_template("report.html.j2").render(**page, **inlined)
 
 
 def _is_ours(path: Path) -> bool:

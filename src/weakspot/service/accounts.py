@@ -25,6 +25,7 @@ SCOPES: tuple[Scope, ...] = ("inspect", "review", "admin")  # each may do what t
 TRIES, WINDOW = 5, 60.0  # of passwords for one name, in seconds
 MOST_NAMES = 10_000  # whose tries are remembered
 SESSION_HOURS = 12  # a shift and a half
+SESSION = "weakspot"  # the cookie that holds the token of somebody who logged in on a page
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class Accounts:
             raise missing("token")
         self._read()
 
+    def end_session(self, token: str) -> None:
+        """Revoke what a person got by logging in, known by itself; a token without an end stays."""
+        mine = (tokens.c.sha256 == _digest(token)) & tokens.c.expires.is_not(None)
+        self._store.write(lambda c: c.execute(update(tokens).where(mine).values(revoked=True)))
+        self._read()
+
     def add_user(self, name: str, password: str, scope: Scope) -> None:
         """A person with a password. Raises Problem where the name is taken."""
         row = {"name": name, "password": self._hasher.hash(password), "scope": scope, "time": now()}
@@ -115,6 +122,11 @@ class Accounts:
         if row is None or not right:
             raise Problem(401, "wrong", "name or password is wrong")
         return self.add_token(name, row.scope, name, SESSION_HOURS)[1]
+
+
+def csrf_of(token: str) -> str:
+    """What a page of ours knows beside the cookie, and a page of another site cannot."""
+    return _digest(f"csrf {token}")
 
 
 def _digest(token: str) -> str:

@@ -3,15 +3,17 @@
 import json
 import logging
 from http import HTTPStatus
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from weakspot.errors import SettingsError, StoreError, StoreFullError, WeakspotError, shown
+from weakspot.service.pages.rendering import page
 from weakspot.service.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -26,13 +28,23 @@ def problem_response(problem: Problem) -> Response:
     return Response(content, problem.status, problem.headers, "application/problem+json")
 
 
+def problem_page(request: Request, problem: Problem) -> Response:
+    """The same for people: the page where one logs in, or what was found and the way out."""
+    if problem.kind == "token":
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/log-in?{urlencode({'next': asked})}", 303)
+    title = HTTPStatus(problem.status).phrase
+    return page(request, "problem.html.j2", None, problem.status, title=title, detail=problem.detail)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Turn every error of a route into a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = _problem(error)
         request.app.state.metrics.refused.labels(problem.kind).inc()
-        response = problem_response(problem)
+        for_people = "text/html" in request.headers.get("accept", "")
+        response = problem_page(request, problem) if for_people else problem_response(problem)
         if problem.status >= 500 and not isinstance(error, Problem):
             log.error(
                 "%s %s: %s", request.method, shown(request.url.path), bytes(response.body).decode(), exc_info=error

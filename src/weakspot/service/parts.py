@@ -3,19 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import compare_digest
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from weakspot.service.accounts import LOCAL, Accounts, Scope, Who
+from weakspot.service.accounts import LOCAL, SESSION, Accounts, Scope, Who, csrf_of
 from weakspot.service.detectors import Detectors
 from weakspot.service.files import Files
 from weakspot.service.health import Health
 from weakspot.service.inspector import Inspector
 from weakspot.service.limits import Limits
 from weakspot.service.metrics import Metrics
-from weakspot.service.problems import Problem
+from weakspot.service.problems import SAFE, Problem
 from weakspot.service.store import Store
 
 
@@ -52,19 +53,30 @@ _bearer = HTTPBearer(auto_error=False, description="a token, made by POST /v1/to
 def needs(scope: Scope) -> Callable[..., Who]:
     """A dependency: who asks, refused unless that scope is theirs."""
 
-    def who(parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Who:
+    def who(
+        request: Request, parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Who:
         if given is None and not parts.needs_token:
             return LOCAL
-        found = None if given is None else parts.accounts.who(given.credentials)
-        if found is None:
+        token = given.credentials if given is not None else request.cookies.get(SESSION)
+        found = None if token is None else parts.accounts.who(token)
+        if token is None or found is None:
             raise Problem(
                 401, "token", "send a valid token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
             )
+        if given is None and request.method not in SAFE:
+            refuse_forged(token, request.headers.get("x-csrf-token", ""))
         if not found.may(scope):
             raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
         return found
 
     return who
+
+
+def refuse_forged(token: str, csrf: str) -> None:
+    """Raise Problem where a change came with a browser's cookie, but not from a page of ours."""
+    if not compare_digest(csrf.encode(), csrf_of(token).encode()):
+        raise Problem(403, "csrf", "this did not come from a page of this service; load the page again")
 
 
 MayInspect = Annotated[Who, Depends(needs("inspect"))]

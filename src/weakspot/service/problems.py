@@ -2,6 +2,8 @@
 
 from typing import Any
 
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
+
 
 class Problem(Exception):
     """One refusal, as RFC 9457 has it.

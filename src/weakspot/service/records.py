@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, case, func, insert, select, update
 
 from weakspot.inspection.inspection import Inspection, NotInspected, now
 from weakspot.service.tables import activations, heat_maps, inspections, models, outbox, pictures, thresholds, verdicts
 
 Verdict = Literal["good", "bad", "unsure", "withdrawn"]
+AUDITED = "0%"  # ids of passed parts that people judge, too: random UUIDs, so one in 16
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,34 @@ def newest(connection: Connection, filters: Filters, before: int | None, limit: 
     for column, wanted in equal:
         found = found if wanted is None else found.where(column == wanted)
     if filters.verdict == "none":
-        found = found.where((verdicts.c.verdict == "withdrawn") | verdicts.c.verdict.is_(None))
+        found = found.where(_not_judged())
     elif filters.verdict is not None:
         found = found.where(verdicts.c.verdict == filters.verdict)
     found = found if filters.since is None else found.where(columns.time >= filters.since)
     found = found if filters.until is None else found.where(columns.time < filters.until)
     return connection.execute(found if before is None else found.where(columns.seq < before)).all()
+
+
+def to_review(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` inspections that nobody judged: undecided ones first, then those called bad and, among them, a
+    random share of the passed ones (AUDITED); of each kind the newest first."""
+    columns = inspections.c
+    wanted = columns.decision.in_(("review", "bad")) | ((columns.decision == "good") & columns.id.like(AUDITED))
+    rank = case((columns.decision == "review", 0), else_=1)
+    found = with_verdict().where(wanted, _not_judged()).order_by(rank, columns.seq.desc())
+    return connection.execute(found.limit(limit)).all()
+
+
+def between(connection: Connection, since: str, until: str) -> Sequence[Row[Any]]:
+    """Decision, raw score, model and verdict of each inspection from a time on until another, RFC 3339 in UTC."""
+    columns = inspections.c
+    told: list[Column[Any]] = [columns.decision, columns.raw_score, columns.model_sha256, verdicts.c.verdict]
+    found = with_verdict().with_only_columns(*told).where(columns.time >= since, columns.time < until)
+    return connection.execute(found).all()
+
+
+def _not_judged() -> ColumnElement[bool]:
+    return (verdicts.c.verdict == "withdrawn") | verdicts.c.verdict.is_(None)
 
 
 def heat_map_of(connection: Connection, inspection: str) -> bytes | None:

@@ -11,11 +11,14 @@ from sqlalchemy import Row
 
 from weakspot.data.reading import fit_image
 from weakspot.errors import ImageError
+from weakspot.evaluation.pictures import heat_png
 from weakspot.inspection.inspection import HeatMap, ImageInfo, Inspection, ModelInfo
 from weakspot.inspection.overlay import TURBO, overlay_png
 from weakspot.service import records
 from weakspot.service.parts import Parts
 from weakspot.service.problems import Problem, missing
+
+THUMBNAIL = 320  # pixels
 
 
 def found(parts: Parts, inspection: str) -> Row[Any]:
@@ -39,6 +42,11 @@ def heat_in_colour(parts: Parts, inspection: str) -> bytes:
     return _png(TURBO[(_heat(heat_of(parts, inspection)) * 255).round().astype(np.uint8)])
 
 
+def heat_as_layer(parts: Parts, inspection: str) -> bytes:
+    """The same, transparent where it is cold, to be laid over the picture."""
+    return heat_png(_heat(heat_of(parts, inspection)))
+
+
 def overlay(parts: Parts, inspection: str) -> bytes:
     """The picture with its heat over it, PNG. Raises Problem where either is not there any more."""
     row = found(parts, inspection)
@@ -51,11 +59,21 @@ def overlay(parts: Parts, inspection: str) -> bytes:
 
 def picture(parts: Parts, inspection: str) -> bytes:
     """The picture in 8 bits, PNG. Raises Problem where it was removed or could not be read."""
-    pixels = _pixels(parts, found(parts, inspection))
+    return _png(_in_8_bits(_pixels(parts, found(parts, inspection))))
+
+
+def thumbnail(parts: Parts, inspection: str) -> bytes:
+    """The same, at most THUMBNAIL pixels a side."""
+    small = Image.fromarray(_in_8_bits(_pixels(parts, found(parts, inspection))))
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _png(np.asarray(small))
+
+
+def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
     channels = 1 if pixels.ndim == 2 else 3
     height, width = pixels.shape[:2]
     fitted = fit_image(pixels, (height, width), channels, 8)
-    return _png(fitted[0] if channels == 1 else fitted.transpose(1, 2, 0))
+    return np.ascontiguousarray(fitted[0] if channels == 1 else fitted.transpose(1, 2, 0))
 
 
 def _pixels(parts: Parts, row: Row[Any]) -> np.ndarray:

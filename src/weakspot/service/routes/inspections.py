@@ -111,11 +111,13 @@ def heat_map(
     inspection: Id,
     parts: Service,
     _: MayInspect,
-    colours: Annotated[Literal["grey", "turbo"], Query(description="grey: 16 bits, the map itself")] = "grey",
+    colours: Annotated[
+        Literal["grey", "turbo", "layer"], Query(description="grey: 16 bits, the map itself; layer: to lie over it")
+    ] = "grey",
 ) -> Response:
     """The heat, a pixel a cell; 0 is heat 0, the largest value heat 1."""
-    png = showing.heat_of(parts, inspection) if colours == "grey" else showing.heat_in_colour(parts, inspection)
-    return _lasting(png)
+    made = {"grey": showing.heat_of, "turbo": showing.heat_in_colour, "layer": showing.heat_as_layer}
+    return lasting(made[colours](parts, inspection))
 
 
 @router.get(
@@ -123,7 +125,7 @@ def heat_map(
 )
 def overlay(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture with its heat over it, at most 2048 pixels a side."""
-    return _lasting(showing.overlay(parts, inspection))
+    return lasting(showing.overlay(parts, inspection))
 
 
 @router.get(
@@ -131,7 +133,7 @@ def overlay(inspection: Id, parts: Service, _: MayInspect) -> Response:
 )
 def picture(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture, decoded and written anew, so that nothing but pixels reaches a browser."""
-    return _lasting(showing.picture(parts, inspection))
+    return lasting(showing.picture(parts, inspection))
 
 
 def kept(row: Row[Any]) -> Kept:
@@ -141,6 +143,6 @@ def kept(row: Row[Any]) -> Kept:
     return Kept(result=result, part=row.part, station=row.station or None, line=row.line, verdict=verdict)
 
 
-def _lasting(png: bytes) -> Response:
+def lasting(png: bytes) -> Response:
     """What an id shows never changes, so that a browser need not ask again."""
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=31536000, immutable"})
