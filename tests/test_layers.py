@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_TORCH = ("errors", "settings", "durable", "progress", "terminal", "doctor", "estimator")
-FOLDERS_WITHOUT_TORCH = ("data", "inspection", "evaluation", "cli")
+WITHOUT_TORCH = ("errors", "settings", "durable", "progress", "doctor", "estimator")
+FOLDERS_WITHOUT_TORCH = ("data", "inspection", "evaluation", "terminal", "cli")
 
 
 def modules_without_torch() -> list[str]:

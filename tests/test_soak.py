@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
+
+from soaks import memory
 
 SOAK = Path(__file__).parents[1] / "scripts" / "soak"
 
@@ -23,10 +23,16 @@ def test_memory_stays_flat_over_pictures_of_mixed_sizes(tmp_path: Path) -> None:
 
 
 def test_memory_that_grows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    loader = SourceFileLoader("soak", str(SOAK))
-    soak = module_from_spec(spec_from_loader("soak", loader))  # type: ignore[arg-type]
-    loader.exec_module(soak)
     grown = iter(range(1000))
-    monkeypatch.setattr(soak, "resident_mb", lambda: 0.01 * next(grown))
-    record = soak.memory(50)
-    assert "onnxruntime" in record["grown"] and not soak.went_well(record)
+    monkeypatch.setattr(memory, "resident_mb", lambda: 0.01 * next(grown))
+    record = memory.run(50)
+    assert "onnxruntime" in record["grown"] and not memory.went_well(record)
+
+
+def test_without_arguments_every_long_test_is_listed_with_what_it_holds() -> None:
+    done = subprocess.run([sys.executable, SOAK], capture_output=True, text=True, timeout=60)
+    shared = {"__init__", "processes", "writer"}
+    names = {path.stem for path in SOAK.parents[1].glob("soaks/*.py")} - shared
+    assert done.returncode == 1
+    assert all(f"\n{name}: " in done.stderr for name in names), done.stderr
+    assert "None" not in done.stderr

@@ -10,15 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from soaks.processes import sha256
+from soaks.watch import check, went_well
 from tests.inspection.conftest import made_model, made_pixels
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError
 from weakspot.inspection.arrivals import Arrivals, Done, Version, version_of
@@ -1005,37 +1004,28 @@ def test_what_ignores_ctrl_c_goes_on_ignoring_it(line: Line):
 # The long test
 
 
-@pytest.fixture(scope="module")
-def soak() -> Any:
-    """scripts/soak, as a module."""
-    loader = SourceFileLoader("soak", str(ROOT / "scripts" / "soak"))
-    module = module_from_spec(spec_from_loader("soak", loader))
-    loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def reported(line: Line, soak) -> tuple[list, list, list, list]:
+def reported(line: Line) -> tuple[list, list, list, list]:
     """What was written, and both tables and the moved pictures after it was watched."""
     written = []
     for number, decision in enumerate(LEVELS):
         path = line.put(f"{decision}.png", decision, seed=number)
-        written.append({"name": path.name, "sha256": soak.sha256(path), "decision": decision})
+        written.append({"name": path.name, "sha256": sha256(path), "decision": decision})
     line.watch()
     return written, line.results(), line.rows(), [each["sha256"] for each in written]
 
 
-def test_the_long_test_finds_nothing_where_all_is_well_and_lets_a_picture_be_written_over(soak, reported):
+def test_the_long_test_finds_nothing_where_all_is_well_and_lets_a_picture_be_written_over(reported):
     written, *rest = reported
-    assert not any(soak.check(written, *rest).values())
-    assert not any(soak.check([{"name": "good.png", "sha256": "0", "decision": "bad"}, *written], *rest).values())
+    assert not any(check(written, *rest).values())
+    assert not any(check([{"name": "good.png", "sha256": "0", "decision": "bad"}, *written], *rest).values())
 
 
-def test_the_long_test_says_which_picture_is_lost_doubled_altered_or_torn(soak, reported):
+def test_the_long_test_says_which_picture_is_lost_doubled_altered_or_torn(reported):
     written, results, rows, moved = reported
 
     def found(results=results, rows=rows, moved=moved) -> dict:
-        return {kind: names for kind, names in soak.check(written, results, rows, moved).items() if names}
+        return {kind: names for kind, names in check(written, results, rows, moved).items() if names}
 
     assert found(results[1:], rows[1:]) == {"lost": ["good.png", written[0]["sha256"]]}
     assert found(moved=[*moved, "f00d"]) == {"lost": ["f00d"]}
@@ -1046,7 +1036,9 @@ def test_the_long_test_says_which_picture_is_lost_doubled_altered_or_torn(soak, 
     assert found([*results[:2], half], moved=[]) == {"lost": ["bad.png"], "altered": ["bad.png"]}
     assert found(rows=rows[:2]) == {"torn": [results[2]["id"]]}
     assert found(rows=rows[::-1]) == {"torn": ["order"]}
-    assert all(soak.went_well({kind: [], "same": True}) and not soak.went_well({kind: ["a"]}) for kind in found([], []))
+    well = {kind: [] for kind in ("lost", "doubled", "altered", "torn")}
+    assert went_well(well)
+    assert not any(went_well(well | {kind: ["a"]}) for kind in well)
 
 
 @pytest.mark.slow
