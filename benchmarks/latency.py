@@ -26,10 +26,10 @@ from work import Setting, model_file
 from weakspot.inspection.processor import usable_cores
 from weakspot.inspection.runtimes import offers_bf16, open_runtime
 from weakspot.jobs.quantize import quantized
+from weakspot.jobs.recipes import recipe
 from weakspot.network.detector import Detector
 from weakspot.settings import TrainSettings
 from weakspot.training.export import export_graph
-from weakspot.training.stages import recipe
 
 SIZES = (704, 256), (1408, 512)
 DIFFERENT = 16  # pictures that are asked in turn

@@ -33,7 +33,10 @@ def test_lines_come_every_few_seconds_and_tell_stage_losses_heats_alpha_and_time
     said = out.getvalue().splitlines()
     assert said[0] == "search: up to 120 iterations"
     assert len(said) == 3
-    assert said[2] == "search 40/120  loss 0.693  heat of the bad 0.520  of the good 0.480  alpha 7.500  0:20 left"
+    assert (
+        said[2]
+        == "search 40/120  loss 0.693  heat of the bad 0.520  of the good 0.480  alpha 7.500  0:20 left of this stage"
+    )
 
 
 def test_the_last_iteration_is_said_when_a_stage_ends_early() -> None:
