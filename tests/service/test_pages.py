@@ -157,7 +157,7 @@ def test_ten_are_reviewed_by_keyboard_and_the_store_holds_what_was_pressed(start
     order = [*sent[8::-1], sent[9]]  # undecided ones first, the newest of each kind first
     page = open_page(f"{server.address}/review")
     assert page.locator(".queue li").evaluate_all("items => items.map(item => item.dataset.id)") == order
-    assert "1.00" not in page.locator("main").inner_text(), "what the model said leads nobody"
+    assert "1.00" not in page.locator("main").inner_text(), "a score leads nobody"
     for key in "gbugsnbbggbg":
         page.keyboard.press(key)
     page.get_by_text("You judged").wait_for()
