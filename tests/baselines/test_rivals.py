@@ -28,7 +28,7 @@ from weakspot.training.state import Machine
 from weakspot.training.train import run_training, start_training
 
 WITH_MASKS = {name for name, each in RIVALS.items() if each.needs_masks}
-LARGE = {"unet_masks", "deeplab_masks"}  # files of 250 and 330 MB
+LARGE = {"unet_masks", "deeplab_masks", "segdec_masks", "bozic2021"}  # slow to train or to export
 WITHOUT_BAD = {"patchcore", "synthetic_only"}
 SIDE = 72  # pixels
 

@@ -35,6 +35,7 @@ class Server:
     """`weakspot serve` and what it said."""
 
     def __init__(self, data: Path, *words: str, model: Path | None = None) -> None:
+        self.data = data
         options = ["--data", str(data), "--port", "0", "--runtime", "onnxruntime", "--threads", "1", *words]
         command = [sys.executable, "-m", "weakspot", "serve", *([str(model)] if model else []), *options]
         self.process = subprocess.Popen(

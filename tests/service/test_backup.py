@@ -1,7 +1,7 @@
 """A backup of a running service is the whole of one moment; what was judged becomes a folder to train on."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from weakspot.service.backup import back_up, restore
 from weakspot.service.export import export_verdicts
 
 Start = Callable[..., Server]
+Judged = tuple[Server, list[dict]]
 
 
 def filled(server: Server) -> list[dict]:
@@ -23,46 +24,47 @@ def filled(server: Server) -> list[dict]:
     return sent
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Judged]:
+    """A running service with four answers, which no test changes, and what it answered."""
+    server = Server(tmp_path_factory.mktemp("judged") / "data", model=model)
+    yield server, filled(server)
+    server.stop()
+
+
 PARTS = (("good", 1), ("bad", 2), ("review", 3), ("good", 4))
 
 
-def test_a_backup_of_a_running_service_is_a_service_itself(start: Start, tmp_path: Path):
-    server = start()
-    sent = filled(server)
-    before = server.get("/v1/inspections")
-    copied = back_up(tmp_path / "data", None, tmp_path / "copy")
+def test_a_backup_of_a_running_service_is_a_service_itself(judged: Judged, start: Start, tmp_path: Path):
+    server, sent = judged
+    copied = back_up(server.data, None, tmp_path / "copy")
     assert (copied.inspections, copied.verdicts, copied.pictures, copied.models) == (4, 3, 4, 1)
-    server.send(png("bad", 9))
     again = start(data=tmp_path / "copy", model=None)
-    assert again.get("/v1/inspections") == before
+    assert again.get("/v1/inspections") == server.get("/v1/inspections")
     assert again.send(png(*PARTS[0]), part="../p0", key="0").json() == sent[0]
     assert again.client.get(f"/v1/inspections/{sent[1]['id']}/overlay.png").status_code == 200
+    again.send(png("bad", 9))
+    assert len(server.get("/v1/inspections")["inspections"]) == 4, "they are two"
 
 
-def test_a_backup_goes_to_postgresql_and_counts_on(start: Start, tmp_path: Path, postgresql: str):
+def test_a_backup_goes_to_postgresql_and_counts_on(judged: Judged, start: Start, tmp_path: Path, postgresql: str):
     import psycopg
 
     with psycopg.connect(postgresql.format("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE restored")
     url = postgresql.format("restored")
-    server = start()
-    filled(server)
-    before = server.get("/v1/inspections")
-    server.stop()
-    back_up(tmp_path / "data", None, tmp_path / "copy")
+    back_up(judged[0].data, None, tmp_path / "copy")
     restore(tmp_path / "copy", tmp_path / "restored", url)
     again = start("--store", url, data=tmp_path / "restored", model=None)
-    assert again.get("/v1/inspections") == before
+    assert again.get("/v1/inspections") == judged[0].get("/v1/inspections")
     assert again.send(png("bad", 9)).status_code == 201
     back_up(tmp_path / "restored", url, tmp_path / "back")
     with pytest.raises(OutputError, match="not empty"):
         restore(tmp_path / "copy", tmp_path / "other", url)
 
 
-def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(start: Start, tmp_path: Path):
-    server = start()
-    filled(server)
-    server.stop()
+def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(judged: Judged, tmp_path: Path):
+    back_up(judged[0].data, None, tmp_path / "data")
     path = next((tmp_path / "data" / "pictures").glob("??/*"))
     path.write_bytes(b"x")
     with pytest.raises(StoreError, match="damaged"):
@@ -70,19 +72,18 @@ def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(start: Sta
     assert not (tmp_path / "copy" / "store.sqlite").exists()
 
 
-def test_backups_refuse_a_folder_in_use_and_a_place_without_a_store(start: Start, tmp_path: Path):
-    start().stop()
+def test_backups_refuse_a_folder_in_use_and_a_place_without_a_store(judged: Judged, tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
     with pytest.raises(OutputError, match="not empty"):
-        back_up(tmp_path / "data", None, tmp_path / "full")
+        back_up(judged[0].data, None, tmp_path / "full")
     with pytest.raises(StoreError, match="no store there"):
         back_up(tmp_path / "nothing", None, tmp_path / "copy")
 
 
-def test_judged_pictures_become_a_folder_that_training_reads(start: Start, tmp_path: Path):
-    filled(start())
-    exported = export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+def test_judged_pictures_become_a_folder_that_training_reads(judged: Judged, tmp_path: Path):
+    data = judged[0].data
+    exported = export_verdicts(data, None, tmp_path / "judged")
     assert (exported.good, exported.bad, exported.gone, exported.contradicted) == (1, 1, 0, 0)
     samples = read_layout(tmp_path / "judged", "folder")
     assert sorted(each.label for each in samples) == [0, 1]
@@ -93,7 +94,7 @@ def test_judged_pictures_become_a_folder_that_training_reads(start: Start, tmp_p
     with open(tmp_path / "judged" / "verdicts.csv", newline="") as file:
         assert [row["decision"] for row in csv.DictReader(file)] == ["good", "bad"]
     with pytest.raises(OutputError, match="not empty"):
-        export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+        export_verdicts(data, None, tmp_path / "judged")
 
 
 def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, tmp_path: Path):

@@ -16,6 +16,8 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from tests.service.server import Server, encoded, png
+from weakspot.service.detectors import Computes
+from weakspot.service.serve import Serving, opened
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., Server]
@@ -189,17 +191,16 @@ def test_another_model_takes_over_and_back_without_a_request_lost(start: Start, 
     assert start().send(png("bad")).json()["model"]["sha256"] == other, "the active one stays, whatever is given first"
 
 
-def test_a_file_that_is_no_model_changes_nothing(start: Start, model: Path):
-    server = start()
-    before = server.get("/v1/models")
+def test_a_file_that_is_no_model_changes_nothing(service: Server, model: Path):
+    before = service.get("/v1/models")
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     for wrong in (b"", b"PK\3\4 no model", bytes(content)):
         kind = {"content-type": "application/octet-stream"}
-        problem(server.client.post("/v1/models", content=wrong, headers=kind), 422, "modelfile")
-    problem(server.client.post(f"/v1/models/{'0' * 64}/activate", json={"reason": ""}), 404, "missing")
-    assert server.get("/v1/models") == before
-    assert server.send(png("bad")).json()["decision"] == "bad"
+        problem(service.client.post("/v1/models", content=wrong, headers=kind), 422, "modelfile")
+    problem(service.client.post(f"/v1/models/{'0' * 64}/activate", json={"reason": ""}), 404, "missing")
+    assert service.get("/v1/models") == before
+    assert service.send(png("bad")).json()["decision"] == "bad"
 
 
 def test_thresholds_move_and_their_history_stays(start: Start):
@@ -282,15 +283,16 @@ def test_a_sender_that_drips_is_cut_off_while_others_are_served(start: Start):
     assert b" 408 " in got[2]
 
 
-def test_a_second_service_on_the_same_data_is_refused_and_told_who_is_there(start: Start):
-    first = start()
-    second = start()
+def test_a_second_service_on_the_same_data_is_refused_and_told_who_is_there(service: Server, start: Start):
+    second = start(data=service.data)
     assert second.address == "" and second.stop() == 1
-    assert f"process {first.process.pid}" in "".join(second.said)
+    assert f"process {service.process.pid}" in "".join(second.said)
 
 
-def test_a_store_that_is_gone_is_not_made_anew(start: Start, tmp_path: Path):
-    start().stop()
+def test_a_store_that_is_gone_is_not_made_anew(start: Start, tmp_path: Path, model: Path):
+    (tmp_path / "data").mkdir()
+    with opened([model], Serving(data=tmp_path / "data", computes=Computes("onnxruntime", "fp32", 1))):
+        pass
     for each in (tmp_path / "data").glob("store.sqlite*"):
         each.unlink()
     server = start()

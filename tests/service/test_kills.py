@@ -31,9 +31,9 @@ def killed(start: Callable[..., Server], place: Path, kills: int, *words: str) -
     return journal
 
 
-def test_five_kills_under_load_lose_nothing_that_was_answered(start: Callable[..., Server], tmp_path: Path):
-    journal = entries(killed(start, tmp_path, 5))
-    assert sum(each["what"] == "answered" for each in journal) > 10
+def test_three_kills_under_load_lose_nothing_that_was_answered(start: Callable[..., Server], tmp_path: Path):
+    journal = entries(killed(start, tmp_path, 3))
+    assert sum(each["what"] == "answered" for each in journal) > 5
     server = start()  # ready again, and what was sent without an answer gets the one that is stored, or a first one
     assert server.get("/readyz")["ready"] is True
     server.stop()
