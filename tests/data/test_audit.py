@@ -14,6 +14,7 @@ from tests.data.test_likeness import rough
 from tests.hostile import encoded, exif
 from weakspot.data.audit import audit
 from weakspot.data.audit_tables import audit_tables
+from weakspot.data.copies import Duplicate, merge_groups
 from weakspot.data.cues import find_cues
 from weakspot.data.layouts import read_layout
 from weakspot.errors import ImageError
@@ -318,3 +319,10 @@ def test_nothing_is_promised_of_a_split_that_the_data_give(tmp_path):
     assert not [text for text in spoken if "every split" in text]
     assert "1 part on both sides of the split that the data give" in texts(found, "wrong")[0]
     assert "train/good/0/00.png (training) and test/good/20/00.png (test)" in texts(found, "wrong")[0]
+
+
+def test_a_copy_that_takes_no_part_still_ties_those_it_resembles(parts):
+    first, between, last = audited(parts).samples[:3]
+    copies = [Duplicate(one, other, "near", 1, "") for one, other in ((first, between), (between, last))]
+    merged = merge_groups([first, last], copies)
+    assert {sample.group for sample in merged} == {f"{first.group}+{last.group}"}

@@ -262,3 +262,11 @@ def without_review(model: Path, folder: Path) -> Path:
         folder / "none.weakspot", replace(read, manifest=read.manifest.model_copy(update={"thresholds": record}))
     )
     return folder / "none.weakspot"
+
+
+def test_pictures_of_which_only_a_smaller_view_is_kept_are_exported_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("weakspot.inspection.loaded.LARGE", 1)
+    monkeypatch.setattr("weakspot.data.large.LONGEST", 32)
+    model, data = saved(tmp_path), labelled(tmp_path / "data")
+    export(model, "onnx", tmp_path / "part.onnx", precision="fp16", calibrate=data)
+    assert (tmp_path / "part.onnx").is_file()

@@ -89,9 +89,12 @@ Ignore = Annotated[
     Path | None,
     typer.Option(metavar="MASK", help="An image of their proportions, white where they are not inspected."),
 ]
+MAX_MEMORY = 1000.0  # megabytes
 MaxMemory = Annotated[
     float,
-    typer.Option(min=100, help="Megabytes that may be taken; images at a size that needs more are seen in tiles."),
+    typer.Option(
+        min=100, max=1_000_000, help="Megabytes that may be taken; images at a size that needs more are seen in tiles."
+    ),
 ]
 Threads = Annotated[
     int | None,

@@ -27,7 +27,7 @@ def inspect(
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
     memory: flags.Memory = "fast",
-    max_memory: flags.MaxMemory = 1000.0,
+    max_memory: flags.MaxMemory = flags.MAX_MEMORY,
     ignore: flags.Ignore = None,
     threads: flags.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier inspection in --output.")] = False,
@@ -59,6 +59,7 @@ def inspect(
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
     how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
     if parquet or ray:
+        wanted |= {"ignore": ignore is not None, "max_memory": max_memory != flags.MAX_MEMORY}
         _inspect_many((model, paths, output), wanted, how, (runtime, ray, workers, piece), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
@@ -116,7 +117,7 @@ def watch(
     ] = None,
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
-    max_memory: flags.MaxMemory = 1000.0,
+    max_memory: flags.MaxMemory = flags.MAX_MEMORY,
     ignore: flags.Ignore = None,
     threads: flags.Threads = None,
     as_json: flags.Json = False,

@@ -69,10 +69,11 @@ def believed(copies: Sequence[Duplicate], pictures: int) -> list[Duplicate]:
 
 def merge_groups(samples: Sequence[Sample], copies: Iterable[Duplicate]) -> list[Sample]:
     """The samples in their order, with groups that share a picture made one, named after all ("kos01+kos26")."""
-    groups = {sample.group for sample in samples}  # a copy may take no part
+    groups = {sample.group for sample in samples}
     pairs = [(copy.first.group, copy.second.group) for copy in copies]
-    families = _families(groups, [pair for pair in pairs if groups.issuperset(pair)])
-    names = {group: _name(family) for family in families for group in family}
+    # a copy that takes no part still ties those it resembles
+    families = _families(groups.union(*pairs), pairs)
+    names = {group: _name([each for each in family if each in groups]) for family in families for group in family}
     return [replace(sample, group=names[sample.group]) for sample in samples]
 
 

@@ -69,12 +69,14 @@ def tiff_bands(file: BinaryIO, length: int, max_megapixels: float) -> Banded | N
 def _bands(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
     """Rows in order, several strips together where they are small."""
     waiting: list[np.ndarray] = []
+    held = 0  # bytes of them
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         values, _, shape = page.decode(_at(file, offset, count), index)
         waiting.append(_as_pixels(page, np.asarray(values), shape[1])[0])
-        if sum(rows.nbytes for rows in waiting) >= BAND:
+        held += waiting[-1].nbytes
+        if held >= BAND:
             yield np.concatenate(waiting)
-            waiting = []
+            waiting, held = [], 0
     if waiting:
         yield np.concatenate(waiting)
 

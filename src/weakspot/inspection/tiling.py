@@ -99,8 +99,9 @@ def needs_tiles(model: ModelFile, max_memory: float) -> bool:
 
 
 def can_be_tiled(model: ModelFile) -> bool:
-    """Whether the raw score is a function of the heat alone, as the recipe `sharp` has it."""
-    return bool(model.manifest.network.get("decision") == "heat")
+    """Whether the raw score is a function of the heat alone, of cells of the usual size, as in the recipe `sharp`."""
+    network = model.manifest.network
+    return bool(network.get("decision") == "heat" and network.get("body", "printed") in ("printed", "narrow"))
 
 
 def tile_size(size: tuple[int, int], cut: HeatGraph, max_memory: float) -> tuple[int, int]:

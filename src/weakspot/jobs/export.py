@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from weakspot.data.layouts import read_layout
+from weakspot.data.reading import array_pixels, read_image
 from weakspot.durable import refuse_existing, temporary_folder, write_folder, write_together
 from weakspot.errors import ImageError, ModelFileError, SettingsError, shown
 from weakspot.evaluation.metrics import average_precision
@@ -125,7 +126,7 @@ def _selftest(detector: LoadedDetector, size: Size) -> Looked:
     planes = selftest_image(detector.model)
     if planes.shape[1:] != size:
         planes = np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1])) for plane in planes])
-    return _looked(detector, detector.prepare(_pixels(planes)))
+    return _looked(detector, _pixels(planes), detector.prepare(_pixels(planes)))
 
 
 def _calibrating(detector: LoadedDetector, size: Size, data: Path, layout: str) -> list[Looked]:
@@ -133,18 +134,20 @@ def _calibrating(detector: LoadedDetector, size: Size, data: Path, layout: str) 
     looked = []
     for sample in read_layout(data, layout, good_needed=False):
         prepared = detector.prepare(sample.path)
-        found = prepared.pixels.shape[:2]
+        pixels = read_image(sample.path, detector.manifest.read).pixels  # of a large one `prepared` has a smaller view
+        found = pixels.shape[:2]
         if found != size and size != detector.manifest.size:
             sizes = f"{found[0]}x{found[1]} pixels, where the export takes {size[0]}x{size[1]}"
             raise ImageError(f"{prepared.name}: {sizes}; leave it out, or give its size by --picture-size")
         if found != size:  # brought there beforehand, as whoever runs the export must
-            prepared = detector.prepare(_pixels(prepared.image))
-        looked.append(_looked(detector, prepared, sample.label))
+            pixels = _pixels(prepared.image)
+            prepared = detector.prepare(pixels)
+        looked.append(_looked(detector, pixels, prepared, sample.label))
     return looked
 
 
-def _looked(detector: LoadedDetector, prepared: Prepared, label: int | None = None) -> Looked:
-    return Looked(prepared.pixels, prepared.image, detector.judge(prepared), label)
+def _looked(detector: LoadedDetector, pixels: NDArray[Any], prepared: Prepared, label: int | None = None) -> Looked:
+    return Looked(array_pixels(pixels, "picture"), prepared.image, detector.judge(prepared), label)
 
 
 def _pixels(planes: NDArray[Any]) -> NDArray[Any]:

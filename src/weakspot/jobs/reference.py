@@ -1,5 +1,6 @@
 """The detector of a model file as torch computes it, from its weights: what every runtime is held against."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from weakspot.errors import ModelFileError, shown
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Answer, Pixels, Precision
+from weakspot.jobs.recipes import RECIPES
 from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings
+from weakspot.training.stages import SHARP
 
 
 class TorchRuntime:
@@ -27,7 +30,9 @@ class TorchRuntime:
             name: tuple(value) if isinstance(value, list) else value for name, value in model.manifest.network.items()
         }
         try:
-            self._detector = Detector(NetworkSettings(**plain))
+            recipe = RECIPES.get(str(model.manifest.settings.get("recipe")), SHARP)
+            network = replace(NetworkSettings(**plain), weights_from=None)  # they are in the file
+            self._detector = Detector(network, parts_of=recipe.parts_of)
             self._detector.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in model.weights.items()})
         except (TypeError, ValueError, RuntimeError) as error:
             reason = shown(str(error).strip().splitlines()[0])
