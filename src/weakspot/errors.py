@@ -63,9 +63,9 @@ def shown(name: object) -> str:
 
 
 def quoted(text: object, most: int = 200) -> str:
-    """What somebody else says of a file, as one line that does not quote the file at length."""
-    line = shown(text)
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    """What is said of a file, as one line that does not quote the file at length: its middle is left out."""
+    line, half = shown(text), most // 2
+    return line if len(line) <= most else f"{line[: half - 1]}…{line[-half:]}"
 
 
 def amount(count: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from tests.hostile import GREY, PALETTE, chunk, encoded, exif, hostile_images, png, surface
 from weakspot.data.reading import area, array_pixels, decode_image, fit_image, read_image, read_mask
-from weakspot.errors import ImageError, SettingsError
+from weakspot.errors import ImageError, SettingsError, quoted
 from weakspot.settings import ReadSettings
 
 SETTINGS = ReadSettings()
@@ -382,3 +382,10 @@ def test_an_empty_mask_marks_nothing(tmp_path):
 def test_a_mask_of_another_size_is_refused_with_both_sizes(tmp_path):
     with pytest.raises(ImageError, match="a mask of 4 × 3 pixels for a picture of 5 × 3"):
         read_mask(saved_mask(tmp_path, np.zeros((3, 4), np.uint8)), 3, 5)
+
+
+def test_a_tag_of_very_many_values_is_not_quoted_at_length():
+    many = tuple(range(1000, 6000))
+    refusal = quoted(ImageError(f"compression {many}; save it uncompressed, or with LZW or deflate"), 500)
+    assert len(refusal) == 500 and refusal.startswith("compression (1000, ")
+    assert refusal.endswith("save it uncompressed, or with LZW or deflate")

@@ -82,7 +82,7 @@ def decode_image(data: bytes, name: str, settings: ReadSettings, path: Path | No
         decoded = DECODERS[form](data, settings.max_megapixels)
         pixels = full_range(decoded.pixels, settings.bit_depth or decoded.bits)
     except ImageError as error:  # which may quote the file
-        raise ImageError(f"{name}: {shown(error)}") from None
+        raise ImageError(f"{name}: {quoted(error, 500)}") from None
     except MemoryError:  # says nothing of the picture
         raise
     except Exception as error:  # a decoder met what no check above foresaw: the picture is not judged
