@@ -103,3 +103,13 @@ def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, 
         server.client.post(f"{server.send(png('bad')).headers['location']}/verdicts", json={"verdict": said})
     with pytest.raises(DataError, match="nothing was judged"):
         export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+
+
+def test_what_was_killed_while_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("weakspot.service.backup._go_on_counting", killed)
+    with pytest.raises(KeyboardInterrupt):
+        back_up(judged[0].data, None, tmp_path / "half")
+    assert not (tmp_path / "half" / "store.sqlite").exists()

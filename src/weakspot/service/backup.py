@@ -1,8 +1,10 @@
-"""A store with its pictures and models, copied whole from one moment, also while it is in use; and back again.
+"""A store with its pictures and models, copied whole import os
+from one moment, also while it is in use; and back again.
 
 A backup is a data folder of its own with an SQLite store, whatever the original was: `weakspot serve` runs on it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, func, insert, select, text
 
-from weakspot.durable import make_folder
+from weakspot.durable import make_folder, output_errors, sync_folder
 from weakspot.errors import OutputError, StoreError, shown
 from weakspot.runs import alone
 from weakspot.service.files import Files
@@ -54,9 +56,9 @@ def _copy(data: Path, store: str | None, target: Path, target_store: str | None)
         # Files first: a folder that was left half done has no store, and is not taken for a service's.
         kept = [row.sha256 for row in source.execute(select(pictures.c.sha256).where(pictures.c.removed.is_(None)))]
         known = [row.sha256 for row in source.execute(select(models.c.sha256))]
-        _copy_files(Files(data / PICTURES), Files(target / PICTURES), kept)
-        _copy_files(Files(data / MODELS, ".weakspot"), Files(target / MODELS, ".weakspot"), known)
-        _copy_rows(source, store_url(target, target_store))
+        _copy_files(Files(data / PICTURES, ours=False), Files(target / PICTURES), kept)
+        _copy_files(Files(data / MODELS, ".weakspot", ours=False), Files(target / MODELS, ".weakspot"), known)
+        _copy_store(source, store_url(target, target_store))
         counted = [
             source.execute(select(func.count()).select_from(table)).scalar() for table in (inspections, verdicts)
         ]
@@ -87,6 +89,23 @@ def _copy_files(source: Files, target: Files, names: list[str]) -> None:
         if content is None:
             raise StoreError(f"{shown(source.path(name))}: is missing though the store names it; try again")
         target.put(content)
+
+
+def _copy_store(source: Connection, url: str) -> None:
+    """All rows, and for a file only then its name: one that was left half done is not taken for a store."""
+    path = sqlite_path(url)
+    if path is None:
+        _copy_rows(source, url)
+        return
+    if path.exists():
+        raise OutputError(f"{shown(path)}: is there already; give a new one")
+    part = path.with_name(f"{path.name}.part")
+    for left in part.parent.glob(f"{part.name}*"):
+        left.unlink()
+    _copy_rows(source, f"sqlite:///{part}")
+    with output_errors(path):
+        os.replace(part, path)
+        sync_folder(path.parent)
 
 
 def _copy_rows(source: Connection, url: str) -> None:

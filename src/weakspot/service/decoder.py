@@ -6,6 +6,7 @@ bytes. Out: two lengths, what was read as JSON, raw pixels. No pickle: whoever t
 
 import json
 import resource
+import signal
 import struct
 import sys
 from dataclasses import fields
@@ -49,6 +50,8 @@ def decoded(settings: dict[str, object], data: bytes) -> tuple[dict[str, object]
 
 def main() -> None:
     """Decode what comes until nobody asks any more."""
+    for asked in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the end of what comes is this one's end
+        signal.signal(asked, signal.SIG_IGN)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     limit(float(sys.argv[1]))
     send(target, {}, b"")  # ready

@@ -41,7 +41,7 @@ def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
     """
     if output.exists() and any(output.iterdir()):
         raise OutputError(f"{shown(output)}: is not empty; give a new folder")
-    files = Files(data / PICTURES)
+    files = Files(data / PICTURES, ours=False)
     with snapshot(store_url(data, store)) as connection:
         judged = with_verdict().where(verdicts.c.verdict.in_(("good", "bad"))).order_by(inspections.c.seq)
         rows = connection.execute(judged).all()

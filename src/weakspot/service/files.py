@@ -12,9 +12,16 @@ from weakspot.errors import StoreError, shown
 class Files:
     """A folder of files named by content; names come from a digest alone, never from a client."""
 
-    def __init__(self, folder: Path, ending: str = "") -> None:
-        """Make the folder and its 256 inner ones, and remove what a killed writer left there."""
+    def __init__(self, folder: Path, ending: str = "", ours: bool = True) -> None:
+        """Make the folder and its 256 inner ones, and remove what a killed writer left there.
+
+        ours: whether this process alone writes there; else nothing is made or removed.
+        """
         self.folder, self._ending = folder, ending
+        if ours:
+            self._make_ready(folder)
+
+    def _make_ready(self, folder: Path) -> None:
         make_folder(folder)
         with output_errors(folder):
             for number in range(256):
@@ -27,11 +34,19 @@ class Files:
         """Keep the content → its SHA-256 in hex. On disk when this returns. Raises OutputError."""
         digest = sha256(content).hexdigest()
         path = self.path(digest)
-        if path.exists():
+        if self._holds(path, digest):
             sync_folder(path.parent)  # whoever wrote it may not have come to that yet
         else:
             write_durably(path, content)
         return digest
+
+    @staticmethod
+    def _holds(path: Path, digest: str) -> bool:
+        """Whether that very content lies there: a damaged file is written again."""
+        try:
+            return sha256(path.read_bytes()).hexdigest() == digest
+        except FileNotFoundError:
+            return False
 
     def path(self, digest: str) -> Path:
         """Where that content lies, or would lie."""

@@ -5,6 +5,7 @@ A file name that a client gives is not looked at, and no part of a body is put o
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -64,7 +65,8 @@ async def read_away(request: Request) -> None:
     """Read what little is left of a request that will be refused: a connection closed before loses the refusal."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) <= DRAINED:
-        await whole_body(request, DRAINED, 1.0)
+        with suppress(Problem):  # what is said is why it is refused
+            await whole_body(request, DRAINED, 1.0)
 
 
 async def _of_form(request: Request, body: bytes) -> tuple[bytes, dict[str, str]]:

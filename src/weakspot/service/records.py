@@ -41,7 +41,9 @@ def add_inspection(
         row = {"sha256": picture_sha256, "bytes": len(sent.picture), "time": entry.time}
         connection.execute(insert(pictures).values(row))
     else:  # seen before; it may have been removed since
-        connection.execute(update(pictures).where(pictures.c.sha256 == picture_sha256).values(removed=None))
+        connection.execute(
+            update(pictures).where(pictures.c.sha256 == picture_sha256).values(removed=None, time=entry.time)
+        )
     answer = json.dumps(entry.as_dict(), ensure_ascii=False, allow_nan=False)
     connection.execute(
         insert(inspections).values(
@@ -123,8 +125,8 @@ def newest(connection: Connection, filters: Filters, before: int | None, limit: 
         found = found.where(_not_judged())
     elif filters.verdict is not None:
         found = found.where(verdicts.c.verdict == filters.verdict)
-    found = found if filters.since is None else found.where(columns.time >= filters.since)
-    found = found if filters.until is None else found.where(columns.time < filters.until)
+    found = found if filters.since is None else found.where(columns.time >= _to_milliseconds(filters.since))
+    found = found if filters.until is None else found.where(columns.time < _to_milliseconds(filters.until))
     return connection.execute(found if before is None else found.where(columns.seq < before)).all()
 
 
@@ -204,3 +206,8 @@ def thresholds_of(connection: Connection, sha256: str) -> Sequence[Row[Any]]:
     """Every pair of thresholds that a model had, the newest first."""
     mine = thresholds.c.model_sha256 == sha256
     return connection.execute(select(thresholds).where(mine).order_by(thresholds.c.seq.desc())).all()
+
+
+def _to_milliseconds(time: str) -> str:
+    """A time as rows have it, which are compared as text."""
+    return time if "." in time else f"{time.removesuffix('Z')}.000Z"

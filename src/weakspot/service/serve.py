@@ -27,8 +27,8 @@ from weakspot.service.metrics import Metrics
 from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
-from weakspot.service.store import Store
-from weakspot.stopping import asked_to_stop
+from weakspot.service.store import Store, sqlite_path
+from weakspot.stopping import Stop, asked_to_stop
 
 log = logging.getLogger(__name__)
 STORE, PICTURES, MODELS, ADMIN_TOKEN = "store.sqlite", "pictures", "models", "admin.token"
@@ -67,7 +67,7 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
         ended = threading.Event()
         parts.health.start(ended)
         start_retention(parts, ended)
-        threading.Thread(target=_end_when_failed, args=(parts.store, server, ended), daemon=True).start()
+        threading.Thread(target=_end_when_failed, args=(parts.store, server, stop, ended), daemon=True).start()
         name, port = listener.getsockname()[:2]
         log.warning("listens on http://%s:%s", f"[{name}]" if ":" in name else name, port)
         server.run(sockets=[listener])
@@ -87,8 +87,10 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     """The parts of a service, ready to answer. Raises WeakspotError for a store or a model that cannot be used."""
     data, limits, metrics = serving.data, serving.limits, Metrics()
     url = store_url(data, serving.store)
-    if serving.store is None and (data / PICTURES).exists() and not (data / STORE).exists():
-        raise StoreError(f"{shown(data / STORE)}: is gone, its pictures are there; put it back, or restore a backup")
+    path = sqlite_path(url)
+    is_gone = path is not None and not (path.exists() and path.stat().st_size)
+    if is_gone and any((data / PICTURES).glob("*/*")):
+        raise StoreError(f"{shown(path)}: is gone, its pictures are there; put it back, or restore a backup")
     store = Store(url)
     pictures = Files(data / PICTURES)
     detectors = Detectors(store, Files(data / MODELS, ".weakspot"), serving.computes)
@@ -137,10 +139,13 @@ def _listening(serving: Serving) -> Iterator[socket.socket]:
         yield listener
 
 
-def _end_when_failed(store: Store, server: uvicorn.Server, ended: threading.Event) -> None:
-    """A store that failed is not tried again: the process ends, and whoever started it starts it anew."""
+def _end_when_failed(store: Store, server: uvicorn.Server, stop: Stop, ended: threading.Event) -> None:
+    """A store that failed is not tried again: the process ends, and whoever started it starts it anew.
+
+    So it does where it was asked to stop before the server heard of that itself.
+    """
     while not ended.wait(0.2):
-        if store.failed is not None:
+        if store.failed is not None or stop.is_set():
             server.should_exit = True
             return
 
