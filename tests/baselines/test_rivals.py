@@ -1,6 +1,7 @@
 """Every rival by its name: its network as published, and a folder of parts to a model file that inspects."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +38,7 @@ QUICK = TrainSettings(schedule=0.004, size=(64, 64), folds=0, threads=1, unlearn
 
 
 def settings_of(name: str, **more: object) -> TrainSettings:
-    masks = "use" if name in WITH_MASKS else "ignore"
-    return replace(QUICK, **({"recipe": name, "masks": masks} | more))  # type: ignore[arg-type]
+    return replace(QUICK, **({"recipe": name} | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,7 @@ def test_a_rival_trains_to_a_model_file_that_every_runtime_takes_and_that_inspec
     assert model.manifest.settings["weights_from"] == model.manifest.network["weights_from"] == first, "no folder"
     assert (f"the weights of {first}" if first else "from scratch") in model.card
     assert model.manifest.settings["recipe"] == name
+    assert ("and masks of bad ones" if name in WITH_MASKS else "without masks") in model.card
     assert model.manifest.network["body"] == RIVALS[name].network.body
     detector = LoadedDetector.load_exact(result.model)
     verified = detector.verify()
@@ -132,10 +133,19 @@ def test_a_rival_trains_to_a_model_file_that_every_runtime_takes_and_that_inspec
 
 
 @pytest.mark.parametrize("name", sorted(WITH_MASKS))
-def test_a_recipe_that_learns_from_masks_says_so_where_they_are_not_to_be_used(name: str):
+def test_a_recipe_that_learns_from_masks_says_so_where_there_are_none(name: str, parts: Path, tmp_path: Path):
     images = toy_images()
-    with pytest.raises(SettingsError, match=f"{name} learns from masks .*; add --masks use, or .*--recipe sharp"):
+    with pytest.raises(SettingsError, match=f"{name} learns from masks, but .*; take --recipe bozic2021 or sharp"):
         pictures_in_memory([image[0] for image in images.pixels], images.labels, "rgb", TrainSettings(recipe=name))
+    without = shutil.copytree(parts, tmp_path / "parts", ignore=shutil.ignore_patterns("masks"))
+    with pytest.raises(DataError, match=f"{name} learns from masks, but no bad picture .*--recipe bozic2021 or sharp"):
+        trained(name, without, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(WITH_MASKS))
+def test_a_recipe_that_learns_from_masks_is_refused_pictures_one_by_one(name: str, parts: Path, tmp_path: Path):
+    with pytest.raises(SettingsError, match=f"one_by_one.*; the recipe {name} learns from batches"):
+        trained(name, parts, tmp_path, pairing="one_by_one")
 
 
 @pytest.mark.parametrize("name", sorted({*RIVALS} - WITHOUT_BAD - WITH_MASKS))

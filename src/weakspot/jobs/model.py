@@ -125,7 +125,7 @@ def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: Tra
     margin = measure_bf16_margin(model, [images.pixels[index] for index in spread], draft.machine["threads"])
     more = {"parity": {parity.runtime: asdict(parity) for parity in parities}, "bf16_margin": margin}
     manifest = model.manifest.model_copy(update=more)
-    return replace(model, manifest=manifest, card=_card(manifest, verdict))
+    return replace(model, manifest=manifest, card=_card(manifest, verdict, bool(images.marked)))
 
 
 def refuse_changed(path: Path) -> None:
@@ -173,8 +173,8 @@ def _statistics(s: np.ndarray) -> ScoreStatistics:
     return ScoreStatistics(n=len(s), mean=float(s.mean()), std=float(s.std()), min=float(s.min()), max=float(s.max()))
 
 
-def _card(manifest: Manifest, verdict: Verdict) -> str:
-    """card.md: what this is, what it was made from, what it must not be used for."""
+def _card(manifest: Manifest, verdict: Verdict, by_masks: bool) -> str:
+    """card.md: what this is, what it was made from, what it must not be used for. by_masks: whether any taught it."""
     height, width = manifest.size
     thresholds = manifest.thresholds
     sentences = (*verdict.choice.evidence.get("sentences", ()), *manifest.warnings)
@@ -182,7 +182,7 @@ def _card(manifest: Manifest, verdict: Verdict) -> str:
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
         start=f"from the weights of {first}" if (first := manifest.settings["weights_from"]) else "from scratch",
-        masks="and masks of bad ones" if manifest.settings["masks"] == "use" else "without masks",
+        masks="and masks of bad ones" if by_masks else "without masks",
         fingerprint=manifest.data_fingerprint or "none",
         bad_from=thresholds.bad_from,
         good_below=thresholds.good_below,

@@ -26,7 +26,7 @@ def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, sch
     if settings.weights_from is not None and base.network.body != "resnet18":
         what = f"weights_from = {settings.weights_from!r}; the recipe {base.name} begins with random weights"
         raise SettingsError(f"{what}: leave it out, or take --recipe resnet18_cam")
-    if settings.pairing == "one_by_one" and draws_defects(settings):
+    if settings.pairing == "one_by_one" and (draws_defects(settings) or base.needs_masks):
         why = f"the recipe {base.name} learns from batches of several pictures"
         raise SettingsError(f'pairing = "one_by_one"; {why}: leave it out, or take --recipe paper')
     if base.name != PAPER.name and settings.paper != PaperSettings():
@@ -67,6 +67,11 @@ def shows_bad(settings: TrainSettings) -> bool:
 def needs_masks(settings: TrainSettings) -> bool:
     """Whether the recipe learns from masks, and cannot do without."""
     return RECIPES[settings.recipe].needs_masks
+
+
+def uses_masks(settings: TrainSettings) -> bool:
+    """Whether masks of bad pictures train: because the settings say so, or the recipe cannot do without."""
+    return settings.masks == "use" or needs_masks(settings)
 
 
 def _normalization(base: Recipe, light_share: float) -> Literal["training", "picture"]:
