@@ -18,6 +18,10 @@ HEADERS = {
 }
 
 
+UPLOADS = ("/v1/inspections", "/v1/models")  # they bound what they read themselves
+MOST_BYTES = 65_536  # of any other request
+
+
 class Guard:
     """Refuses hosts that are not ours (DNS rebinding) and changes that another site's page asks for."""
 
@@ -36,7 +40,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        refusal = self._refusal(scope["method"], Headers(scope=scope)) or _too_much(scope)
         app = self._app if refusal is None else problem_response(refusal)
         await app(scope, receive, send_guarded)
 
@@ -51,6 +55,21 @@ class Guard:
         if foreign or site not in ("same-origin", "none"):
             return Problem(403, "foreign", "a page of another site may not change anything here")
         return None
+
+
+def _too_much(scope: Scope) -> Problem | None:
+    """Before any of it is read: what is no picture and no model file is small, and says its length."""
+    headers = Headers(scope=scope)
+    if scope["method"] in SAFE or scope["path"] in UPLOADS:
+        return None
+    if "transfer-encoding" in headers:
+        return Problem(411, "length", "say the length of what is sent: Content-Length")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MOST_BYTES:
+        return Problem(
+            413, "too-large", f"more than {MOST_BYTES:,} bytes, which no request but a picture or a model needs"
+        )
+    return None
 
 
 def _name(host: str) -> str:

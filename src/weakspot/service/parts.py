@@ -46,6 +46,7 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
+OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 Service = Annotated[Parts, Depends(_parts)]
 _bearer = HTTPBearer(auto_error=False, description="a token, made by POST /v1/tokens or /v1/sessions")
 
@@ -56,7 +57,7 @@ def needs(scope: Scope) -> Callable[..., Who]:
     def who(
         request: Request, parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> Who:
-        if given is None and not parts.needs_token:
+        if given is None and not parts.needs_token and not any(name in request.headers for name in OF_PROXIES):
             return LOCAL
         token = given.credentials if given is not None else request.cookies.get(SESSION)
         found = None if token is None else parts.accounts.who(token)
