@@ -89,8 +89,8 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     url = store_url(data, serving.store)
     path = sqlite_path(url)
     is_gone = path is not None and not (path.exists() and path.stat().st_size)
-    if is_gone and any((data / PICTURES).glob("*/*")):
-        raise StoreError(f"{shown(path)}: is gone, its pictures are there; put it back, or restore a backup")
+    if is_gone and any(any((data / name).glob("*/*")) for name in (PICTURES, MODELS)):
+        raise StoreError(f"{shown(path)}: is gone, its files are there; put it back, or restore a backup")
     store = Store(url)
     pictures = Files(data / PICTURES)
     detectors = Detectors(store, Files(data / MODELS, ".weakspot"), serving.computes)
