@@ -59,14 +59,25 @@ def inspect(
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
     how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
     if parquet or ray:
-        wanted |= {"ignore": ignore is not None, "max_memory": max_memory != flags.MAX_MEMORY}
-        _inspect_many((model, paths, output), wanted, how, (runtime, ray, workers, piece), as_json, quiet)
+        _inspect_many(
+            (model, paths, output),
+            wanted | _bounds(ignore, max_memory),
+            how,
+            (runtime, ray, workers, piece),
+            as_json,
+            quiet,
+        )
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
         summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
+
+
+def _bounds(ignore: Path | None, max_memory: float) -> dict[str, bool]:
+    """Which bounds of a single inspection are asked for."""
+    return {"ignore": ignore is not None, "max_memory": max_memory != flags.MAX_MEMORY}
 
 
 def _inspect_many(
