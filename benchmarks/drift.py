@@ -1,7 +1,7 @@
 """How often a good picture of a part that was not trained on is called unlike the training's, and how often one that
 has really changed is: by the figures of `weakspot.inspection.drift`, which need no trained detector.
 
-    python benchmarks/drift.py /work/shared/data -o results/drift.json
+    python benchmarks/drift.py ../shared/data -o results/drift.json
 
 Three folds by part each; in KolektorSDD the parts that are there twice (docs: results/README.md) count as one.
 """
@@ -78,6 +78,27 @@ def shares(pictures: np.ndarray, folds: np.ndarray, others: np.ndarray) -> dict[
     return counts
 
 
+COLUMNS = {
+    "unchanged": "unchanged",
+    "blurred": "blurred (2 pixels)",
+    "over-exposed": "over-exposed (× 1.6)",
+    "shifted": "shifted by a fifth",
+    "turned": "turned by half",
+    "wrong product": "another product",
+    "streams unchanged": "30 in a row, unchanged",
+    "streams blurred": "30 in a row, blurred",
+}
+
+
+def table(record: dict[str, dict[str, dict[str, list[int]]]]) -> str:
+    """The record as docs/drift.md has it: called unlike, of how many."""
+    rows = [["data", *COLUMNS.values()], ["---"] * (1 + len(COLUMNS))]
+    for name, counts in record["called_unlike_of"].items():
+        size = " × ".join(map(str, SIZES[name]))
+        rows.append([f"{name}, {size}", *("{} of {}".format(*counts[column]) for column in COLUMNS)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -90,7 +111,9 @@ def main() -> None:
         others = [fit_image(np.ascontiguousarray(image[0]), SIZES[name], 1, 8) for image in known[foreign][0][:100]]
         found[name] = {"foreign": foreign, **shares(*known[name], np.stack(others))}
         print(name, found[name], flush=True)
-    given.output.write_text(json.dumps({"commit": commit(), "called_unlike_of": found}, indent=1) + "\n")
+    record = {"commit": commit(), "called_unlike_of": found}
+    given.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(table(record))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -559,3 +560,17 @@ def test_doctor_prints_json_that_a_program_can_read() -> None:
     done = run("doctor", "--json")
     assert done.returncode == 0
     assert set(json.loads(done.stdout)) == {"python", "packages", "extras", "runtimes", "machine", "speed"}
+
+
+@pytest.mark.parametrize("flag", [("--ignore", "mask.png"), ("--max-memory", "500")])
+def test_what_pieces_do_not_heed_is_refused_beside_them(flag: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("inspect", "part.weakspot", "new/", "-o", "out", "--parquet", *flag)
+    monkeypatch.setattr("sys.argv", ["weakspot", *words])
+    with pytest.raises(SettingsError, match=f"^{flag[0]}: not with --parquet and --ray"):
+        cli.app(words, standalone_mode=False)
+
+
+def test_endless_memory_is_refused() -> None:
+    words = ("inspect", "part.weakspot", "new/", "-o", "out", "--max-memory", "inf")
+    with pytest.raises(typer.BadParameter):
+        cli.app(words, standalone_mode=False)

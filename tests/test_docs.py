@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import json
 import re
 import runpy
 import shlex
@@ -193,3 +194,9 @@ def test_the_table_of_the_readme_is_that_of_the_records() -> None:
     results = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
     assert script["written"](readme, results) == readme
     assert "| magnetic tiles, five kinds of defect | 30 |" in readme
+
+
+def test_the_table_of_drift_is_that_of_its_record() -> None:
+    made = runpy.run_path(str(ROOT / "benchmarks" / "drift.py"))["table"]
+    record = json.loads((ROOT / "results" / "drift.json").read_text(encoding="utf-8"))
+    assert made(record) in (ROOT / "docs" / "drift.md").read_text(encoding="utf-8")

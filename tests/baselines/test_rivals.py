@@ -17,12 +17,14 @@ from weakspot.baselines.recipes import RIVALS
 from weakspot.errors import DataError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
+from weakspot.inspection.tiling import needs_tiles
 from weakspot.jobs.judge import judge
 from weakspot.jobs.learn import Learned, learn
 from weakspot.jobs.observe import Observer
 from weakspot.jobs.pictures import pictures_in_memory
 from weakspot.jobs.recipes import recipe
 from weakspot.jobs.train import TrainResult, train
+from weakspot.jobs.verify import verify_on
 from weakspot.network.detector import PARTS, Detector
 from weakspot.settings import TrainSettings
 from weakspot.training.state import Machine
@@ -127,7 +129,12 @@ def test_a_rival_trains_to_a_model_file_that_every_runtime_takes_and_that_inspec
     detector = LoadedDetector.load_exact(result.model)
     verified = detector.verify()
     assert verified and all(each.ok for each in verified)
-    inspection = detector.inspect(next((parts / "bad").iterdir()))
+    picture = next((parts / "bad").iterdir())
+    parity = verify_on(detector, [picture], threads=1)
+    assert parity.ok, "torch computes the rival's own network"
+    wide = replace(model, manifest=model.manifest.model_copy(update={"size": (512, 512)}))
+    needs_tiles(wide, 1000)  # a network of other cells is never asked for its tiles
+    inspection = detector.inspect(picture)
     assert inspection.decision in ("good", "review", "bad")
     assert inspection.heat_map.shape == (8, 8)
 

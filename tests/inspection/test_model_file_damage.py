@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzzing import damaged
 from weakspot.errors import ModelFileError
 from weakspot.inspection.container import pack
 from weakspot.inspection.model_file import read_model_file
@@ -134,20 +135,7 @@ def test_random_damage_ends_in_a_refusal_or_in_the_same_model(model_path, model,
     chance = random.Random(5)
     whole, original = model_path.read_bytes(), read_model_file(model_path)
     for _ in range(500):
-        altered = bytearray(whole)
-        for _ in range(chance.randint(1, 4)):
-            start = chance.randrange(len(altered))
-            end = min(len(altered), start + chance.choice((1, 4, 30, 1000)))
-            match chance.randrange(4):
-                case 0:
-                    altered[start:end] = chance.randbytes(end - start)
-                case 1:
-                    del altered[start:end]
-                case 2:
-                    altered[start:start] = altered[start:end]
-                case 3:
-                    altered[start:end] = bytes(end - start)
-        model_path.write_bytes(altered)
+        model_path.write_bytes(damaged(whole, chance))
         with suppress(ModelFileError):
             assert same(read_model_file(model_path), original)
 

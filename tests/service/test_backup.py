@@ -9,6 +9,7 @@ import pytest
 from tests.service.server import Server, png
 from weakspot.data.layouts import read_layout
 from weakspot.errors import DataError, OutputError, StoreError
+from weakspot.service import backup
 from weakspot.service.backup import back_up, restore
 from weakspot.service.export import export_verdicts
 
@@ -105,11 +106,13 @@ def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, 
         export_verdicts(tmp_path / "data", None, tmp_path / "judged")
 
 
-def test_what_was_killed_while_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
-    def killed(*_):
+def test_what_was_killed_before_all_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
+    def killed(source, url):
+        whole(source, url)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weakspot.service.backup._go_on_counting", killed)
+    whole = backup._copy_rows
+    monkeypatch.setattr(backup, "_copy_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         back_up(judged[0].data, None, tmp_path / "half")
     assert not (tmp_path / "half" / "store.sqlite").exists()

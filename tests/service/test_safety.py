@@ -1,7 +1,11 @@
 """Who may do what, and what hostile requests, pictures and decoders get: a refusal, and nobody else notices."""
 
+import json
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from tests.service.server import Server, png
 from tests.service.test_http import problem
 from weakspot.errors import ImageError
 from weakspot.service import decoder, decoding
+from weakspot.service.decoder import LENGTHS
 from weakspot.service.decoding import Decoders
 from weakspot.service.limits import Limits
 from weakspot.service.retention import remove_old
@@ -283,3 +288,30 @@ def test_the_description_holds_against_the_service(service: Server):
 
         quick(given(operation.as_strategy())(holds))()
     assert service.send(png()).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["Via", "X-Forwarded-For", "Forwarded"])
+def test_what_a_proxy_passed_on_needs_a_token_on_loopback_too(service: Server, name: str):
+    """Else whoever reaches the proxy would be its administrator."""
+    problem(service.client.get("/v1/models", headers={name: "x"}), 401, "token")
+
+
+def test_a_request_that_needs_little_is_refused_before_much_is_read(service: Server):
+    problem(service.client.post("/v1/tokens", content=b"x" * 100_000), 413, "too-large")
+    problem(service.client.post("/v1/tokens", content=iter([b"x"])), 411, "length")
+
+
+def test_signals_of_the_whole_group_leave_the_decoder_to_its_picture():
+    """Ctrl-C and systemd send them to every process; the picture would be told to be at fault."""
+    command = [sys.executable, "-m", "weakspot.service.decoder", "4"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdout.read(LENGTHS.size + 2)  # ready: an empty object
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
+        picture = png()
+        child.stdin.write(LENGTHS.pack(2, len(picture)) + b"{}" + picture)
+        child.stdin.flush()
+        about, _ = LENGTHS.unpack(child.stdout.read(LENGTHS.size))
+        assert "error" not in json.loads(child.stdout.read(about))
+        child.kill()

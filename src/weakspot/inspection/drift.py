@@ -15,8 +15,8 @@ from weakspot.inspection.manifest import Usual
 
 SIDE = 16  # cells of the small picture that layouts are compared by
 MOST_VALUES = 500  # of each figure that a model file keeps, evenly from the smallest to the largest
-# How far a figure may lie outside the training's range: this share of the range, and at least so much. Of 1,479 good
-# pictures of parts not trained on one is then called unlike, 14 at a share of 0.1, none at 0.5 (results/drift.json).
+# How far a figure may lie outside the training's range: this share of the range, and at least so much (LOG.md; what
+# comes of it: results/drift.json).
 SPREAD = 0.2
 SLACK = {"brightness": 0.02, "contrast": 0.01, "sharpness": 0.1, "likeness": 0.05}
 FEWEST = 5  # good training pictures from which a range is told

@@ -28,11 +28,11 @@ RESULT: dict[str, Any] = {
 }
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
-class ImageOut(_Strict):
+class ImageOut(Strict):
     """Which picture."""
 
     path: str | None = None
@@ -41,14 +41,14 @@ class ImageOut(_Strict):
     height: int | None
 
 
-class ModelOut(_Strict):
+class ModelOut(Strict):
     """Which model answered."""
 
     name: str
     sha256: str
 
 
-class RegionOut(_Strict):
+class RegionOut(Strict):
     """Where a defect lies, in the picture's pixels."""
 
     x: int
@@ -59,7 +59,7 @@ class RegionOut(_Strict):
     score: float
 
 
-class Result(_Strict):
+class Result(Strict):
     """What is said of one picture, as docs/inspection.schema.json has it."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [RESULT]})
@@ -80,7 +80,7 @@ class Result(_Strict):
     reason: str | None = None
 
 
-class VerdictOut(_Strict):
+class VerdictOut(Strict):
     """One judgement of a person."""
 
     verdict: Verdict
@@ -89,7 +89,7 @@ class VerdictOut(_Strict):
     reason: str
 
 
-class Kept(_Strict):
+class Kept(Strict):
     """One inspection as it is kept: the result, what came with the picture, and the verdict in force."""
 
     result: Result
@@ -105,14 +105,14 @@ class KeptWhole(Kept):
     verdicts: list[VerdictOut]
 
 
-class Page(_Strict):
+class Page(Strict):
     """Some inspections, the newest first. next: `cursor` of the following page; null at the end."""
 
     inspections: list[Kept]
     next: str | None
 
 
-class VerdictIn(_Strict):
+class VerdictIn(Strict):
     """What a person says of a part; `withdrawn` takes the last word back."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"verdict": "bad", "reason": "scratch"}]})
@@ -120,7 +120,7 @@ class VerdictIn(_Strict):
     reason: str = Reason
 
 
-class ModelRow(_Strict):
+class ModelRow(Strict):
     """One model. thresholds: in force, raw scores."""
 
     sha256: str
@@ -132,7 +132,7 @@ class ModelRow(_Strict):
     good_below: float
 
 
-class Activation(_Strict):
+class Activation(Strict):
     """Which model took over, when, by whom and why."""
 
     model_sha256: str
@@ -141,27 +141,27 @@ class Activation(_Strict):
     reason: str
 
 
-class Models(_Strict):
+class Models(Strict):
     """Every model, and who switched what; the newest switch first."""
 
     models: list[ModelRow]
     activations: list[Activation]
 
 
-class Registered(_Strict):
+class Registered(Strict):
     """The SHA-256 of a model file, by which it is named from now on."""
 
     sha256: str
 
 
-class Why(_Strict):
+class Why(Strict):
     """Why something is changed."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "trained on June's parts"}]})
     reason: str = Reason
 
 
-class ThresholdsIn(_Strict):
+class ThresholdsIn(Strict):
     """Raw scores: at or above bad_from bad, below good_below good, between them review."""
 
     model_config = ConfigDict(
@@ -174,7 +174,7 @@ class ThresholdsIn(_Strict):
     reason: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")
 
 
-class ThresholdsOut(_Strict):
+class ThresholdsOut(Strict):
     """A pair of thresholds that was or is in force."""
 
     bad_from: float
@@ -184,7 +184,7 @@ class ThresholdsOut(_Strict):
     reason: str
 
 
-class TokenIn(_Strict):
+class TokenIn(Strict):
     """Whom a token is for, and up to what: inspect, review (also that), admin (everything)."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "line 3", "scope": "inspect"}]})
@@ -193,14 +193,14 @@ class TokenIn(_Strict):
     hours: float | None = Field(None, gt=0, le=1e5)
 
 
-class TokenOut(_Strict):
+class TokenOut(Strict):
     """A new token; it is told this once and kept nowhere."""
 
     id: str
     token: str
 
 
-class UserIn(_Strict):
+class UserIn(Strict):
     """A person who logs in."""
 
     name: str = Text
@@ -208,14 +208,14 @@ class UserIn(_Strict):
     scope: Scope
 
 
-class LogIn(_Strict):
+class LogIn(Strict):
     """A person's name and password."""
 
     name: str = Text
     password: str = Field(max_length=200)
 
 
-class Session(_Strict):
+class Session(Strict):
     """A token for a shift."""
 
     token: str
@@ -243,52 +243,6 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     instance: str
-
-
-class Checks(_Strict):
-    """Whether it is ready, and each thing that was looked at: "ok", or what is wrong."""
-
-    ready: bool
-    checks: dict[str, str]
-
-
-class Live(_Strict):
-    """Open Inference Protocol: it answers."""
-
-    live: Literal[True] = True
-
-
-class Ready(_Strict):
-    """Open Inference Protocol; some clients look for `live`, some for `ready`."""
-
-    ready: bool
-    live: bool
-
-
-class ServerMetadata(_Strict):
-    """Open Inference Protocol: what this is."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class TensorMetadata(_Strict):
-    """Open Inference Protocol: one input or output."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(_Strict):
-    """Open Inference Protocol: what the model takes and gives. Pictures go to /v1/inspections."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

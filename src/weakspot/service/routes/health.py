@@ -5,15 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from weakspot.service.bodies import (
-    Checks,
-    Live,
-    ModelMetadata,
-    Ready,
-    ServerMetadata,
-    TensorMetadata,
-    problems,
-)
+from weakspot.service.bodies import problems
+from weakspot.service.health_bodies import Checks, Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
 from weakspot.service.parts import MayInspect, Parts, Service
 from weakspot.service.problems import missing
 
