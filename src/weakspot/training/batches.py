@@ -19,11 +19,8 @@ from weakspot.settings import CELL
 from weakspot.training.synthetic import cells_of, draw_defect
 
 ALIKE = 1.2  # times as much as pictures may change along one side than along the other, to be turned
-DRAWING, PROVING, TURNING = (
-    1,
-    2,
-    3,
-)  # in the seeds of what is drawn to learn from, to be asked of, and turned; pairs: none
+# in the seeds of what is drawn to learn from, of what is drawn to be asked of, and of turns; pairs have none
+DRAWING, PROVING, TURNING = 1, 2, 3
 QUARTERS = 0, 5, 3, 6  # mirrorings that together turn a picture by 0, 90, 180 and 270 degrees
 
 
