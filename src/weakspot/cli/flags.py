@@ -54,7 +54,7 @@ Recipe = Annotated[
     RecipeName | None,
     typer.Option(
         help="How to train; default sharp. paper: as printed; the others are rivals (docs/rivals.md), of which *_masks "
-        "learn from masks.",
+        "need --masks use.",
         show_default=False,
     ),
 ]

@@ -45,7 +45,7 @@ def audit(
         "weakspot train parts/ -o runs/few --positives 10 --rule no_escapes",
         "weakspot train parts/ -o runs/strict --max-escapes 0.01 --max-false-alarms 0.02",
         "weakspot train parts/ -o runs/line3 --settings line3.toml",
-        "weakspot train parts/ -o runs/rival --recipe segdec_masks  # a rival, beside it",
+        "weakspot train parts/ -o runs/rival --recipe segdec_masks --masks use  # a rival, beside it",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
     )
 )

@@ -14,7 +14,7 @@ from weakspot.data.reading import array_pixels, fit_image, has_colour, read_mask
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError, ImageError, SettingsError, shown
 from weakspot.evaluation.threshold_rules import WITHOUT_BAD
-from weakspot.jobs.recipes import draws_defects, needs_masks, shows_bad, uses_masks
+from weakspot.jobs.recipes import draws_defects, needs_masks, shows_bad
 from weakspot.settings import Fit, ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
 
@@ -58,7 +58,7 @@ def pictures_of(samples: Sequence[Sample], audit: Audit, settings: TrainSettings
     recipe has no use for them.
     """
     facts = [audit.facts_of(sample) for sample in samples]
-    masks, unused = _masks_of(samples, audit, settings) if uses_masks(settings) else ({}, [])
+    masks, unused = _masks_of(samples, audit, settings) if settings.masks == "use" else ({}, [])
     return Pictures(
         pixels=lambda number: audit.pixels(samples[number]),
         labels=_checked_labels([sample.label for sample in samples], settings),
@@ -79,9 +79,8 @@ def pictures_in_memory(
 
     Raises ImageError for one that is too small or blank: its giver can leave it out; DataError where there are too few.
     """
-    if uses_masks(settings):
-        what, way_out = _wish_for_masks(settings)
-        raise SettingsError(f"{what}, but pictures in memory have none; {way_out}, or train on a folder")
+    if settings.masks == "use":
+        raise SettingsError('masks = "use", but pictures in memory have none; leave masks out, or train on a folder')
     arrays = [array_pixels(image, f"picture {number}", channels) for number, image in enumerate(images)]
     for number, array in enumerate(arrays):
         refuse_unfit(array, f"picture {number}")
@@ -117,16 +116,10 @@ def _masks_of(
                 unused.append(str(error))
     if not masks:
         found = ", such as ".join(["no bad picture to train on has a mask that can be used", *unused[:1]])
-        what, way_out = _wish_for_masks(settings)
-        raise DataError(f"{what}, but {found}; put masks into masks/, named like their pictures, or {way_out}")
+        raise DataError(
+            f'masks = "use", but {found}; put masks into masks/, named like their pictures, or leave it out'
+        )
     return masks, unused
-
-
-def _wish_for_masks(settings: TrainSettings) -> tuple[str, str]:
-    """What asks for masks, and the way to do without."""
-    if needs_masks(settings):
-        return f"the recipe {settings.recipe} learns from masks", "take --recipe bozic2021 or sharp, which need none"
-    return 'masks = "use"', "leave masks out"
 
 
 def _marking(mask: np.ndarray, path: Path) -> np.ndarray:
@@ -150,6 +143,11 @@ def _light_share(means: Sequence[float], deviations: Sequence[float]) -> float:
 
 def _checked_labels(labels: Sequence[int], settings: TrainSettings) -> np.ndarray:
     """The labels (n,), where the recipe can train on so many of each, and the rule choose thresholds by them."""
+    if needs_masks(settings) and settings.masks != "use":
+        what = f"the recipe {settings.recipe} learns from masks of bad pictures, which are not to be used"
+        raise SettingsError(
+            f"{what}; add --masks use, or take one that needs none (--recipe bozic2021, --recipe sharp)"
+        )
     array, rule = np.array(labels, int), settings.threshold.rule
     bad, good = int(array.sum()), int((array == 0).sum())
     found = f"{bad} bad and {good} good pictures to train on"

@@ -69,11 +69,6 @@ def needs_masks(settings: TrainSettings) -> bool:
     return RECIPES[settings.recipe].needs_masks
 
 
-def uses_masks(settings: TrainSettings) -> bool:
-    """Whether masks of bad pictures train: because the settings say so, or the recipe cannot do without."""
-    return settings.masks == "use" or needs_masks(settings)
-
-
 def _normalization(base: Recipe, light_share: float) -> Literal["training", "picture"]:
     """Each picture by itself where light differs from one to the next (LOG.md); others' networks: as printed.
 
