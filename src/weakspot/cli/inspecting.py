@@ -59,14 +59,7 @@ def inspect(
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
     how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
     if parquet or ray:
-        _inspect_many(
-            (model, paths, output),
-            wanted | _bounds(ignore, max_memory),
-            how,
-            (runtime, ray, workers, piece),
-            as_json,
-            quiet,
-        )
+        _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
         detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
@@ -75,20 +68,18 @@ def inspect(
     raise typer.Exit(summary.exit_status)
 
 
-def _bounds(ignore: Path | None, max_memory: float) -> dict[str, bool]:
-    """Which bounds of a single inspection are asked for."""
-    return {"ignore": ignore is not None, "max_memory": max_memory != flags.MAX_MEMORY}
-
-
-def _inspect_many(
+def _pieces(
     places: tuple[Path, list[str], str], wanted: dict[str, bool], how: dict[str, Any], many: Any, *shows: bool
 ) -> NoReturn:
-    """The verb inspect where results go out in pieces. many: runtime, address of Ray, workers, images a piece."""
+    """The verb inspect where results go out in pieces. many: runtime, address of Ray, workers, images a piece;
+    and the bounds of memory and of what is looked at, which pieces do not heed.
+    """
     from weakspot import progress, terminal
     from weakspot.inspection.cluster import How, inspect_many
 
-    fail_on_bad, (as_json, quiet), (runtime, ray, workers, piece) = wanted.pop("fail_on_bad"), shows, many
-    flags.refuse_beside("--parquet and --ray", **wanted)
+    (as_json, quiet), (runtime, ray, workers, piece, max_memory, ignore) = shows, many
+    fail_on_bad, bounds = wanted.pop("fail_on_bad"), {"max_memory": max_memory != flags.MAX_MEMORY, "ignore": ignore}
+    flags.refuse_beside("--parquet and --ray", **wanted, **bounds)
     asked = How(runtime=runtime, ray=ray, workers=workers, images_a_piece=piece, fail_on_bad=fail_on_bad, **how)
     with progress.counting("pieces inspected", quiet or as_json) as on_piece:
         tally = inspect_many(*places, asked, on_piece)
