@@ -187,13 +187,15 @@ def test_nothing_that_is_committed_names_a_folder_of_some_machine_or_a_registry(
     assert [name for name in found if name != "tests/test_docs.py"] == []
 
 
-def test_the_table_of_the_readme_is_that_of_the_records() -> None:
-    """Made by scripts/readme_table; nothing in it is typed."""
-    script = runpy.run_path(str(ROOT / "scripts" / "readme_table"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    results = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    assert script["written"](readme, results) == readme
-    assert "| magnetic tiles, five kinds of defect | 30 |" in readme
+@pytest.mark.parametrize("name", ["README.md", "docs/method.md"])
+def test_the_tables_of_the_pages_are_those_of_the_records(name: str) -> None:
+    """Made by scripts/result_tables; nothing in them is typed."""
+    script = runpy.run_path(str(ROOT / "scripts" / "result_tables"))
+    page = (ROOT / name).read_text(encoding="utf-8")
+    rows = script["rows_of"]((ROOT / "results" / "README.md").read_text(encoding="utf-8"))
+    table = script["PAGES"][name](rows)
+    assert table.count("\n") > 5 and table in page
+    assert script["written"](page, table) == page
 
 
 def test_the_table_of_drift_is_that_of_its_record() -> None:
