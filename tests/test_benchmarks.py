@@ -40,6 +40,16 @@ def test_the_figures_of_speed_are_those_of_the_records() -> None:
     assert tables.written(page.replace("| reached |", "| missed |")) == page
 
 
+def test_the_table_of_parity_is_that_of_its_record() -> None:
+    import parity
+
+    page = parity.PAGE.read_text(encoding="utf-8")
+    record = json.loads((ROOT / "results" / "parity.json").read_text(encoding="utf-8"))
+    assert parity.page(page, record) == page
+    assert {run["data"] for run in record["runs"]} == {"KolektorSDD", "magnetic_tile"}
+    assert all(row["changed"] == 0 for run in record["runs"] for row in run["rows"]), "as the page says below it"
+
+
 def test_latencies_are_measured_and_their_record_becomes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("nncf")
     rows = recorded("latency.py", tmp_path, "--pictures", "3", "--size", "64x64", "--threads", "1")["latencies"]
