@@ -5,7 +5,8 @@ and precision, beside plain PyTorch.
     python benchmarks/tables.py
 
 Pictures are made up, raw pixels in memory at the detector's size; reading is not in it. One is asked at a time, each
-implementation all of them in turn. Run it on a quiet machine: the load is printed and recorded.
+implementation all of them in turn; rows are written as they are measured. Some seven minutes, by the count of
+multiply-adds, on two idle cores. Run it on a quiet machine: the load is printed and recorded.
 """
 
 import argparse
@@ -60,8 +61,8 @@ def main() -> None:
             row = {"size": f"{size[0]}x{size[1]}", "implementation": name, "precision": precision}
             rows.append(row | percentiles(ask, pictures(size, DIFFERENT), asked.pictures))
             print(rows[-1], flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps({"machine": about, "latencies": rows}, indent=1) + "\n")
+            if asked.json:
+                asked.json.write_text(json.dumps({"machine": about, "latencies": rows}, indent=1) + "\n")
 
 
 def implementations(size: tuple[int, int], threads: int) -> Iterator[tuple[str, str, Ask]]:

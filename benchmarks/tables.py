@@ -25,14 +25,17 @@ WORKS = {
 
 def main() -> None:
     """Rewrite the page's figures."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def written(page: str) -> str:
+    """The page with the figures of the records between its two marks."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
-    sections = (
-        goals.table() + "\n".join(section(path) for path in records) + latencies() + starts() + peaks() + profiles()
-        or "Nothing recorded yet.\n"
-    )
-    PAGE.write_text(f"{before}{BEGIN}\n{sections}{END}{after}", encoding="utf-8")
+    parts = [demo(), goals.table() + "\n".join(section(path) for path in records), default_beside_before(), latencies()]
+    sections = "".join([*parts, starts(), peaks(), profiles()]) or "Nothing recorded yet.\n"
+    return f"{before}{BEGIN}\n{sections}{END}{after}"
 
 
 def section(path: Path) -> str:
@@ -44,6 +47,42 @@ def section(path: Path) -> str:
     told += f"; load before: {machine['load_before']:.2f}"
     works = [table(title, [row for row in rows if row["work"] == work]) for work, title in WORKS.items()]
     return f"### `results/speed/{path.name}`\n\n{told}\n\n" + "\n".join(work for work in works if work)
+
+
+def demo() -> str:
+    """The record of `demo.py`; nothing where there is none."""
+    path = ROOT / "results" / "demo.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    about, seconds, reached, parts = (record[name] for name in ("machine", "seconds", "reached", "pictures"))
+    how = f"{about['cores']} cores, {'bf16' if record['bf16'] else 'fp32'}; {about['processor']}"
+    test = parts["test"]
+    found = f"AP {reached['average_precision']:.3f} on {test['good']} good and {test['bad']} bad images not trained on"
+    return (
+        f"### The demo\n\n`scripts/demo` from a fresh clone: {seconds['installation']:.0f} s of installation and "
+        f"{seconds['demo']:.0f} s of everything else, {sum(seconds.values()):.0f} s in all; {found} "
+        f"({' × '.join(map(str, record['size']))} pixels; {how}; load before: {about['load_before']:.2f}).\n\n"
+    )
+
+
+def default_beside_before() -> str:
+    """The record of `default.py`; nothing where there is none."""
+    path = RECORDS / "default_beside_before.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    about, work = record["machine"], {name: f"{macs / 1e9:.1f} G" for name, macs in record["multiply_adds"].items()}
+    told = f"{record['size'].replace('x', ' × ')}, fp32, medians of {about['rounds']} in turn; {about['processor']}"
+    told += f"; load before: {about['load_before']:.2f}; multiply-adds: {work['before']} before, {work['default']} now"
+    title = f"### `results/speed/{path.name}`\n\n`inspect` with the default network and with the one before it; {told}"
+    head = "| runtime | threads | before, ms | default, ms | times as fast |\n|---|---|---|---|---|\n"
+    lines = [
+        f"| {row['runtime']} | {row['threads']} | {row['before_seconds'] * 1e3:.1f} "
+        f"| {row['default_seconds'] * 1e3:.1f} | {row['times_as_fast']:.2f} |\n"
+        for row in record["inspections"]
+    ]
+    return f"\n{title}\n\n{head}{''.join(lines)}"
 
 
 def latencies() -> str:

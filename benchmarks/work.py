@@ -422,10 +422,15 @@ def _inspects(setting: Setting, precision: str, memory: Memory = "fast") -> Run:
 
 @cache
 def plain_work(setting: Setting, part: str = "") -> tuple[float, float]:
+    """`convolution_work` of the printed network, or of a part of it by name."""
+    return convolution_work(copy.deepcopy(detector(setting.kernel, ours=False)), setting.size, part)
+
+
+def convolution_work(network: Detector, size: Size, part: str = "") -> tuple[float, float]:
     """Multiply-adds of all convolutions for one image, and bytes of their maps, each read and written once in fp32;
     counted on a small image.
 
-    part: of the network, by name; all of it by default.
+    network: is changed to torch's own layers; part: of it, by name; all of it by default.
     """
     macs = moved = 0
 
@@ -435,13 +440,12 @@ def plain_work(setting: Setting, part: str = "") -> tuple[float, float]:
         macs += output.numel() * module.weight[0].numel()
         moved += 4 * (inputs[0].numel() + output.numel())
 
-    network = copy.deepcopy(detector(setting.kernel, ours=False)).eval()
-    for module in network.get_submodule(part).modules():
+    for module in plain_layers(network.eval()).get_submodule(part).modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.zeros(1, 1, 256, 256))
-    share = setting.size[0] * setting.size[1] / 256**2
+    share = size[0] * size[1] / 256**2
     return macs * share, moved * share
 
 

@@ -1,5 +1,7 @@
 """The spectral form against the plain sum over the kernel, in numbers and in graphs."""
 
+import os
+
 import numpy as np
 import onnxruntime
 import openvino
@@ -8,6 +10,7 @@ from onnx import TensorProto, helper, load_from_string, numpy_helper
 from scipy.signal import correlate2d
 
 from weakspot.errors import ModelFileError
+from weakspot.inspection.runtimes import openvino_core
 from weakspot.spectral import onnx_format, transforms
 from weakspot.spectral.graph import find_large_layer, in_spectral_form, replace_layer
 from weakspot.spectral.tiles import LARGEST_TILE, Tiling, choose_tiling, gain
@@ -59,7 +62,7 @@ def run_onnxruntime(model: bytes, image: np.ndarray) -> np.ndarray:
 
 
 def run_openvino(model: bytes, image: np.ndarray) -> np.ndarray:
-    core = openvino.Core()
+    core = openvino_core(openvino, os.getpid())
     return core.compile_model(
         core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     )(image)[0]

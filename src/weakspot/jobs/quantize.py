@@ -15,15 +15,37 @@ from weakspot.inspection.runtimes import no_telemetry
 def quantized(core: bytes, images: Sequence[NDArray[Any]]) -> bytes:
     """The graph with its convolutions in int8, its scales chosen on `images`, (C, h, w) raw at the detector's size.
 
-    Reading and scores stay fp32: what is no layer is not touched. Any runtime takes it: quantization stands in it as
+    Reading, scores, and the first and last convolution stay fp32. Any runtime takes it: quantization stands in it as
     QuantizeLinear and DequantizeLinear.
     """
+    graph = onnx.load_from_string(core)
+    kept = _first_and_last(graph)
     with _quiet():
         import nncf
+        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-        data = nncf.Dataset([image[None] for image in images], lambda image: {"image": image})
-        made = nncf.quantize(onnx.load_from_string(core), data, subset_size=len(images))
+        # Ranges reach to the largest value that any picture has: NNCF's own, the mean over pictures, cuts off what is
+        # rare, and that are the defects. Its correction of biases is by means over pictures, too (LOG.md).
+        advanced = AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX, disable_bias_correction=True
+        )
+        made = nncf.quantize(
+            graph,
+            nncf.Dataset([image[None] for image in images], lambda image: {"image": image}),
+            subset_size=len(images),
+            ignored_scope=nncf.IgnoredScope(names=kept),
+            advanced_parameters=advanced,
+        )
     return bytes(made.SerializeToString())
+
+
+def _first_and_last(graph: onnx.ModelProto) -> list[str]:
+    """Names of its first and last convolution; all get new ones, since a graph may leave them out."""
+    convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
+    for place, node in enumerate(convolutions):
+        node.name = f"convolution_{place}"
+    return sorted({node.name for node in (*convolutions[:1], *convolutions[-1:])})
 
 
 @contextmanager

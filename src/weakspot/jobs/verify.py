@@ -68,7 +68,7 @@ def verify_on(
     fp32 may differ by the model file's tolerance; bf16, which is asked as inspection asks it, in no decision.
     """
     images = find_images(paths).images
-    reference = _reference(detector.model, threads or usable_cores())
+    reference = open_reference(detector.model, threads or usable_cores())
     parity = Parity(f"{reference.name} {reference.precision}")
     opened = list(_opened(detector.model, threads, parity))
     for number, path in enumerate(images, start=1):
@@ -85,7 +85,8 @@ def verify_on(
     return parity
 
 
-def _reference(model: ModelFile, threads: int) -> Runtime:
+def open_reference(model: ModelFile, threads: int) -> Runtime:
+    """What runtimes are held against: torch, or the first of them where torch is missing."""
     if find_spec("torch") is None:
         return open_runtime(model, threads=threads)
     from weakspot.jobs.reference import TorchRuntime
@@ -123,13 +124,19 @@ def _compare(
     except Exception as error:  # of any kind, as runtimes raise them, or a score that is no number
         compared.problem, compared.ok = f"{name}: {shown(str(error).strip().splitlines()[-1])}", False
         return
-    raw, wanted = found.raw_score[0], expected.raw_score[0]
-    heat = np.abs(found.heat_map - expected.heat_map).max() / max(LEAST_HEAT, expected.heat_map.max())
-    compared.raw_score = float(np.maximum(compared.raw_score, abs(raw - wanted) / max(1.0, abs(wanted))))
+    raw, heat = differences(found, expected)
+    compared.raw_score = float(np.maximum(compared.raw_score, raw))
     compared.heat_map = float(np.maximum(compared.heat_map, heat))
     compared.changed += [name] * changed
     within = max(compared.raw_score, compared.heat_map) <= detector.manifest.selftest.tolerance
     compared.ok = compared.ok and not compared.changed and (within or compared.precision != "fp32")
+
+
+def differences(found: Answer, expected: Answer) -> tuple[float, float]:
+    """Of one picture's raw score, relative where it exceeds 1, and of its heat, by the map's hottest cell."""
+    raw, wanted = found.raw_score[0], expected.raw_score[0]
+    heat = np.abs(found.heat_map - expected.heat_map).max() / max(LEAST_HEAT, expected.heat_map.max())
+    return float(abs(raw - wanted) / max(1.0, abs(wanted))), float(heat)
 
 
 def _decision(answer: Answer, thresholds: Thresholds) -> str:
