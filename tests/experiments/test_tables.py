@@ -34,7 +34,7 @@ def recorded(folder: Path, run: str, **more: Any) -> None:
 def summary(results: Path) -> list[dict[str, str]]:
     """The rows of the page's first table."""
     page = write_tables(results).read_text(encoding="utf-8")
-    heads, _, *rows = [line for line in page.split("## Runs")[0].splitlines() if line.startswith("|")]
+    heads, _, *rows = [line for line in page.split("## ")[0].splitlines() if line.startswith("|")]
     names = [cell.strip() for cell in heads.split("|")[1:-1]]
     return [dict(zip(names, (cell.strip() for cell in row.split("|")[1:-1]), strict=True)) for row in rows]
 

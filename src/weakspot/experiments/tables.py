@@ -27,6 +27,7 @@ from weakspot.experiments.series import (
     pooled,
     promises_kept,
 )
+from weakspot.experiments.standing import standing
 
 SUMMARY = {
     "average_precision": "AP",
@@ -107,7 +108,8 @@ def _page(results: Path) -> str:
     total = f"Promises kept, over all runs: **{_share(kept, of)}** ({100 * kept / of:.0f} %).\n" if of else ""
     runs = [_runs(folder, records) for folder, records in experiments.items()]
     apart = [line for folder, records in experiments.items() for line in _told_apart(folder, records)]
-    return "\n".join([NOTE, *_table(heads, rows), "", *apart, total, RUNS, *runs])
+    beside = standing(record for records in experiments.values() for record in records)
+    return "\n".join([NOTE, *_table(heads, rows), "", *apart, total, *beside, RUNS, *runs])
 
 
 def _told_apart(folder: Path, records: list[Record]) -> Iterator[str]:
