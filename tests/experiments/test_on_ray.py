@@ -6,11 +6,14 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.experiments.test_run import asked_for, command, records
+from weakspot.errors import SettingsError, TrainingError
+from weakspot.experiments import on_ray
 from weakspot.experiments.run import run_experiment
 
 pytest.importorskip("ray")
@@ -47,8 +50,11 @@ def descends(process: int, of: int, parents: dict[int, int]) -> bool:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Two runs on a cluster of this machine, one at a time."""
-    asked_for(tmp_path / "ray", schedule=0.04)
+    """Three runs on a cluster of this machine, one at a time; where the last would train lies something else."""
+    asked_for(tmp_path / "ray", "[0, 1, 2]", schedule=0.04)
+    taken = tmp_path / "ray" / "runs" / "small" / "sharp-hold_out-seed2"
+    taken.mkdir(parents=True)
+    (taken / "note.txt").write_text("mine")
     words = command(tmp_path / "ray", "--ray", "local", "--jobs", "1")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         yield process
@@ -74,8 +80,10 @@ def test_ray_leaves_the_records_that_one_process_leaves_though_a_worker_is_kille
     (worker,) = workers_at_work(driver.pid)
     os.kill(worker, signal.SIGKILL)
     lines += lines_until(driver, "nothing that it says")
-    assert driver.wait() == 0, lines
-    assert lines[0] == "2 runs by Ray, 1 thread each"
+    assert driver.wait() == 1, lines
+    said = "weakspot: error: 1 of 3 runs failed, the others are on record: sharp-hold_out-seed2: "
+    assert lines[-1].startswith(said) and "is not empty" in lines[-1]
+    assert lines[0] == "3 runs by Ray, 1 thread each"
     run_experiment(asked_for(tmp_path / "here", schedule=0.04), tmp_path / "here" / "results")
     assert made(tmp_path / "ray") == made(tmp_path / "here")
     assert (tmp_path / "ray" / "results" / "README.md").exists()
@@ -93,3 +101,36 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_they_have(tmp_path: Path, drive
     assert lines[-1] == "weakspot: error: stopped; nothing is lost: the same command goes on"
     assert list((tmp_path / "ray" / "runs" / "small" / "sharp-hold_out-seed0" / "trainings").rglob("checkpoint*"))
     assert records(tmp_path / "ray") == []
+
+
+class Queue:
+    """Stands for the one between workers and whoever asked, which Ray has."""
+
+    def __init__(self) -> None:
+        self.lines = list[str]()
+        self.actor = SimpleNamespace(put_nowait=SimpleNamespace(remote=self.lines.append))
+
+    def qsize(self) -> int:
+        return len(self.lines)
+
+
+def test_a_worker_with_other_packages_refuses_its_call_and_one_with_the_same_tells_what_it_says() -> None:
+    queue, asked = Queue(), list[str]()
+
+    def call(word: str, shows: Any) -> None:
+        asked.append(word)
+        shows.note("a line")
+        raise TrainingError("nothing was learned")
+
+    others = on_ray._installed() | {"torch": "0.4"}
+    assert on_ray._made(queue, call, others, "run", ("word",)).startswith("its worker has another torch than this")
+    assert asked == []
+    assert on_ray._made(queue, call, on_ray._installed(), "run", ("word",)) == "nothing was learned"
+    assert (asked, queue.lines) == (["word"], ["run: a line"])
+
+
+def test_more_threads_than_any_machine_has_are_refused_rather_than_waited_for() -> None:
+    machines: Any = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    on_ray._refuse_few_processors(machines, on_ray.Cluster("10.0.0.1:6379", None, 4))
+    with pytest.raises(SettingsError, match="8 threads a run, and no machine .* more than 4 processors; give fewer"):
+        on_ray._refuse_few_processors(machines, on_ray.Cluster("10.0.0.1:6379", None, 8))
