@@ -16,7 +16,7 @@ from weakspot.errors import SettingsError, TrainingError
 from weakspot.experiments import on_ray
 from weakspot.experiments.run import run_experiment
 
-pytest.importorskip("ray")
+RayError = pytest.importorskip("ray.exceptions").RayError
 VARYING = {"seconds"}  # of a record, from one making to another
 
 
@@ -127,6 +127,12 @@ def test_a_worker_with_other_packages_refuses_its_call_and_one_with_the_same_tel
     assert asked == []
     assert on_ray._made(queue, call, on_ray._installed(), "run", ("word",)) == "nothing was learned"
     assert (asked, queue.lines) == (["word"], ["run: a line"])
+
+
+def test_a_call_has_been_made_though_nobody_collects_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue()
+    monkeypatch.setattr(queue, "qsize", lambda: (_ for _ in ()).throw(RayError("its machine is gone")))
+    assert on_ray._made(queue, lambda _: None, on_ray._installed(), "run", ()) == ""
 
 
 def test_more_threads_than_any_machine_has_are_refused_rather_than_waited_for() -> None:

@@ -1,13 +1,14 @@
 """Calls in the workers of a Ray cluster, each made again when its worker dies. Knows nothing of what they compute."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from weakspot.errors import SettingsError, WeakspotError, amount, quoted
+from weakspot.errors import SettingsError, StorageError, WeakspotError, amount, quoted
 from weakspot.inspection.cluster import LOCAL, started
 from weakspot.inspection.processor import usable_cores
 from weakspot.jobs.observe import TrainingStopped
@@ -36,7 +37,8 @@ def run_on_ray(
     each that failed, which stops none of the others.
 
     note: is given each line that a call shows, its name before it. Ctrl-C is handed on to all that run; when they have
-    ended, TrainingStopped is raised. Raises SettingsError where no machine has the processors that a call takes.
+    ended, TrainingStopped is raised. Raises SettingsError where no machine has the processors that a call takes,
+    StorageError where no cluster answers or it ends the work.
     """
     cores = max(1, usable_cores() // cluster.threads) if cluster.at_a_time is None else cluster.at_a_time
     ray = started(cluster.address, min(cores, len(calls)) * cluster.threads)
@@ -44,6 +46,9 @@ def run_on_ray(
         _refuse_few_processors(ray, cluster)
         with asked_to_stop() as stop:
             return _Work(ray, call, cluster, note).done(calls, stop)
+    except ray.exceptions.RayError as error:  # of no call: the cluster itself, or who collects what is said
+        reason = quoted(str(error).strip().splitlines()[-1])
+        raise StorageError(f"Ray ended the work ({reason}); nothing is lost: the same command goes on") from None
     finally:
         ray.shutdown()
 
@@ -107,8 +112,16 @@ def _made(said: Any, call: Callable[..., None], installed: dict[str, str], name:
     except WeakspotError as error:
         return str(error)
     finally:
-        said.qsize()  # waits until all that was said has arrived
+        _wait_until_told(said)
     return ""
+
+
+def _wait_until_told(said: Any) -> None:
+    """What was said has arrived then; where nobody collects it any more, the call has been made all the same."""
+    from ray.exceptions import RayError
+
+    with suppress(RayError):
+        said.qsize()
 
 
 class _Telling:
