@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.toys import toy_images
 from weakspot.baselines.recipes import RIVALS
+from weakspot.baselines.resnet import ResNet18, load_weights
 from weakspot.errors import DataError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
@@ -229,6 +230,21 @@ def test_weights_from_a_file_are_what_the_classifier_begins_with(tmp_path: Path)
     begun = Detector(chosen.network, 0, 1, chosen.parts_of).shared.state_dict()
     assert torch.equal(begun["conv1.weight"], given["conv1.weight"].sum(1, keepdim=True))
     assert all(torch.equal(begun[name], given[name]) for name in begun if name != "conv1.weight")
+
+
+def test_a_file_of_older_weights_that_counts_no_batches_is_taken(tmp_path: Path):
+    older = {name: value for name, value in load_file(weights_file(tmp_path)).items() if "num_batches" not in name}
+    save_file(older, path := tmp_path / "older.safetensors")
+    load_weights(trunk := ResNet18(channels=1), path)
+    assert torch.equal(trunk.layer1[0].conv1.weight, older["layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 4, 7, 7), (64, 2, 7, 7)])
+def test_a_first_layer_that_sees_no_colour_picture_is_refused(tmp_path: Path, shape: tuple[int, ...]):
+    given = load_file(weights_file(tmp_path)) | {"conv1.weight": torch.zeros(shape)}
+    save_file(given, path := tmp_path / "other.safetensors")
+    with pytest.raises(SettingsError, match="1 tensors are not those of ResNet-18, such as conv1.weight"):
+        load_weights(ResNet18(channels=1), path)
 
 
 def test_a_file_of_other_weights_is_refused_in_one_line(tmp_path: Path):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.jobs.test_train import write_parts
-from weakspot.errors import OutputError, SettingsError
+from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.experiments import run as module
 from weakspot.experiments.crossval import Crossval, crossval
 from weakspot.experiments.experiment import combinations, read_experiment, settings_of
@@ -97,6 +97,12 @@ def test_split_draw_and_weights_have_seeds_of_their_own(tmp_path: Path):
     experiment = read_experiment(tmp_path / "a.toml")
     drawn = [settings_of(experiment, run) for run in combinations(experiment)]
     assert [(each.split_seed, each.draw_seed, each.seed) for each in drawn] == [(1, 2, 3), (1, 2, 4)]
+
+
+def test_missing_data_leave_the_output_free(place: Path, tmp_path: Path):
+    with pytest.raises(DataError, match="nowhere"):
+        crossval(**asked(place, data=tmp_path / "nowhere", output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("more", [{"seeds": (0, 0)}, {"settings": "seed.toml"}])

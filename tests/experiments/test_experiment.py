@@ -90,6 +90,33 @@ def test_threads_of_the_command_win_over_those_of_the_file() -> None:
         ("data = 'x'\npositives = [5, 10, 10]", r"positives names 10 twice"),
         ("data = 'x'\nsplits = 'clean'\nfolds = [1, 1]", r"folds names 1 twice"),
         ("data = 'x'\nseeds = []", r"seeds is empty, so there is no run; name one, or leave it out"),
+        (
+            "data = 'x'\n[[variants]]\nname = 'a'\nsettings = { recipe = 'paper' }",
+            "variant a: settings.recipe would be overruled by recipes",
+        ),
+        (
+            "data = 'x'\nscale = 'half'\n[[variants]]\nname = 'a'\nsettings = { size = [64, 64] }",
+            "variant a: settings.size would be overruled by scale",
+        ),
+        ("data = 'x'\n[[variants]]\nname = '../a'", "a variant is named ../a; needed are letters, digits and _ alone"),
+        ("data = 'x'\n[[variants]]\nname = 'a-fold1'", "a variant is named a-fold1; needed are letters"),
+        ("data = 'x'\n[[variants]]\nname = ''", "a variant is named ; needed are letters"),
+        (
+            "data = 'x'\n[[printed]]\nwhere = 'T'\nrecipe = 'papr'\nvalues = { average_precision = 1 }",
+            r"printed value 1 \(T\): recipe = 'papr' is none of this experiment's \(sharp\)",
+        ),
+        (
+            "data = 'x'\n[[printed]]\nwhere = 'T'\nrecipe = 'sharp'\nvariant = 'a'\nvalues = {}",
+            r"variant = 'a' is none of this experiment's \(none\)",
+        ),
+        (
+            "data = 'x'\npositives = [0, 5]\n[[printed]]\nwhere = 'T'\nrecipe = 'sharp'\npositives = 50\nvalues = {}",
+            r"positives = 50 is none of this experiment's \(0, 5\)",
+        ),
+        (
+            "data = 'x'\n[[printed]]\nwhere = 'T'\nname = 'a'\nvalues = { ap = 1 }",
+            "printed = .*; input should be 'average_precision'",
+        ),
     ],
 )
 def test_a_wrong_experiment_is_named_with_the_way_out(tmp_path: Path, text: str, said: str) -> None:

@@ -20,7 +20,7 @@ from weakspot.data.samples import Sample
 from weakspot.data.splits import group_folds
 from weakspot.errors import DataError, SettingsError
 from weakspot.experiments.experiment import combinations, read_experiment, settings_of
-from weakspot.experiments.figures import draw_figure
+from weakspot.experiments.figures import draw_figure, heat_of
 from weakspot.experiments.printed import rows_of, write_printed
 from weakspot.experiments.records import read_record, refuse_other_pictures, refuse_other_settings
 from weakspot.experiments.run import run_experiment
@@ -123,6 +123,33 @@ def test_ours_stand_beside_what_is_printed_and_what_nobody_ran_stands_apart(vari
     assert len(json.loads((tmp_path / "varied" / "table.json").read_text())["rows"]) == len(rows)
 
 
+def test_a_seed_that_lacks_a_fold_stands_beside_nothing_that_is_printed_of_all_of_them(varied: Path, tmp_path: Path):
+    fill(varied, tmp_path / "varied")
+    (tmp_path / "varied" / "paper-with-quarter-clean-fold1-bad10-seed0.json").unlink()
+    rows = write_printed(read_experiment(varied), tmp_path / "varied")
+    assert [row.ours for row in rows if (row.name, row.positives) == ("paper, with", 10)] == [{}], "printed alone"
+    assert "mean of both" not in {row.name for row in rows}
+    text = (tmp_path / "varied" / "table.md").read_text()
+    assert "paper-with-quarter-clean-bad10-seed0: in no row, for of its folds only 0 is on record.\n" in text
+
+
+def test_what_is_printed_of_one_row_stands_there_though_another_of_the_same_table_was_run(varied: Path, tmp_path: Path):
+    more = '[[printed]]\nwhere = "Table 6"\nrecipe = "paper"\nvariant = "with"\npositives = 5\n'
+    more += "values = { average_precision = 0.97 }\n"
+    varied.write_text(VARIED.replace("[settings.paper]", more + "[settings.paper]"))
+    fill(varied, tmp_path / "varied", only="bad10")
+    alone = [row for row in rows_of(read_experiment(varied), tmp_path / "varied") if row.size is None]
+    assert {(row.name, row.positives) for row in alone} == {("paper, with", 5), ("ViDi", None)}
+
+
+def test_a_printed_value_without_a_number_of_bad_pictures_is_of_the_one_number_that_all_runs_have(tmp_path: Path):
+    text = "data = 'x'\nrecipes = ['paper']\n[[printed]]\nwhere = 'T'\nrecipe = 'paper'\n"
+    (tmp_path / "a.toml").write_text(text + "values = { average_precision = 0.9 }\n[settings]\npositives = 30")
+    recorded(tmp_path / "a", "paper-hold_out-seed0", recipe="paper", settings={"positives": 30})
+    (row,) = rows_of(read_experiment(tmp_path / "a.toml"), tmp_path / "a")
+    assert row.ours["average_precision"] == 0.5 and row.printed == {"average_precision": 0.9}
+
+
 def test_a_size_has_a_table_of_its_own_and_means_wait_for_all_their_runs(varied: Path, tmp_path: Path):
     fill(varied, tmp_path / "varied")
     fill(varied, tmp_path / "varied", scale="half", only="-with-")
@@ -162,6 +189,14 @@ def test_a_record_of_other_settings_or_other_pictures_is_no_record_of_this_run(t
     recorded(tmp_path, "sharp-hold_out-seed0", **about | {"settings": {"recipe": "forgotten"}})
     with pytest.raises(DataError, match="a record of another version .*recipe = 'forgotten'"):
         refuse_other_settings(path, TrainSettings())
+
+
+def test_a_file_of_weights_is_recorded_without_its_folder_and_is_still_the_same(tmp_path: Path):
+    asked = TrainSettings(recipe="resnet18_cam", weights_from="/data/resnet18.safetensors")
+    recorded(tmp_path, "a-seed0", settings={"recipe": "resnet18_cam", "weights_from": "resnet18.safetensors"})
+    refuse_other_settings(tmp_path / "a-seed0.json", asked)
+    with pytest.raises(DataError, match="made with weights_from = 'resnet18.safetensors', and now 'other'"):
+        refuse_other_settings(tmp_path / "a-seed0.json", TrainSettings(recipe="resnet18_cam", weights_from="x/other"))
 
 
 def test_an_experiment_is_found_by_its_name_and_an_unknown_one_is_told_the_nearest():
@@ -226,6 +261,36 @@ def test_each_figure_of_the_paper_is_drawn_from_what_is_on_record(name: str, tmp
         assert np.asarray(picture.convert("L")).std() > 5
 
 
+@pytest.mark.parametrize("settings", ["", 'settings = { paper = { alpha = 4.0, freeze = "off" } }'])
+def test_bars_take_what_a_variant_leaves_out_and_numbers_that_the_file_no_longer_asks_for(
+    tmp_path: Path, settings: str
+):
+    pytest.importorskip("matplotlib")
+    text = (
+        "data = 'x'\nscale = 'half'\nrecipes = ['paper']\nfigure = 'bars'\npositives = [{}]\n[[variants]]\nname = 'a'\n"
+    )
+    (tmp_path / "a.toml").write_text(text.format("5, 10") + settings)
+    fill(tmp_path / "a.toml", tmp_path / "a")
+    (tmp_path / "a.toml").write_text(text.format("5") + settings)
+    experiment, said = read_experiment(tmp_path / "a.toml"), list[str]()
+    draw_figure(experiment, rows_of(experiment, tmp_path / "a"), tmp_path / "a", said.append)
+    assert said == [] and (tmp_path / "a" / "figure.png").exists()
+
+
+def test_heat_of_a_variant_is_shown_once_whatever_the_numbers_of_bad_pictures(varied: Path, tmp_path: Path):
+    fill(varied, folder := tmp_path / "varied")
+    for run in combinations(experiment := read_experiment(varied)):
+        heat(folder / f"{run.name}.heat", "picture", "localization-00030")
+    shown = [path.name.split("-")[1] for path in heat_of(folder, rows_of(experiment, folder))]
+    assert shown == ["with", "without"]
+
+
+def test_a_scale_is_refused_where_the_file_says_the_size(tmp_path: Path):
+    (tmp_path / "a.toml").write_text("data = 'x'\n[settings]\nsize = [64, 64]")
+    with pytest.raises(SettingsError, match="a.toml: has no scale: its pictures have the size .*; leave --scale out"):
+        read_experiment(tmp_path / "a.toml", "half")
+
+
 def test_without_matplotlib_or_records_a_line_says_so(varied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     experiment, said = read_experiment(varied), list[str]()
     (tmp_path / "varied").mkdir()
@@ -246,6 +311,7 @@ def test_heat_through_a_training_is_kept_beside_the_record_with_its_pictures(tmp
     assert kept == {"localization-00030.png", "decision-00030.png", "picture.png"}
     record = read_record(folder / "paper-hold_out-seed0.json")
     assert (record["variant"], record["scale"]) == (None, None)
+    assert {"heat_average_precision", "mean_heat_average_precision"} <= record["metrics"].keys()
     assert (folder / "table.md").is_file()
     pytest.importorskip("matplotlib")
     before = (folder / "figure.png").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.test_train import write_parts
+from weakspot.cli.entry import main
 from weakspot.durable import write_durably
-from weakspot.errors import DataError, SettingsError, TrainingError
+from weakspot.errors import DataError, OutputError, SettingsError, TrainingError
 from weakspot.experiments import run as module
 from weakspot.experiments.run import run_experiment
 from weakspot.jobs.observe import TrainingStopped
@@ -216,6 +218,67 @@ def test_scores_are_written_durably_and_before_the_record(tmp_path: Path, monkey
     monkeypatch.setattr(module, "write_durably", noted)
     run_experiment(asked_for(tmp_path, seeds="[0]"), tmp_path / "results")
     assert written == ["sharp-hold_out-seed0.scores.csv", "sharp-hold_out-seed0.json"]
+
+
+def test_where_a_training_of_something_else_lies_the_message_names_it_and_the_way_out(tmp_path: Path) -> None:
+    (record,) = run_experiment(asked_for(tmp_path, seeds="[0]"), tmp_path / "results")
+    table = asked_for(tmp_path, seeds="[0]", schedule=0.005)
+    with pytest.raises(
+        DataError, match="made with schedule = 0.004, and now 0.005 .*move it away, and the run is made"
+    ):
+        run_experiment(table, tmp_path / "results")
+    record.unlink()
+    with pytest.raises(OutputError, match="seed0: holds a training of something else .*move it away, and the run is"):
+        run_experiment(table, tmp_path / "results")
+    shutil.move(tmp_path / "runs" / "small" / "sharp-hold_out-seed0", tmp_path / "away")
+    assert run_experiment(table, tmp_path / "results") == [record]
+
+
+def test_a_run_that_another_process_has_made_meanwhile_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, table = list[str](), asked_for(tmp_path)
+
+    def other_makes_all(*_: object, title: str, **__: object) -> None:
+        asked.append(title)
+        for seed in (0, 1):
+            (tmp_path / "results" / "small" / f"sharp-hold_out-seed{seed}.json").write_text(json.dumps({"run": "x"}))
+        raise TrainingError("another process works on this run")
+
+    monkeypatch.setattr(module, "train", other_makes_all)
+    with pytest.raises(TrainingError, match="^1 of 2 runs failed"):
+        run_experiment(table, tmp_path / "results")
+    assert asked == ["sharp-hold_out-seed0"]
+
+
+def test_a_record_that_no_table_can_be_made_from_is_named_before_any_run(tmp_path: Path) -> None:
+    table = asked_for(tmp_path)
+    (tmp_path / "results" / "other").mkdir(parents=True)
+    (tmp_path / "results" / "other" / "a.json").write_text("{")
+    with pytest.raises(DataError, match="a.json: damaged"):
+        run_experiment(table, tmp_path / "results")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_tables_alone_need_no_data_and_are_made_for_one_run_too(tmp_path: Path) -> None:
+    table = asked_for(tmp_path, seeds="[0]")
+    table.write_text('figure = "lines"\npositives = [3]\n' + table.read_text())
+    (record,) = run_experiment(table, tmp_path / "results")
+    shutil.rmtree(tmp_path / "parts")
+    (tmp_path / "results" / "small" / "table.md").unlink()
+    run_experiment(table, tmp_path / "results", tables_only=True, only=record.stem)
+    assert (tmp_path / "results" / "small" / "table.md").exists()
+
+
+def test_without_ray_a_line_says_which_extra_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_for(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(sys, "argv", ["weakspot", *command(tmp_path, "--ray", "local", "--quiet")[3:]])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "pip install 'weakspot[cluster]'" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("layout", ["", 'layout = "elpv"\n'])

@@ -8,6 +8,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from weakspot.errors import DataError
 from weakspot.experiments.tables import write_tables
 
 HERE = Path(__file__).parents[2]
@@ -19,7 +22,8 @@ def recorded(folder: Path, run: str, **more: Any) -> None:
     seed = int(run.split("seed")[1].split("-")[0])
     split = {"name": "clean" if "fold" in run else "hold_out"}
     record = {"run": run, "recipe": "sharp", "split": split, "positives": 10, "seed": seed, "size": [64, 96]}
-    record |= {"seconds": 120, "learned": LEARNED, "metrics": {"average_precision": 0.5}, **more}
+    record |= {"settings": {}, "data_fingerprint": "a", "seconds": 120, "learned": LEARNED}
+    record |= {"metrics": {"average_precision": 0.5}, **more}
     scores = record.pop("scores", [(1, 1.0), (0, 0.0)])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{run}.json").write_text(json.dumps(record))
@@ -30,7 +34,7 @@ def recorded(folder: Path, run: str, **more: Any) -> None:
 def summary(results: Path) -> list[dict[str, str]]:
     """The rows of the page's first table."""
     page = write_tables(results).read_text(encoding="utf-8")
-    heads, _, *rows = [line for line in page.split("## Runs")[0].splitlines() if line.startswith("|")]
+    heads, _, *rows = [line for line in page.split("## ")[0].splitlines() if line.startswith("|")]
     names = [cell.strip() for cell in heads.split("|")[1:-1]]
     return [dict(zip(names, (cell.strip() for cell in row.split("|")[1:-1]), strict=True)) for row in rows]
 
@@ -75,7 +79,7 @@ def test_folds_of_a_seed_are_one_figure_and_a_seed_without_all_of_them_is_left_o
             recorded(tmp_path / "x", f"sharp-clean-fold{fold}-seed{seed}", metrics=metrics, scores=scores)
     recorded(tmp_path / "x", "sharp-clean-fold0-seed2", metrics={"average_precision": 0.1})
     (row,) = summary(tmp_path)
-    assert (row["n"], row["seeds"], row["split"]) == ("2", "0, 1", "clean")
+    assert (row["n"], row["seeds"], row["split"]) == ("2", "0, 1", "clean, folds 0, 1")
     assert row["AP"] == "0.900 ± 0.141"
     assert row["AP, folds pooled"] == "0.917 ± 0.118"  # of 1 and (1 + 2/3) / 2
     assert row["FP at full recall"] == "4.0 ± 0.0"
@@ -147,6 +151,53 @@ def test_records_of_benchmarks_are_no_rows_and_without_any_record_the_page_says_
     (tmp_path / "speed" / "kernel.json").write_text('{"metrics": {}}')
     assert summary(tmp_path) == []
     assert "Promises kept" not in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"metrics": {}, "recipe": "sharp"}', "a.json: a record of another version, without run; move it away"),
+        ('{"metrics": {}, "recipe": "sharp", "run": "a", "split": "own"}', "another version, without split"),
+        ("[", "a.json: damaged, no record can be read from it; move it away"),
+    ],
+)
+def test_what_is_no_record_of_this_version_is_named(tmp_path: Path, content: str, said: str):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.json").write_text(content)
+    with pytest.raises(DataError, match=said):
+        write_tables(tmp_path)
+
+
+def test_a_record_under_a_second_name_is_refused_rather_than_counted_twice(tmp_path: Path):
+    recorded(tmp_path / "x", "sharp-hold_out-seed0")
+    shutil.copy(tmp_path / "x" / "sharp-hold_out-seed0.json", tmp_path / "x" / "old-sharp-hold_out-seed0.json")
+    with pytest.raises(DataError, match="old-sharp.*: is the record of sharp-hold_out-seed0, which would count twice"):
+        write_tables(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (None, "fold1-seed0.scores.csv: is missing; put it back, or move the record beside it away, too"),
+        ("label,raw_score,heat_score\n1,0.5", "fold1-seed0.scores.csv: damaged, no scores can be read from it"),
+        ("label,raw_score,heat_score\n1,much,1", "fold1-seed0.scores.csv: damaged"),
+        ("name\n1", "fold1-seed0.scores.csv: damaged"),
+    ],
+)
+def test_scores_that_are_missing_or_damaged_are_named(tmp_path: Path, scores: str | None, said: str):
+    for fold in (0, 1):
+        recorded(tmp_path / "x", f"sharp-clean-fold{fold}-seed0")
+    path = tmp_path / "x" / "sharp-clean-fold1-seed0.scores.csv"
+    path.unlink() if scores is None else path.write_text(scores)
+    with pytest.raises(DataError, match=said):
+        write_tables(tmp_path)
+
+
+def test_a_row_says_of_which_folds_it_is(tmp_path: Path):
+    recorded(tmp_path / "x", "sharp-clean-fold0-seed0")
+    assert summary(tmp_path)[0]["split"] == "clean, fold 0"
+    recorded(tmp_path / "x", "sharp-clean-fold2-seed0")
+    assert summary(tmp_path)[0]["split"] == "clean, folds 0, 2"
 
 
 def test_who_writes_the_page_waits_until_nobody_else_does(tmp_path: Path):

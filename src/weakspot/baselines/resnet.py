@@ -18,6 +18,7 @@ from weakspot.settings import CELL, NetworkSettings
 
 WIDTHS = (64, 128, 256, 512)  # of the four layers, each of two blocks
 CLASSIFIER = ("fc.weight", "fc.bias")  # of a file: it knows other classes
+COUNTS = "num_batches_tracked"
 
 
 class Block(nn.Module):
@@ -69,14 +70,16 @@ def resnet18_cam(settings: NetworkSettings) -> Parts:
 def load_weights(trunk: ResNet18, path: Path) -> None:
     """Weights of a safetensors file with torchvision's names; for grey pictures the first layer's colours add up.
 
-    Raises SettingsError for a file that cannot be read or is of another network.
+    Batch norm's counts of batches, which older files lack, decide nothing. Raises SettingsError for a file that cannot
+    be read or is of another network.
     """
     try:
         given = {name: value for name, value in load_file(path).items() if name not in CLASSIFIER}
     except (OSError, SafetensorError) as error:
         raise SettingsError(f"weights_from {shown(path)}: cannot be read ({error}); give a safetensors file") from None
     own = trunk.state_dict()
-    if own["conv1.weight"].shape[1] == 1 and "conv1.weight" in given:
+    given = {name: value for name, value in own.items() if name.endswith(COUNTS)} | given
+    if own["conv1.weight"].shape[1] == 1 and _shape(given, "conv1.weight") == (64, 3, 7, 7):
         given["conv1.weight"] = given["conv1.weight"].sum(1, keepdim=True)
     different = [name for name in sorted({*own, *given}) if _shape(own, name) != _shape(given, name)]
     if different:

@@ -16,6 +16,7 @@ from weakspot.cli.entry import app, examples
         "weakspot experiment table6_rivals --scale half",
         "weakspot experiment experiments/kolektorsdd_clean.toml -o results/",
         "weakspot experiment experiments/casting.toml -o results/ --jobs 2  # two runs at a time",
+        "weakspot experiment fig5_positives --ray 10.0.0.1:6379  # on a cluster, as many as it has processors for",
     )
 )
 def experiment(
@@ -35,7 +36,14 @@ def experiment(
         Literal["quarter", "half", "full"] | None,
         typer.Option(help="352 x 128, 704 x 256 or 1408 x 512 pixels, instead of the file's.", show_default=False),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; the cores are shared out among them.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time, 1 if left out; they share the cores.", show_default=False),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Runs on a Ray cluster; local: one of this machine.", show_default=False),
+    ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this run of the file.", show_default=False)
     ] = None,
@@ -53,7 +61,7 @@ def experiment(
     results = shipped.results_of(table, output)
     from weakspot.experiments.run import run_experiment  # it brings torch, which takes seconds
 
-    how = {"threads": threads, "jobs": jobs, "only": run, "scale": scale, "tables_only": tables_only}
+    how = {"threads": threads, "jobs": jobs, "ray": ray, "only": run, "scale": scale, "tables_only": tables_only}
     with progress.progress(quiet) as shows:
         records = run_experiment(table, results, **how, progress=shows)  # type: ignore[arg-type]
     terminal.show_records(records, as_json)

@@ -19,10 +19,9 @@ from weakspot.errors import OutputError, SettingsError, shown
 from weakspot.evaluation.metrics import image_metrics
 from weakspot.experiments.crossval_report import Hard, report_html
 from weakspot.experiments.experiment import Experiment, checked, combinations, read_experiment, settings_of
-from weakspot.experiments.printed import records_of
-from weakspot.experiments.records import Record
+from weakspot.experiments.records import Record, records_of, scores_of
 from weakspot.experiments.run import run_experiment
-from weakspot.experiments.series import SUMMED, by_series, complete, mean_of_folds, promises_kept, scores_of
+from weakspot.experiments.series import SUMMED, by_series, complete, mean_of_folds, promises_kept
 from weakspot.progress import Shows
 from weakspot.settings import Size, TrainSettings, read_settings
 
@@ -74,7 +73,7 @@ def crossval(
     if chosen.size is None:
         raise SettingsError("folds that are compared look at one size; give --size, such as 256x256")
     is_word = str(data) == "elpv" and not Path(data).exists()  # of the installed package
-    asked = {
+    asked: dict[str, Any] = {
         "data": "elpv" if is_word else str(Path(data).resolve()),
         "layout": "elpv" if is_word else layout,
         **_split(folds),
@@ -86,6 +85,7 @@ def crossval(
         "positives": [] if positives is None else [positives],
         "settings": _settings(settings, size, schedule),
     }
+    read_layout(Path(asked["data"]), asked["layout"])  # what is missing is said before anything is written
     table = _written(output, {key: value for key, value in asked.items() if value is not None})
     run_experiment(table, output / "results", threads=threads, jobs=jobs, progress=progress)
     return _summed_up(read_experiment(table), output)

@@ -1,7 +1,8 @@
 """What one TOML file asks for: which runs, by which name, with which settings, on which split. Runs nothing."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,10 +12,15 @@ from weakspot.data.splits import Split, group_folds, kolektor_folds, with_positi
 from weakspot.errors import SettingsError, shown
 from weakspot.settings import Range, Seed, Settings, Size, TrainSettings, read_settings
 
+NAMED = re.compile(r"\w+", re.ASCII)  # a variant's name stands between hyphens in names of files
 SAID_BY = {"recipe": "recipes", "split_seed": "seeds", "draw_seed": "seeds", "seed": "seeds or weights_seeds"}
 SCALES: dict[str, Size] = {"quarter": (352, 128), "half": (704, 256), "full": (1408, 512)}  # height, width in pixels
 Scale = Literal["quarter", "half", "full"]
 Splits = Literal["official", "clean", "groups", "hold_out"]
+PrintedFigure = Literal[
+    "average_precision", "pooled_average_precision", "false_negatives", "false_positives",
+    "false_positives_at_full_recall",
+]  # fmt: skip
 FigureName = Literal["alpha", "bars", "lines", "heat_through_training", "heat_side_by_side"]
 
 
@@ -36,11 +42,10 @@ class Printed(Settings):
     name: str = ""  # of what nobody here can run, such as a commercial product
     recipe: str = ""
     variant: str = ""
-    variants: tuple[
-        str, ...
-    ] = ()  # where what is printed is the mean over several variants and numbers of bad pictures
+    # where what is printed is the mean over several variants and numbers of bad pictures
+    variants: tuple[str, ...] = ()
     positives: int | None = None
-    values: dict[str, float]  # by the names of our metrics
+    values: dict[PrintedFigure, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +92,16 @@ class Combination:
 
 def read_experiment(table: Path, scale: Scale | None = None) -> Experiment:
     """The file as an Experiment, at a scale of its own or at this one. Raises SettingsError naming the key."""
-    return checked(read_settings(Experiment, table, scale=scale), shown(table))
+    experiment = read_settings(Experiment, table)
+    if scale is not None and experiment.scale is None:
+        found = f"has no scale: its pictures have the size that its settings say, and not --scale {scale}"
+        raise SettingsError(f"{shown(table)}: {found}; leave --scale out")
+    return checked(replace(experiment, scale=scale or experiment.scale), shown(table))
 
 
 def checked(experiment: Experiment, where: str) -> Experiment:
     """The experiment, whose keys agree with each other. Raises SettingsError naming the key, and where it stands."""
-    settings = experiment.settings
-    overruled = SAID_BY | ({"positives": "positives"} if experiment.positives else {})
-    overruled |= {"size": "scale"} if experiment.scale else {}
-    for key, by in overruled.items():
-        if key in settings:
-            raise SettingsError(f"{where}: settings.{key} would be overruled by {by}; say it there alone")
+    _refuse_overruled(experiment, where)
     for key in ("recipes", "positives", "seeds", "weights_seeds", "folds"):
         _refuse_no_axis(where, key, getattr(experiment, key), may_be_empty=key in ("positives", "weights_seeds"))
     _refuse_no_axis(where, "variants", tuple(each.name for each in experiment.variants), may_be_empty=True)
@@ -108,7 +112,50 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     if max(experiment.folds) >= most:
         found = f"folds = {list(experiment.folds)}; needed is a number from 0 to {most - 1}"
         raise SettingsError(f"{where}: {found}, for there are {most}")
+    _refuse_unlike_names(experiment, where)
+    for number, printed in enumerate(experiment.printed, start=1):
+        _refuse_printed_of_nothing(experiment, printed, f"{where}: printed value {number} ({shown(printed.where)})")
     return experiment
+
+
+def _refuse_overruled(experiment: Experiment, where: str) -> None:
+    """Raise SettingsError where a setting, of all or of a variant, would not be heeded."""
+    overruled = SAID_BY | ({"positives": "positives"} if experiment.positives else {})
+    overruled |= {"size": "scale"} if experiment.scale else {}
+    given = {"settings": experiment.settings}
+    given |= {f"variant {shown(each.name)}: settings": each.settings for each in experiment.variants}
+    for place, settings in given.items():
+        for key, by in overruled.items():
+            if key in settings:
+                raise SettingsError(f"{where}: {place}.{key} would be overruled by {by}; say it there alone")
+
+
+def _refuse_unlike_names(experiment: Experiment, where: str) -> None:
+    """Raise SettingsError for a variant whose name could not stand in names of runs, which are files' too."""
+    for variant in experiment.variants:
+        if not NAMED.fullmatch(variant.name):
+            needed = "letters, digits and _ alone, for it stands in names of files"
+            raise SettingsError(f"{where}: a variant is named {shown(variant.name)}; needed are {needed}")
+
+
+def _refuse_printed_of_nothing(experiment: Experiment, printed: Printed, where: str) -> None:
+    """Raise SettingsError where no run could ever stand beside a printed value that names what was run."""
+    ours = tuple(each.name for each in experiment.variants)
+    named: list[tuple[str, object, tuple[object, ...]]]
+    if printed.variants:
+        named = [("variants", name, ours) for name in printed.variants]
+    elif printed.name:
+        return
+    else:
+        named = [("recipe", printed.recipe, experiment.recipes), ("variant", printed.variant, ours or ("",))]
+        named += [
+            ("positives", printed.positives, experiment.positives or (None, experiment.settings.get("positives")))
+        ]
+    for key, value, known in named:
+        if value not in known:
+            has = ", ".join(str(each) for each in known if each not in (None, "")) or "none"
+            way_out = "correct it, or give a name alone to what is not run here"
+            raise SettingsError(f"{where}: {key} = {value!r} is none of this experiment's ({has}); {way_out}")
 
 
 def _refuse_no_axis(where: str, key: str, values: tuple[Any, ...], may_be_empty: bool) -> None:

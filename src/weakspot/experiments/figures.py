@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from weakspot.durable import write_durably
-from weakspot.experiments.experiment import Experiment, FigureName
+from weakspot.experiments.experiment import Combination, Experiment, FigureName, combinations, settings_of
 from weakspot.experiments.printed import METRICS, Row
 from weakspot.experiments.series import AT_FULL_RECALL
 from weakspot.training.losses import cosine_alpha
@@ -53,12 +53,17 @@ def _alpha(figure: Any, experiment: Experiment, _rows: Sequence[Row], _folder: P
 
 def _bars(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Path) -> bool:
     """Fig. 5: AP and errors over the number of bad pictures; above with rotation, below without."""
-    settings = {each.name: {"freeze": "on", "rotation": "off"} | each.settings["paper"] for each in experiment.variants}
-    rows = [row for row in rows if row.variant in settings and row.positives is not None]
+    papers = {(run.recipe, _variant(run)): settings_of(experiment, run).paper for run in combinations(experiment)}
+    asked = {run: (paper.freeze, paper.rotation) for run, paper in papers.items()}
+    needed = {"average_precision", "false_negatives", "false_positives"}
+    rows = [
+        row for row in rows
+        if (row.recipe, row.variant) in asked and row.positives in experiment.positives and needed <= row.ours.keys()
+    ]  # fmt: skip
     panels = figure.subplots(2, 2, sharex=True)
     for axes, rotation in zip(panels, ("quarters", "off"), strict=True):
         for freeze, colour in COLOURS.items():
-            own = [row for row in rows if settings[row.variant] == {"freeze": freeze, "rotation": rotation}]
+            own = [row for row in rows if asked[row.recipe, row.variant] == (freeze, rotation)]
             places = np.array([experiment.positives.index(row.positives or 0) for row in own])
             places = places + (0.2 if freeze == "off" else -0.2)
             heights = [row.ours["average_precision"] for row in own]
@@ -78,6 +83,10 @@ def _bars(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Pat
     return bool(rows)
 
 
+def _variant(run: Combination) -> str:
+    return "" if run.variant is None else run.variant.name
+
+
 def _lines(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Path) -> bool:
     """Fig. 7: AP, and false positives at full recall, over the number of bad pictures; a line a variant."""
     for axes, metric in zip(figure.subplots(1, 2), ("average_precision", AT_FULL_RECALL), strict=True):
@@ -87,17 +96,21 @@ def _lines(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Pa
             )
             values, errors = [row.ours[metric] for row in own], [row.deviations.get(metric, 0.0) for row in own]
             axes.errorbar([row.positives for row in own], values, errors, marker="o", label=name)
-        told = [(each.positives, each.values[metric]) for each in experiment.printed if metric in each.values]
+        told = [
+            (each.positives, each.values[metric])
+            for each in experiment.printed
+            if metric in each.values and each.positives is not None
+        ]
         if told:
             axes.plot(*zip(*told, strict=True), "kx", label="printed")
         axes.set(xlabel="bad pictures to train on", ylabel=METRICS[metric])
         axes.legend()
-    return bool(rows)
+    return any(row.positives is not None for row in rows)
 
 
 def _heat_through_training(figure: Any, experiment: Experiment, rows: Sequence[Row], folder: Path) -> bool:
     """Fig. 6: a picture, its mask, and its heat after so many iterations of stage one."""
-    heat = next(_heat_of(folder, rows), None)
+    heat = next(heat_of(folder, rows), None)
     if heat is None:
         return False
     columns = [
@@ -115,7 +128,7 @@ def _heat_through_training(figure: Any, experiment: Experiment, rows: Sequence[R
 
 def _heat_side_by_side(figure: Any, experiment: Experiment, rows: Sequence[Row], folder: Path) -> bool:
     """Fig. 8: a picture, its mask, and its heat at the end of each variant's training."""
-    heats = list(_heat_of(folder, rows))
+    heats = list(heat_of(folder, rows))
     if not heats:
         return False
     pictures = _pictures_in(heats[0])
@@ -137,10 +150,9 @@ def _stage_and_step(path: Path) -> tuple[int, str]:
     return ("localization", "decision", "fine-tuning").index(found["stage"]), found["step"]
 
 
-def _heat_of(folder: Path, rows: Sequence[Row]) -> Iterator[Path]:
-    """The kept heat of the first run of each variant."""
-    for row in rows:
-        begin = "-".join(filter(None, (row.recipe, row.variant, row.scale)))
+def heat_of(folder: Path, rows: Sequence[Row]) -> Iterator[Path]:
+    """The kept heat of the first run of each variant that has some."""
+    for begin in dict.fromkeys("-".join(filter(None, (row.recipe, row.variant, row.scale))) for row in rows):
         found = sorted(path for path in folder.glob(f"{begin}-*.heat") if any(path.iterdir()))
         yield from found[:1]
 

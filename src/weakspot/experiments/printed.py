@@ -1,15 +1,17 @@
 """Our figures beside printed ones: rows of numbers from records, as Markdown and as JSON. Draws nothing."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from weakspot.durable import write_together
 from weakspot.experiments.experiment import Experiment, Printed
-from weakspot.experiments.records import Record, loaded
+from weakspot.experiments.records import TABLE_JSON, Record, records_of
 from weakspot.experiments.series import (
     AT_FULL_RECALL,
     POOLED,
@@ -17,9 +19,10 @@ from weakspot.experiments.series import (
     complete,
     differences,
     figures_of_seed,
+    folds_of,
 )
 
-TABLE, TABLE_JSON = "table.md", "table.json"  # beside the records
+TABLE = "table.md"  # beside the records
 METRICS = {
     "average_precision": "AP",
     POOLED: "AP, pooled",
@@ -48,22 +51,15 @@ class Row:
     folds: int = 0
     ours: dict[str, float] = field(default_factory=dict)
     deviations: dict[str, float] = field(default_factory=dict)
-    printed: dict[str, float] = field(default_factory=dict)
+    printed: Mapping[Any, float] = field(default_factory=dict)  # by names of `METRICS`
     where: str = ""
-
-
-def records_of(folder: Path) -> list[Record]:
-    """An experiment's records, whatever else lies beside them."""
-    found = (loaded(path) for path in sorted(folder.glob("*.json")) if path.name != TABLE_JSON)
-    return [record for record in found if "metrics" in record and "recipe" in record]
 
 
 def rows_of(experiment: Experiment, folder: Path) -> list[Row]:
     """A row for each series, then the printed means over several, then what is printed and was not run here."""
     rows = list(_series(experiment, folder))
     means = [row for size in _sizes(rows) for row in _means(experiment, [each for each in rows if each.size == size])]
-    told = {row.where + row.name for row in (*rows, *means)}
-    named = {(row.recipe, row.variant, row.positives) for row in rows}
+    ran = [(row.recipe, row.variant, row.positives) for row in rows]
     alone = [
         Row(
             name=each.name or _label(each.recipe, each.variant),
@@ -72,9 +68,9 @@ def rows_of(experiment: Experiment, folder: Path) -> list[Row]:
             where=each.where,
         )
         for each in experiment.printed
-        if not each.variants and (each.name or (each.recipe, each.variant, each.positives) not in named)
+        if not each.variants and not any(_is_of(experiment, each, *run) for run in ran)
     ]
-    return [*rows, *means, *(row for row in alone if row.where + row.name not in told)]
+    return [*rows, *means, *alone]
 
 
 def write_printed(experiment: Experiment, folder: Path) -> list[Row]:
@@ -90,6 +86,7 @@ def write_printed(experiment: Experiment, folder: Path) -> list[Row]:
     lines += [
         f"{name}: its runs differ in {', '.join(keys)}, so each kind has a row.\n" for name, keys in apart.items()
     ]
+    lines += list(_left_out(experiment, folder))
     content = json.dumps({"experiment": folder.name, "rows": [asdict(row) for row in rows]}, indent=1, allow_nan=False)
     write_together({folder / TABLE: "\n".join(lines).encode(), folder / TABLE_JSON: content.encode()})
     return rows
@@ -97,7 +94,7 @@ def write_printed(experiment: Experiment, folder: Path) -> list[Row]:
 
 def _series(experiment: Experiment, folder: Path) -> Iterator[Row]:
     for seeds in by_series(records_of(folder)).values():
-        together = complete(seeds)
+        together = complete(seeds, _folds(experiment))
         if not together:
             continue
         first = next(iter(together.values()))[0]
@@ -120,6 +117,19 @@ def _series(experiment: Experiment, folder: Path) -> Iterator[Row]:
         )
 
 
+def _folds(experiment: Experiment) -> tuple[int, ...]:
+    """Those that a seed needs to be compared with what is printed of all."""
+    return () if experiment.splits == "hold_out" else experiment.folds
+
+
+def _left_out(experiment: Experiment, folder: Path) -> Iterator[str]:
+    """Which seeds have no part in any row, since a fold of theirs is missing."""
+    for seeds in by_series(records_of(folder)).values():
+        for seed in sorted(seeds.keys() - complete(seeds, _folds(experiment)).keys()):
+            found = ", ".join(map(str, sorted(folds_of(seeds[seed])))) or "none"
+            yield f"{seed}: in no row, for of its folds only {found} is on record.\n"
+
+
 def _figures(folder: Path, folds: list[Record]) -> dict[str, float]:
     figures = figures_of_seed(folder, folds)
     figures |= {name: figures[name] * len(folds) for name in OF_FOLDS if name in figures}
@@ -134,24 +144,33 @@ def _over_seeds(figures: Sequence[dict[str, float]]) -> tuple[dict[str, float], 
 
 
 def _means(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Row]:
-    """Of printed means over variants those of which all that was asked for is on record."""
-    asked = len(experiment.positives or (None,)) * len(experiment.recipes)
+    """Of printed means over variants those of which all that was asked for is on record, and once."""
     for printed in experiment.printed:
         members = [row for row in rows if row.variant in printed.variants]
-        if printed.variants and len(members) == asked * len(printed.variants):
+        asked = product(experiment.recipes, printed.variants, experiment.positives or (None,))
+        found = [(row.recipe, row.variant, row.positives if experiment.positives else None) for row in members]
+        if printed.variants and sorted(found, key=str) == sorted(asked, key=str):
             shared = set.intersection(*(set(row.ours) for row in members))
             ours = {name: float(np.mean([row.ours[name] for row in members])) for name in METRICS if name in shared}
             yield Row(
                 name=printed.name, size=rows[0].size, scale=rows[0].scale, ours=ours, printed=printed.values,
-                where=printed.where,
+                where=printed.where, seeds=min(row.seeds for row in members),
             )  # fmt: skip
 
 
 def _printed_of(experiment: Experiment, recipe: str, variant: str, positives: int | None) -> Printed | None:
     for each in experiment.printed:
-        if (each.recipe, each.variant, each.positives) == (recipe, variant, positives) and not each.variants:
+        if _is_of(experiment, each, recipe, variant, positives):
             return each
     return None
+
+
+def _is_of(experiment: Experiment, printed: Printed, recipe: str, variant: str, positives: int | None) -> bool:
+    """Whether a printed value is one of such runs; where all have one number of bad pictures, it need not name it."""
+    if printed.name or printed.variants:
+        return False
+    told = experiment.settings.get("positives") if printed.positives is None else printed.positives
+    return (printed.recipe, printed.variant, told) == (recipe, variant, positives)
 
 
 def _sizes(rows: Sequence[Row]) -> list[tuple[int, int]]:

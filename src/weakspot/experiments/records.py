@@ -1,26 +1,60 @@
 """Records as they lie on disk: read, and refused where they are not what is asked for now. Computes no figures."""
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from weakspot.errors import DataError, SettingsError, shown
 from weakspot.settings import TrainSettings, as_plain
 
 Record = dict[str, Any]
-NEEDED = ("run", "recipe", "split", "positives", "seed", "size", "settings", "data_fingerprint", "learned", "metrics")
+NEEDED: dict[str, type | UnionType] = {
+    "run": str, "recipe": str, "split": dict, "positives": int, "seed": int, "size": list, "settings": dict,
+    "data_fingerprint": str, "seconds": int | float, "learned": dict, "metrics": dict,
+}  # fmt: skip
+TABLE_JSON = "table.json"  # lies beside the records, and is none
 AGAIN = "move it away, and the run is made again"
 
 
 def read_record(path: Path) -> Record:
     """A run's record. Raises DataError where it is damaged or of another version."""
     record = loaded(path)
-    missing = [key for key in NEEDED if key not in record]
+    missing = [key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind)]
     if missing:
         raise DataError(f"{shown(path)}: a record of another version, without {missing[0]}; {AGAIN}")
+    if record["run"] != path.stem:
+        found = f"is the record of {shown(record['run'])}, which would count twice"
+        raise DataError(f"{shown(path)}: {found}; move it to another folder")
     return record
+
+
+def records_of(folder: Path) -> list[Record]:
+    """An experiment's records, whatever else lies beside them. Raises DataError as `read_record` does."""
+    found = {path: loaded(path) for path in sorted(folder.glob("*.json")) if path.name != TABLE_JSON}
+    return [read_record(path) for path, content in found.items() if {"metrics", "recipe"} <= content.keys()]
+
+
+def scores_of(folder: Path, record: Record) -> list[dict[str, str]]:
+    """A row for each test picture of a run, as text; without a raw score where it was refused.
+
+    Raises DataError where they are missing or damaged.
+    """
+    path = folder / f"{record['run']}.scores.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            _ = int(row["label"]), [float(row[name]) for name in ("raw_score", "heat_score") if row["raw_score"]]
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)}: is missing; put it back, or move the record beside it away, too") from None
+    except (KeyError, TypeError, ValueError):
+        way_out = "put the right one back, or move it and the record beside it away, and the run is made again"
+        raise DataError(f"{shown(path)}: damaged, no scores can be read from it; {way_out}") from None
+    return rows
 
 
 def loaded(path: Path) -> Record:
@@ -37,13 +71,14 @@ def loaded(path: Path) -> Record:
 def differing(record: Record, asked: TrainSettings) -> dict[str, tuple[Any, Any]]:
     """The settings in which a record is not what is asked for: key → (recorded, asked).
 
-    The threads may differ, and what this version no longer knows. The first records have one seed for all that is
-    drawn, and "evaluate" for masks.
+    The threads may differ, the folder of a file of weights, and what this version no longer knows. The first records
+    have one seed for all that is drawn, and "evaluate" for masks.
     """
     known = {each.name for each in fields(TrainSettings)}
     kept = {key: value for key, value in record["settings"].items() if key in known and value != "evaluate"}
     drawn = {"split_seed": record["seed"], "draw_seed": record["seed"]}
-    made, wanted = (as_plain(each) for each in (TrainSettings(**drawn | kept | {"threads": None}), asked))
+    first = None if asked.weights_from is None else Path(asked.weights_from).name
+    made, wanted = as_plain(TrainSettings(**drawn | kept)), as_plain(asked) | {"weights_from": first}
     return {key: (made[key], wanted[key]) for key in made if made[key] != wanted[key] and key != "threads"}
 
 

@@ -4,17 +4,17 @@ A run's name says what it belongs to: sharp-clean-fold1-bad10-seed3 is a fold of
 is a seed of sharp-clean-bad10. Of sharp-hold_out-seed3-weights0 only the weights are drawn anew.
 """
 
-import csv
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from weakspot.evaluation.metrics import average_precision
-from weakspot.experiments.records import Record
+from weakspot.experiments.records import Record, scores_of
 from weakspot.settings import TrainSettings, as_plain
 
 SUMMED = ("escapes", "review", "false_alarms")  # of folds
@@ -57,29 +57,25 @@ def _made_with(record: Record) -> dict[str, Any]:
     }
 
 
-def complete(seeds: dict[str, list[Record]]) -> dict[str, list[Record]]:
-    """The seeds of a series that have every fold on record that any other has; the rest would not compare."""
-    held = {seed: {_fold(record) for record in folds} for seed, folds in seeds.items()}
-    every = set().union(*held.values())
+def complete(seeds: dict[str, list[Record]], needed: Iterable[int] | None = None) -> dict[str, list[Record]]:
+    """The seeds of a series that have every fold that is needed on record; the rest would not compare.
+
+    needed: numbers of folds; None: those that any seed has.
+    """
+    held = {seed: sorted(folds_of(records)) for seed, records in seeds.items()}
+    every = sorted(set().union(*held.values()) if needed is None else set(needed))
     return {seed: folds for seed, folds in seeds.items() if held[seed] == every}
 
 
-def _fold(record: Record) -> str:
-    """`-fold1`, or empty where the run is none of several."""
-    found = re.search(r"-fold\d+", record["run"])
-    return found[0] if found else ""
+def folds_of(records: Iterable[Record]) -> set[int]:
+    """The folds that these runs tested, by their names; none of a hold-out."""
+    return {int(found[1]) for record in records if (found := re.search(r"-fold(\d+)", record["run"]))}
 
 
 def mean_of_folds(folds: list[Record]) -> dict[str, float]:
     """Means of the metrics that all of them have."""
     shared = set.intersection(*(set(record["metrics"]) for record in folds))
     return {name: float(np.mean([record["metrics"][name] for record in folds])) for name in shared}
-
-
-def scores_of(folder: Path, record: Record) -> list[dict[str, str]]:
-    """A row for each test picture of a run, as text; without a raw score where it was refused."""
-    with (folder / f"{record['run']}.scores.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def pooled(folder: Path, folds: list[Record]) -> dict[str, float]:

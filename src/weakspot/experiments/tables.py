@@ -3,7 +3,7 @@
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 
 from weakspot.durable import write_durably
 from weakspot.errors import amount
-from weakspot.experiments.printed import records_of
-from weakspot.experiments.records import Record
+from weakspot.experiments.records import Record, records_of
 from weakspot.experiments.series import (
     AT_FULL_RECALL,
     POOLED,
@@ -23,10 +22,12 @@ from weakspot.experiments.series import (
     complete,
     differences,
     figures_of_seed,
+    folds_of,
     mean_of_folds,
     pooled,
     promises_kept,
 )
+from weakspot.experiments.standing import standing
 
 SUMMARY = {
     "average_precision": "AP",
@@ -40,6 +41,7 @@ SUMMARY = {
 COLUMNS = {
     "average_precision": "AP",
     "heat_average_precision": "AP heat",
+    "mean_heat_average_precision": "AP mean heat",
     "auroc": "AUROC",
     "best_f1": "best F1*",
     "false_negatives": "FN*",
@@ -106,7 +108,8 @@ def _page(results: Path) -> str:
     total = f"Promises kept, over all runs: **{_share(kept, of)}** ({100 * kept / of:.0f} %).\n" if of else ""
     runs = [_runs(folder, records) for folder, records in experiments.items()]
     apart = [line for folder, records in experiments.items() for line in _told_apart(folder, records)]
-    return "\n".join([NOTE, *_table(heads, rows), "", *apart, total, RUNS, *runs])
+    beside = standing(record for records in experiments.values() for record in records)
+    return "\n".join([NOTE, *_table(heads, rows), "", *apart, total, *beside, RUNS, *runs])
 
 
 def _told_apart(folder: Path, records: list[Record]) -> Iterator[str]:
@@ -134,7 +137,7 @@ def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
         yield [
             folder.name,
             ", ".join(filter(None, (every[0]["recipe"], every[0].get("variant")))),
-            every[0]["split"]["name"],
+            _split(every[0], together.values()),
             ", ".join(dict.fromkeys(_size(record) for record in every)),
             _range([record["positives"] for record in every]),
             _seeds([folds[0] for folds in together.values()]),
@@ -143,6 +146,13 @@ def _summary(folder: Path, records: list[Record]) -> Iterator[list[str]]:
             f"{np.mean([record['seconds'] for record in every]) / 60:.0f}",
             _share(*promises_kept(every)),
         ]
+
+
+def _split(record: Record, seeds: Iterable[list[Record]]) -> str:
+    """The split's name, and of which of its folds the figures are."""
+    folds = sorted({fold for each in seeds for fold in folds_of(each)})
+    word = "fold" if len(folds) == 1 else "folds"
+    return f"{record['split']['name']}" + (f", {word} {', '.join(map(str, folds))}" if folds else "")
 
 
 def _without_score(figures: Sequence[dict[str, float]], form: str) -> str:

@@ -127,20 +127,31 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
         ray.shutdown()
 
 
-def _started(how: How) -> Any:
-    """Ray, connected, without its progress, its dashboard and its reports of use."""
+def started(address: str, processors: int) -> Any:
+    """Ray, connected, without its dashboard and its reports of use. processors: of a cluster that LOCAL starts.
+
+    Raises StorageError where none answers.
+    """
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
-    import ray.data
 
-    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": _processors(how), "_node_ip_address": "127.0.0.1"}
-    more = local if how.ray == LOCAL else {}
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": processors, "_node_ip_address": "127.0.0.1"}
+    more = local if address == LOCAL else {}
     try:
-        ray.init(how.ray, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **more)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise StorageError(f"--ray {shown(how.ray)}: no cluster answers ({quoted(reason)})") from None
+        raise StorageError(f"--ray {shown(address)}: no cluster answers ({quoted(reason)})") from None
+    return ray
+
+
+def _started(how: How) -> Any:
+    """Ray, connected, without the progress of its data either."""
+    assert how.ray is not None
+    ray = started(how.ray, _processors(how))
+    import ray.data  # noqa: F811
+
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
