@@ -3,6 +3,7 @@
 What was answered is there afterwards, and nothing is answered that is not. Single system calls are in test_faults.py.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -21,6 +22,7 @@ from tests.service.ledger import check, entries, nothing_wrong
 from tests.service.load import Load
 from tests.service.server import Server, png
 from weakspot.inspection import inspection
+from weakspot.service.backup import snapshot
 from weakspot.service.detectors import Computes
 from weakspot.service.records import Filters, Sent, add_verdict, newest
 from weakspot.service.serve import Serving, opened
@@ -217,6 +219,21 @@ def test_a_clock_that_jumps_changes_no_order(
             parts.store.write(lambda c, said=verdict: add_verdict(c, rows[2].id, said, "me", ""))
         assert parts.store.read(lambda c: newest(c, Filters(), None, 9))[2].verdict == "good"
         assert parts.inspector._inspect(Sent(png("bad", 3), key="3")).repeated
+
+
+def test_verdicts_given_while_they_are_read_are_of_the_next_moment(tmp_path: Path, model: Path):
+    """F21: what is exported or copied is one moment."""
+    (tmp_path / "data").mkdir()
+    serving = Serving(data=tmp_path / "data", computes=Computes("onnxruntime", "fp32", 1))
+    with opened([model], serving) as parts:
+        where = json.loads(parts.inspector._inspect(Sent(png("bad"))).json)["id"]
+        judge = lambda said: parts.store.write(lambda c: add_verdict(c, where, said, "me", ""))  # noqa: E731
+        judge("bad")
+        with snapshot(parts.store.url) as moment:
+            said = [each.verdict for each in newest(moment, Filters(), None, 9)]
+            judge("good")
+            assert [each.verdict for each in newest(moment, Filters(), None, 9)] == said == ["bad"]
+        assert parts.store.read(lambda c: newest(c, Filters(), None, 9))[0].verdict == "good"
 
 
 def test_sigterm_under_load_answers_what_was_accepted_and_ends_well(start: Start, tmp_path: Path):
