@@ -25,11 +25,19 @@ class Load:
     ) -> None:
         self._stop, self._address, self._name, self._pictures = threading.Event(), address, name, pictures
         self.numbers = itertools.count()
+        self.statuses: list[int] = []  # of every answer, as they came
         self._threads = [
             threading.Thread(target=self._send_all, args=(Journal(journal), client)) for client in range(clients)
         ]
         for thread in self._threads:
             thread.start()
+
+    def wait(self, answers: int, status: int = 201) -> None:
+        """Until so many more of this status came."""
+        wanted, end = self.statuses.count(status) + answers, time.monotonic() + 60
+        while self.statuses.count(status) < wanted:
+            assert time.monotonic() < end, f"{status} did not come {answers} times within a minute"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End them, whatever they wait for."""
@@ -52,6 +60,7 @@ class Load:
                         return
                     continue
                 ended = time.monotonic()
+                self.statuses.append(answer.status_code)
                 if answer.status_code == 201:
                     journal.write(what="answered", key=key, answer=answer.json(), at=ended)
                 else:

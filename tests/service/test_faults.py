@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +59,7 @@ def refused(server: Server, picture: bytes, key: str | None = None) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_killed_at_system_calls_it_loses_nothing_and_leaves_nothing(start: Start, tmp_path: Path):
     """F2, sampled: the counts of strace are a thread's own, so that each call is met in several places of the work."""
     places = [("fsync", 2), ("fdatasync", 3), ("pwrite64", 5), ("sendto", 4)]
@@ -79,7 +79,7 @@ def test_a_sync_that_fails_answers_no_picture_and_ends_it(start: Start, tmp_path
     """F3: the first sync that fails is that of the store's log; the next one may lie and is not asked."""
     server, journal = start(), tmp_path / "journal.jsonl"
     load = Load(server.address, journal, "before", clients=1)
-    time.sleep(0.5)
+    load.wait(2)
     load.stop()
     unsure = png("bad", 99)
     with traced(server, *injected("fdatasync", "error=EIO:when=1")):
@@ -111,7 +111,8 @@ def test_on_a_slow_disk_some_are_refused_and_health_is_told(start: Start, tmp_pa
     server, journal = start("--queue", "2"), tmp_path / "journal.jsonl"
     with traced(server, *injected(SYNCS, "delay_exit=200000")):
         load = Load(server.address, journal, "slow", clients=6)
-        time.sleep(2)
+        load.wait(2)
+        load.wait(2, 503)
         assert server.get("/livez") == {"live": True}
         load.stop()
     assert server.stop() == 0

@@ -37,8 +37,8 @@ class Files:
         with output_errors(path):
             if self._holds(path, digest):
                 sync_folder(path.parent)  # whoever wrote it may not have come to that yet
-                return digest
-        write_durably(path, content)
+            else:
+                write_durably(path, content)
         return digest
 
     @staticmethod
