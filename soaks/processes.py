@@ -54,7 +54,7 @@ def compared(rows: Sequence[tuple[str, str, float, float | None]]) -> list[dict[
     return [
         {
             "what": what, "target": f"{sign} {round(aim, 2)}", "found": found if found is None else round(found, 3),
-            "met": found is not None and (found >= aim if sign == ">=" else found <= aim),
+            "met": None if found is None else found >= aim if sign == ">=" else found <= aim,
         }
         for what, sign, aim, found in rows
     ]  # fmt: skip

@@ -40,6 +40,7 @@ def test_without_arguments_every_long_test_is_listed_with_what_it_holds() -> Non
 
 
 SMALL = (64, 96)
+MISSED = ("p99 of refusals, ms", "seconds until normal")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_an_overloaded_service_answers_or_refuses_and_loses_nothing(overloaded: 
     assert load.went_well(overloaded), overloaded
     assert [phase.get("factor") for phase in overloaded["phases"]] == [None, 1, 3, 10]
     at_ten = overloaded["phases"][-1]
-    assert set(at_ten["statuses"]) == {"201", "503"} and at_ten["sent"] > 4 * overloaded["phases"][0]["sent"]
+    assert at_ten["sent"] > 4 * overloaded["phases"][0]["sent"]
     assert len(overloaded["targets"]) == 9
 
 
@@ -63,10 +64,12 @@ def test_a_wrong_status_a_loss_or_an_end_fails_it(overloaded: dict[str, Any], ch
 
 
 def test_a_target_that_was_missed_is_told_so(overloaded: dict[str, Any]) -> None:
-    slow = [phase | {"refusals_ms": {"p99": 51.0}, "seconds_until_normal": None} for phase in overloaded["phases"]]
+    slow = [phase | {"refusals_ms": {"p99": 51.0}, "seconds_until_normal": 2.1} for phase in overloaded["phases"]]
     told = {each["what"]: each["met"] for each in load.targets(overloaded | {"phases": slow})}
-    assert not any(told[f"at {factor} ×: p99 of refusals, ms"] for factor in (3, 10))
-    assert not any(told[f"at {factor} ×: seconds until normal"] for factor in (3, 10))
+    assert {told[f"at {factor} ×: {what}"] for factor in (3, 10) for what in MISSED} == {False}
+    calm = [phase | {"refusals_ms": {}} for phase in slow]
+    told = {each["what"]: each["met"] for each in load.targets(overloaded | {"phases": calm})}
+    assert told["at 3 ×: p99 of refusals, ms"] is None
 
 
 def test_models_switched_under_load_answer_each_as_it_does_alone(tmp_path: Path) -> None:
