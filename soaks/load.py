@@ -84,6 +84,8 @@ async def loaded(server: Server, pictures: Sequence[bytes], seconds: float) -> t
         phases.append(phase | told(offered, seconds, server) | {"seconds_until_normal": until_normal})
         replies += [*offered, *probes]
     about = {
+        "sent": len(replies),
+        "answered": sum(each.status == 201 for each in replies),
         "capacity_per_second": round(capacity, 2),
         "calm_ms": in_ms([each.seconds for each in calm]),
         "normal_ms": round(1000 * normal, 1),
