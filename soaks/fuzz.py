@@ -1,5 +1,6 @@
 """Damaged pictures and model files, for NUMBER minutes in all, are read or refused in our words."""
 
+import logging
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,9 @@ KEPT = Path(__file__).resolve().parents[1] / "results" / "soak" / "fuzz_inputs" 
 def run(number: int) -> dict[str, Any]:
     """Damaged inputs, as long for pictures as for model files; the inputs at which something went wrong are kept."""
     seed = int(time.time())
+    logging.getLogger("tifffile").setLevel(
+        logging.CRITICAL
+    )  # it has a line for each thing that is wrong with each input
     with TemporaryDirectory() as folder:
         place = Path(folder)
         write_model_file(place / "made.weakspot", made_model())

@@ -6,10 +6,12 @@ The client writes down each request before it is sent and each answer once it ca
 import json
 import os
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DatabaseError
 
 from weakspot.service.files import Files
 
@@ -44,7 +46,7 @@ def check(journal: list[dict[str, Any]], data: Path, url: str) -> dict[str, list
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT id, key, picture_sha256, answer FROM inspections")).all()
         events = Counter(connection.execute(text("SELECT subject FROM outbox WHERE kind = 'inspection'")).scalars())
-        sound = connection.execute(text("PRAGMA integrity_check")).scalar() if engine.name == "sqlite" else "ok"
+        sound = _sound(connection) if engine.name == "sqlite" else "ok"
     engine.dispose()
     stored = {row.key: row for row in rows}
     pictures = Files(data / "pictures")
@@ -62,16 +64,27 @@ def check(journal: list[dict[str, Any]], data: Path, url: str) -> dict[str, list
     }
 
 
+def nothing_wrong(journal: Path, data: Path) -> None:
+    """Assert that a client's journal and the store in a data folder agree."""
+    found = check(entries(journal), data, f"sqlite:///{data / 'store.sqlite'}")
+    assert found == {kind: [] for kind in found}
+
+
+def _sound(connection: Connection) -> str:
+    try:
+        return str(connection.execute(text("PRAGMA integrity_check")).scalar())
+    except DatabaseError as error:  # so damaged that it cannot even be checked
+        return str(error.orig)
+
+
 def _differs(row: Any, sent: dict[str, Any], answered: dict[str, Any] | None) -> bool:
     answer = json.loads(row.answer)
     return (
         row.picture_sha256 != sent["sha256"]
-        or answer["decision"] != sent["decision"]
+        or (sent.get("decision") or answer["decision"]) != answer["decision"]
         or (answered is not None and answer != answered["answer"])
     )
 
 
 def _damaged(pictures: Files, row: Any) -> bool:
-    from hashlib import sha256
-
     return sha256(pictures.path(row.picture_sha256).read_bytes()).hexdigest() != row.picture_sha256

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ def encoded(pixels: np.ndarray) -> bytes:
 class Server:
     """`weakspot serve` and what it said."""
 
-    def __init__(self, data: Path, *words: str, model: Path | None = None) -> None:
+    def __init__(self, data: Path, *words: str, model: Path | None = None, before: Sequence[str] = ()) -> None:
+        """before: words before the command, of a program that becomes it."""
         self.data = data
         options = ["--data", str(data), "--port", "0", "--runtime", "onnxruntime", "--threads", "1", *words]
-        command = [sys.executable, "-m", "weakspot", "serve", *([str(model)] if model else []), *options]
+        command = [*before, sys.executable, "-m", "weakspot", "serve", *([str(model)] if model else []), *options]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )

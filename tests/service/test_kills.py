@@ -96,11 +96,29 @@ def test_the_ledger_tells_what_is_wrong(undisturbed: Path, tmp_path: Path, kind:
     assert kind in check_after(undisturbed, tmp_path, WRONGS[kind])
 
 
-def test_the_ledger_tells_a_flipped_byte_of_a_picture(undisturbed: Path, tmp_path: Path):
-    shutil.copytree(undisturbed, tmp_path / "copy")
-    path = next((tmp_path / "copy" / "data" / "pictures").glob("??/*"))
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    found = check(
-        entries(tmp_path / "copy" / "journal.jsonl"), tmp_path / "copy" / "data", url_of(tmp_path / "copy/data")
-    )
-    assert found["picture"]
+@pytest.mark.parametrize("kind", ["flipped", "gone"])
+def test_the_ledger_tells_a_picture_that_is_not_what_was_sent(undisturbed: Path, tmp_path: Path, kind: str):
+    data = shutil.copytree(undisturbed, tmp_path / "copy") / "data"
+    path = next((data / "pictures").glob("??/*"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x") if kind == "flipped" else path.unlink()
+    assert check(entries(tmp_path / "copy" / "journal.jsonl"), data, url_of(data))["picture"]
+
+
+def test_the_ledger_tells_what_was_refused_and_is_stored(undisturbed: Path):
+    journal = entries(undisturbed / "journal.jsonl")
+    key = next(each["key"] for each in journal if each["what"] == "answered")
+    seen = [each for each in journal if (each["what"], each["key"]) != ("answered", key)]
+    seen.append({"what": "refused", "key": key, "status": 503})
+    assert check(seen, undisturbed / "data", url_of(undisturbed / "data"))["refused_but_stored"] == [key]
+
+
+def test_the_ledger_tells_a_database_that_is_damaged(undisturbed: Path, tmp_path: Path):
+    data = shutil.copytree(undisturbed, tmp_path / "copy") / "data"
+    with sqlite3.connect(data / "store.sqlite") as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'verdicts'").fetchone()[0]
+    connection.close()
+    with open(data / "store.sqlite", "r+b") as file:  # a table that holds nothing, so that all else can be read
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 8)
+    assert check(entries(tmp_path / "copy" / "journal.jsonl"), data, url_of(data))["database"]
