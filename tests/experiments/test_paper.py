@@ -280,7 +280,7 @@ def test_bars_take_what_a_variant_leaves_out_and_numbers_that_the_file_no_longer
 def test_heat_of_a_variant_is_shown_once_whatever_the_numbers_of_bad_pictures(varied: Path, tmp_path: Path):
     fill(varied, folder := tmp_path / "varied")
     for run in combinations(experiment := read_experiment(varied)):
-        heat(folder / f"{run.name}.heat", "picture", "localization-00030")
+        heat(folder / f"{run.name}.heat", "localization-00030")
     shown = [path.name.split("-")[1] for path in heat_of(folder, rows_of(experiment, folder))]
     assert shown == ["with", "without"]
 
@@ -301,14 +301,14 @@ def test_without_matplotlib_or_records_a_line_says_so(varied: Path, tmp_path: Pa
     assert not (tmp_path / "varied" / "figure.png").exists()
 
 
-def test_heat_through_a_training_is_kept_beside_the_record_with_its_pictures(tmp_path: Path):
+def test_heat_through_a_training_is_kept_beside_the_record_and_no_picture_of_the_data(tmp_path: Path):
     table = asked_for(tmp_path, seeds="[0]", schedule=0.04, bad=4, good=4)
     more = 'figure = "heat_through_training"\niterations = [30, 60]\nrecipes = ["paper"]\n'
     table.write_text(more + table.read_text() + "third_kernel = 3\nprecision = 'fp32'\n")
     run_experiment(table, tmp_path / "results")
     folder = tmp_path / "results" / "small"
     kept = {path.name.partition("-")[2].partition("-")[2] for path in (folder / "paper-hold_out-seed0.heat").iterdir()}
-    assert kept == {"localization-00030.png", "decision-00030.png", "picture.png"}
+    assert kept == {"localization-00030.png", "decision-00030.png"}
     record = read_record(folder / "paper-hold_out-seed0.json")
     assert (record["variant"], record["scale"]) == (None, None)
     assert {"heat_average_precision", "mean_heat_average_precision"} <= record["metrics"].keys()

@@ -109,37 +109,30 @@ def _lines(figure: Any, experiment: Experiment, rows: Sequence[Row], _folder: Pa
 
 
 def _heat_through_training(figure: Any, experiment: Experiment, rows: Sequence[Row], folder: Path) -> bool:
-    """Fig. 6: a picture, its mask, and its heat after so many iterations of stage one."""
+    """Fig. 6: a picture's heat after so many iterations of stage one."""
     heat = next(heat_of(folder, rows), None)
     if heat is None:
         return False
-    columns = [
-        ("picture", "picture"),
-        ("mask", "mask"),
-        *((f"localization-{n:05}", str(n)) for n in experiment.iterations),
-    ]
     pictures = _pictures_in(heat)
-    panels = figure.subplots(len(pictures), len(columns), squeeze=False)
+    panels = figure.subplots(len(pictures), len(experiment.iterations), squeeze=False)
     for row, picture in zip(panels, pictures, strict=True):
-        for axes, (file, title) in zip(row, columns, strict=True):
-            _show(axes, heat / f"{picture}-{file}.png", title)
+        for axes, step in zip(row, experiment.iterations, strict=True):
+            _show(axes, heat / f"{picture}-localization-{step:05}.png", str(step), heat / f"{picture}-mask.png")
     return True
 
 
 def _heat_side_by_side(figure: Any, experiment: Experiment, rows: Sequence[Row], folder: Path) -> bool:
-    """Fig. 8: a picture, its mask, and its heat at the end of each variant's training."""
+    """Fig. 8: a picture's heat at the end of each variant's training."""
     heats = list(heat_of(folder, rows))
     if not heats:
         return False
     pictures = _pictures_in(heats[0])
-    panels = figure.subplots(len(pictures), 2 + len(heats), squeeze=False)
+    panels = figure.subplots(len(pictures), len(heats), squeeze=False)
     for row, picture in zip(panels, pictures, strict=True):
-        _show(row[0], heats[0] / f"{picture}-picture.png", "picture")
-        _show(row[1], heats[0] / f"{picture}-mask.png", "mask")
-        for axes, heat in zip(row[2:], heats, strict=True):
+        for axes, heat in zip(row, heats, strict=True):
             of_picture = [path for path in heat.glob(f"{picture}-*.png") if HEAT_MAP.fullmatch(path.name)]
             last = max(of_picture, key=lambda path: _stage_and_step(path), default=heat / "none")
-            _show(axes, last, heat.name.split("-")[1])
+            _show(axes, last, heat.name.split("-")[1], heat / f"{picture}-mask.png")
     return True
 
 
@@ -158,18 +151,23 @@ def heat_of(folder: Path, rows: Sequence[Row]) -> Iterator[Path]:
 
 
 def _pictures_in(heat: Path) -> list[str]:
-    return sorted({path.name.removesuffix("-picture.png") for path in heat.glob("bad-*-picture.png")})[:SHOWN]
+    found = (HEAT_MAP.fullmatch(path.name) for path in heat.iterdir())
+    return sorted({each["picture"] for each in found if each})[:SHOWN]
 
 
-def _show(axes: Any, picture: Path, title: str) -> None:
-    """The picture, or a gap that says it is missing, as for a schedule that never came so far."""
+def _show(axes: Any, heat: Path, title: str, mask: Path) -> None:
+    """A heat map with the defect's outline, or a gap where there is none, as for a schedule that never came so far."""
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
-    if picture.is_file():
-        with Image.open(picture) as image:
-            axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255)
-    else:
+    if not heat.is_file():
         axes.text(0.5, 0.5, "none", ha="center", transform=axes.transAxes)
+        return
+    with Image.open(heat) as image:
+        axes.imshow(np.asarray(image))
+        size = image.size
+    if mask.is_file():
+        with Image.open(mask) as image:
+            axes.contour(np.asarray(image.convert("L").resize(size)), [127], colors="white", linewidths=0.8)
 
 
 DRAWN: dict[FigureName, Callable[[Any, Experiment, Sequence[Row], Path], bool]] = {
