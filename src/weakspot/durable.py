@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from weakspot.errors import OutputError, shown
+from weakspot.errors import DiskError, OutputError, shown
 
 _PREFIX, _SUFFIX = ".weakspot-", ".tmp"  # short, so that a target's name of 255 bytes still has a neighbour
 _WAYS_OUT = {
@@ -102,12 +102,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write at `path` into an OutputError that says why and what to do."""
+    """Turn the system's refusal to write at `path` into an OutputError that says why and what to do.
+
+    A failed disk is a DiskError, one of its kind.
+    """
     try:
         yield
     except OSError as error:
         way_out = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; choose another place")
-        raise OutputError(f"{shown(path)}: cannot be written: {way_out}") from None
+        kind = DiskError if error.errno == errno.EIO else OutputError
+        raise kind(f"{shown(path)}: cannot be written: {way_out}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -34,10 +34,11 @@ class Files:
         """Keep the content → its SHA-256 in hex. On disk when this returns. Raises OutputError."""
         digest = sha256(content).hexdigest()
         path = self.path(digest)
-        if self._holds(path, digest):
-            sync_folder(path.parent)  # whoever wrote it may not have come to that yet
-        else:
-            write_durably(path, content)
+        with output_errors(path):
+            if self._holds(path, digest):
+                sync_folder(path.parent)  # whoever wrote it may not have come to that yet
+            else:
+                write_durably(path, content)
         return digest
 
     @staticmethod

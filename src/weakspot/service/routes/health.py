@@ -1,5 +1,6 @@
 """Whether it lives and is ready, its figures, and what the Open Inference Protocol asks of a server."""
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from weakspot.service.bodies import problems
 from weakspot.service.health_bodies import Checks, Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
 from weakspot.service.parts import MayInspect, Parts, Service
-from weakspot.service.problems import missing
+from weakspot.service.problems import Problem, missing
 
 router = APIRouter(tags=["health"])
 ModelName = Annotated[str, Path(min_length=1, max_length=200)]
@@ -32,12 +33,13 @@ def readyz(response: Response, parts: Service) -> Checks:
     return Checks(ready=ready, checks=checks)
 
 
-@router.get("/metrics", response_class=Response, responses={**_figures, **problems(401, 403, 503)})
+@router.get("/metrics", response_class=Response, responses={**_figures, **problems(401, 403)})
 def metrics(parts: Service, _: MayInspect) -> Response:
     """Figures for Prometheus."""
     parts.metrics.model.clear()
-    active = parts.detectors.active.info
-    parts.metrics.model.labels(active.name, active.sha256).set(1)
+    with suppress(Problem):  # without a model the other figures are still there
+        active = parts.detectors.active.info
+        parts.metrics.model.labels(active.name, active.sha256).set(1)
     return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

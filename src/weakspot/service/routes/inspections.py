@@ -55,7 +55,7 @@ async def inspect(request: Request, parts: Service, _: MayInspect) -> Response:
         await read_away(request)
         raise full()
     parts.health.refuse_when_disk_is_low()
-    answer = await parts.inspector.inspect(await sent_picture(request, parts.limits))
+    answer = await parts.inspector.inspect(lambda: sent_picture(request, parts.limits))
     result = json.loads(answer.json)
     if answer.decision == "not inspected":
         raise Problem(422, "not-inspected", result["reason"], {"result": result})
