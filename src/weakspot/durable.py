@@ -34,9 +34,12 @@ _WAYS_OUT = {
 }
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched."""
-    with replacing(path) as file:
+def write_durably(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched.
+
+    mode: who may do what with a new file, less what the system's mask forbids.
+    """
+    with replacing(path, mode) as file:
         file.write(content)
 
 
@@ -77,7 +80,7 @@ def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends well, and vanishes when it does not.
 
     A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no
@@ -85,7 +88,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     with output_errors(path):
         target = _writable_target(path)
-        file = _new_file_beside(target)
+        file = _new_file_beside(target, mode)
     temporary = Path(file.name)
     try:
         with output_errors(path), file:
@@ -202,8 +205,8 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _new_file_beside(target: Path) -> BinaryIO:
+def _new_file_beside(target: Path, mode: int = 0o666) -> BinaryIO:
     name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     path = target.parent / name
-    return open(path, "w+b", opener=lambda where, _: os.open(where, flags, 0o666))
+    return open(path, "w+b", opener=lambda where, _: os.open(where, flags, mode))

@@ -7,13 +7,13 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
-from weakspot.durable import make_folder, output_errors
+from weakspot.durable import make_folder, write_durably
 from weakspot.errors import OutputError, StoreError, shown
 from weakspot.runs import alone
 from weakspot.service.accounts import Accounts
@@ -59,6 +59,7 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
     make_folder(serving.data)
     with (
         alone(serving.data, "serves from there"),
+        _alone_on_store(store_url(serving.data, serving.store)),
         asked_to_stop() as stop,
         _listening(serving) as listener,
         opened(models, serving) as parts,
@@ -80,6 +81,16 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
 def store_url(data: Path, given: str | None) -> str:
     """The store of a data folder: the one given, or SQLite in it."""
     return given or f"sqlite:///{(data / STORE).absolute()}"
+
+
+def _alone_on_store(url: str) -> AbstractContextManager[None]:
+    """Hold the lock beside an SQLite file, which another data folder may name, too; PostgreSQL holds its own."""
+    path = sqlite_path(url)
+    if path is None:
+        return nullcontext()
+    path = Path(os.path.realpath(path))
+    make_folder(path.parent)
+    return alone(path.parent, f"serves {shown(path.name)}", f"{path.name}.lock")
 
 
 @contextmanager
@@ -151,11 +162,9 @@ def _end_when_failed(store: Store, server: uvicorn.Server, stop: Stop, ended: th
 
 
 def _write_admin_token(path: Path, accounts: Accounts) -> None:
-    _, token = accounts.add_token("first", "admin", "weakspot serve")
-    with output_errors(path):
-        path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{token}\n")
+    """For its owner's eyes, and on disk before it is known: one that nobody has could not be replaced."""
+    tell = lambda token: write_durably(path, f"{token}\n".encode(), 0o600)  # noqa: E731
+    accounts.add_token("first", "admin", "weakspot serve", tell=tell)
     log.warning("the first token, for an administrator, lies in %s; make others by POST /v1/tokens", shown(path))
 
 
