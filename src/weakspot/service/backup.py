@@ -52,11 +52,12 @@ def _copy(data: Path, store: str | None, target: Path, target_store: str | None)
     if target.exists() and any(each.name != ".lock" for each in target.iterdir()):
         raise OutputError(f"{shown(target)}: is not empty; give a new folder")
     make_folder(target)
-    with alone(target, "writes there"), snapshot(store_url(data, store)) as source:
+    sent = Files(data / PICTURES, ours=False)
+    with alone(target, "writes there"), sent.nothing_removed(), snapshot(store_url(data, store)) as source:
         # Files first: a folder that was left half done has no store, and is not taken for a service's.
         kept = [row.sha256 for row in source.execute(select(pictures.c.sha256).where(pictures.c.removed.is_(None)))]
         known = [row.sha256 for row in source.execute(select(models.c.sha256))]
-        _copy_files(Files(data / PICTURES, ours=False), Files(target / PICTURES), kept)
+        _copy_files(sent, Files(target / PICTURES), kept)
         _copy_files(Files(data / MODELS, ".weakspot", ours=False), Files(target / MODELS, ".weakspot"), known)
         _copy_store(source, store_url(target, target_store))
         counted = [

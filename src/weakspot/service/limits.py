@@ -20,7 +20,7 @@ class Limits(Settings):
     decode_gigabytes: Annotated[float, Range(1, 1000, 4)] = 4.0  # of address space of the process that decodes
     reserve_megabytes: Annotated[float, Range(0, 1e9, 256)] = 256.0  # free on the disk; below, pictures are refused
     keep_days: Annotated[float, Range(0.01, 1e6, 365)] | None = None  # pictures without a verdict; None: for ever
-    keep_gigabytes: Annotated[float, Range(0.001, 1e9, 500)] | None = None  # of pictures; None: no limit
+    keep_gigabytes: Annotated[float, Range(0.001, 1e9, 500)] | None = None  # of such pictures; None: no limit
 
     @property
     def body_bytes(self) -> int:
