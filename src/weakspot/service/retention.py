@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, select, update
 
 from weakspot.inspection.inspection import now
 from weakspot.service.files import Files
@@ -82,16 +82,16 @@ def _remove_files(store: Store, files: Files, names: Sequence[str]) -> int:
     return removed
 
 
-def _too_many(connection: Connection, limits: Limits) -> Sequence[Row[Any]]:
+def _too_many(connection: Connection, limits: Limits) -> list[Row[Any]]:
     """The oldest pictures that are not kept, some at once; those that somebody judged are kept and do not count."""
     unjudged = and_(pictures.c.removed.is_(None), ~_JUDGED)
-    there = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(unjudged)
+    there: Select[Any] = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(unjudged)
     oldest = connection.execute(there.order_by(pictures.c.time).limit(AT_ONCE)).all()
     excess = 0.0  # bytes
     if limits.keep_gigabytes is not None:
         held = connection.execute(select(func.sum(pictures.c.bytes)).where(unjudged)).scalar() or 0
         excess = held - limits.keep_gigabytes * 1e9
-    found = []
+    found: list[Row[Any]] = []
     for row in oldest:
         too_old = limits.keep_days is not None and row.time < _days_ago(limits.keep_days)
         if not too_old and excess <= 0:
