@@ -15,6 +15,7 @@ from weakspot.service import records
 from weakspot.service.files import Files
 from weakspot.service.problems import Problem, missing
 from weakspot.service.store import Store
+from weakspot.settings import ReadSettings
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Detectors:
         self._store, self._files, self._computes = store, files, computes
         self._changing = threading.Lock()
         self._active: LoadedDetector | None = None
+        self._settings: dict[str, ReadSettings] = {}  # of models that were read before
 
     @property
     def active(self) -> LoadedDetector:
@@ -94,6 +96,12 @@ class Detectors:
             opened = self._opened(sha256, (bad_from, good_below))
             write()
             self._active = opened
+
+    def read_settings(self, sha256: str) -> ReadSettings:
+        """How pictures were read for a model's answers, whichever one is active now. Raises ModelFileError."""
+        if sha256 not in self._settings:
+            self._settings[sha256] = self._read(sha256, f"model {sha256[:12]}").manifest.read
+        return self._settings[sha256]
 
     def path(self, sha256: str) -> Path:
         """Where a model's file lies. Raises Problem for one that is not known."""

@@ -8,14 +8,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from time import perf_counter
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from weakspot.data.reading import ImageFile
 from weakspot.errors import ImageError
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector
@@ -72,12 +71,6 @@ class Inspector:
             raise
         work.add_done_callback(lambda _: self._give_place_back())  # also where the client went away meanwhile
         return await asyncio.wrap_future(work)
-
-    def decode(self, picture: bytes, detector: LoadedDetector) -> ImageFile:
-        """A picture's pixels as a detector's training read them. Raises ImageError."""
-        read = detector.manifest.read
-        most = min(read.max_megapixels, self._limits.megapixels)
-        return self._decoders.decode(picture, replace(read, max_megapixels=most))
 
     def close(self) -> None:
         """Finish what was accepted."""
@@ -149,7 +142,8 @@ class Inspector:
 
     def _judged(self, detector: LoadedDetector, picture: bytes, digest: str) -> Inspection | NotInspected:
         try:
-            prepared = detector.prepare(self.decode(picture, detector))
+            image = self._decoders.decode(picture, self._limits.bounded(detector.manifest.read))
+            prepared = detector.prepare(image)
             with self._judging:
                 return detector.judge(prepared)
         except ImageError as error:

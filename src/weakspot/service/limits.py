@@ -1,9 +1,9 @@
 """How much the service takes and how long it waits; each with its unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from weakspot.settings import Range, Settings
+from weakspot.settings import Range, ReadSettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +26,7 @@ class Limits(Settings):
     def body_bytes(self) -> int:
         """The largest body in bytes."""
         return int(self.megabytes * 1e6)
+
+    def bounded(self, read: ReadSettings) -> ReadSettings:
+        """How a model reads pictures, none larger than this service takes."""
+        return replace(read, max_megapixels=min(read.max_megapixels, self.megapixels))

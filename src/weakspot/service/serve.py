@@ -28,6 +28,7 @@ from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
 from weakspot.service.store import Store, sqlite_path
+from weakspot.service.viewing import Viewer
 from weakspot.stopping import Stop, asked_to_stop
 
 log = logging.getLogger(__name__)
@@ -108,12 +109,12 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     known = [detectors.register(_content(model), "weakspot serve") for model in models]
     detectors.start(known[0] if known else None)
     inspector = Inspector(store, pictures, detectors, limits, metrics)
-    accounts = Accounts(store)
+    viewer, accounts = Viewer(limits), Accounts(store)
     if not serving.is_local and not accounts.has_admin:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
     needs = not serving.is_local
-    parts = Parts(data, store, pictures, detectors, inspector, accounts, health, limits, metrics, needs)
+    parts = Parts(data, store, pictures, detectors, inspector, viewer, accounts, health, limits, metrics, needs)
     try:
         yield parts
     finally:

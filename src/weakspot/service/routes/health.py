@@ -19,13 +19,13 @@ _figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"s
 
 
 @router.get("/livez")
-def livez() -> Live:
+async def livez() -> Live:
     """It answers."""
     return Live()
 
 
 @router.get("/readyz", responses=_not_ready)
-def readyz(response: Response, parts: Service) -> Checks:
+async def readyz(response: Response, parts: Service) -> Checks:
     """Whether pictures can be sent: store, disk, model and queue, each with what is wrong."""
     checks = parts.health.checks()
     ready = all(found == "ok" for found in checks.values())
@@ -50,13 +50,13 @@ def server_metadata() -> ServerMetadata:
 
 
 @router.get("/v2/health/live", tags=["open inference protocol"])
-def live() -> Live:
+async def live() -> Live:
     """It answers."""
     return Live()
 
 
 @router.get("/v2/health/ready", tags=["open inference protocol"], responses={503: {"model": Ready}})
-def ready(response: Response, parts: Service) -> Ready:
+async def ready(response: Response, parts: Service) -> Ready:
     """Whether pictures can be sent."""
     well = all(found == "ok" for found in parts.health.checks().values())
     response.status_code = 200 if well else 503
