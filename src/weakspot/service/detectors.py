@@ -1,5 +1,6 @@
 """The models of a service: which are known, which one answers, and how another takes over without a gap."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ from weakspot.service.files import Files
 from weakspot.service.problems import Problem, missing
 from weakspot.service.store import Store
 from weakspot.settings import ReadSettings
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Detectors:
         rows = self._store.read(records.all_activations)
         if rows:
             self._active = self._opened(rows[0].model_sha256)
+            if first not in (None, rows[0].model_sha256):
+                name = self._active.info.name
+                log.warning("model %s answers, as it did last; the one given is known: make it active", shown(name))
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")
 

@@ -46,13 +46,14 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any that is free
     hosts: Sequence[str] = ()  # further names by which clients may call it
+    tokens: bool = False  # asked for on loopback, too
     computes: Computes = field(default_factory=Computes)
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it, so that no token is asked for."""
-        return _is_local(self.host)
+    def needs_token(self) -> bool:
+        """Whether whoever asks must have one; not where only this machine can reach it, unless that is wanted."""
+        return self.tokens or not _is_local(self.host)
 
 
 def serve(models: Sequence[Path], serving: Serving) -> int:
@@ -110,10 +111,10 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     detectors.start(known[0] if known else None)
     inspector = Inspector(store, pictures, detectors, limits, metrics)
     viewer, accounts = Viewer(limits), Accounts(store)
-    if not serving.is_local and not accounts.has_admin:
+    if serving.needs_token and not accounts.has_admin:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
-    needs = not serving.is_local
+    needs = serving.needs_token
     parts = Parts(data, store, pictures, detectors, inspector, viewer, accounts, health, limits, metrics, needs)
     try:
         yield parts
