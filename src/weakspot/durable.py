@@ -59,19 +59,30 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
     """Write files, all below `path`, which is not there yet and appears with all of them or not at all.
 
-    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    Raises OutputError.
     """
-    make_folder(path.parent)
-    with output_errors(path):
-        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        staging.mkdir()
-    try:
+    with new_folder(path) as staging:
         for file, content in contents.items():
             place = staging / file.relative_to(path)
             make_folder(place.parent)
             with output_errors(file), open(place, "xb") as opened:
                 opened.write(content)
                 _sync(opened)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `path` (not there yet, or empty) when the block ends well, else vanishes.
+
+    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    """
+    path = path.absolute()
+    make_folder(path.parent)
+    with output_errors(path):
+        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        staging.mkdir()
+    try:
+        yield staging
         with output_errors(path):
             os.rename(staging, path)
             sync_folder(path.parent)

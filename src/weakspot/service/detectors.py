@@ -18,7 +18,6 @@ from weakspot.service.problems import Problem, missing
 from weakspot.service.store import Store
 from weakspot.settings import ReadSettings
 
-
 log = logging.getLogger(__name__)
 
 
