@@ -53,9 +53,9 @@ def serve(
     taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes}
     kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
     limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
-    where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or (), "tokens": tokens}
-    how = Computes(runtime, precision, threads)
-    raise typer.Exit(serve_models(models or [], Serving(**where, computes=how, limits=limits)))  # type: ignore[arg-type]
+    where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
+    how = {"computes": Computes(runtime, precision, threads), "limits": limits, "tokens": tokens}
+    raise typer.Exit(serve_models(models or [], Serving(**where, **how)))  # type: ignore[arg-type]
 
 
 @app.command(

@@ -37,7 +37,8 @@ class Exported:
 def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
     """Write the pictures whose verdict is good or bad, and verdicts.csv, a table that `weakspot train` takes, too.
 
-    The folder appears with all of them. Raises OutputError for one that is not empty, DataError where nothing was judged.
+    The folder appears with all of them. Raises OutputError for one that is not empty, DataError where nothing was
+    judged.
     """
     if output.exists() and any(output.iterdir()):
         raise OutputError(f"{shown(output)}: is not empty; give a new folder")
