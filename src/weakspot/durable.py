@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from weakspot.errors import OutputError, shown
+from weakspot.errors import DiskError, OutputError, shown
 
 _PREFIX, _SUFFIX = ".weakspot-", ".tmp"  # short, so that a target's name of 255 bytes still has a neighbour
 _WAYS_OUT = {
@@ -34,9 +34,12 @@ _WAYS_OUT = {
 }
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched."""
-    with replacing(path) as file:
+def write_durably(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write `content` under `path`, whole or not at all. Raises OutputError; the earlier file is then untouched.
+
+    mode: who may do what with a new file, less what the system's mask forbids.
+    """
+    with replacing(path, mode) as file:
         file.write(content)
 
 
@@ -56,19 +59,30 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
     """Write files, all below `path`, which is not there yet and appears with all of them or not at all.
 
-    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    Raises OutputError.
     """
-    make_folder(path.parent)
-    with output_errors(path):
-        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        staging.mkdir()
-    try:
+    with new_folder(path) as staging:
         for file, content in contents.items():
             place = staging / file.relative_to(path)
             make_folder(place.parent)
             with output_errors(file), open(place, "xb") as opened:
                 opened.write(content)
                 _sync(opened)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `path` (not there yet, or empty) when the block ends well, else vanishes.
+
+    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    """
+    path = path.absolute()
+    make_folder(path.parent)
+    with output_errors(path):
+        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        staging.mkdir()
+    try:
+        yield staging
         with output_errors(path):
             os.rename(staging, path)
             sync_folder(path.parent)
@@ -77,7 +91,7 @@ def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends well, and vanishes when it does not.
 
     A link is followed. Raises OutputError, the earlier file untouched, when the place cannot be written or holds no
@@ -85,7 +99,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     with output_errors(path):
         target = _writable_target(path)
-        file = _new_file_beside(target)
+        file = _new_file_beside(target, mode)
     temporary = Path(file.name)
     try:
         with output_errors(path), file:
@@ -102,12 +116,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write at `path` into an OutputError that says why and what to do."""
+    """Turn the system's refusal to write at `path` into an OutputError that says why and what to do.
+
+    A failed disk is a DiskError, one of its kind.
+    """
     try:
         yield
     except OSError as error:
         way_out = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; choose another place")
-        raise OutputError(f"{shown(path)}: cannot be written: {way_out}") from None
+        kind = DiskError if error.errno == errno.EIO else OutputError
+        raise kind(f"{shown(path)}: cannot be written: {way_out}") from None
 
 
 def make_folder(path: Path) -> None:
@@ -198,8 +216,8 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _new_file_beside(target: Path) -> BinaryIO:
+def _new_file_beside(target: Path, mode: int = 0o666) -> BinaryIO:
     name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     path = target.parent / name
-    return open(path, "w+b", opener=lambda where, _: os.open(where, flags, 0o666))
+    return open(path, "w+b", opener=lambda where, _: os.open(where, flags, mode))

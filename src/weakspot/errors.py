@@ -43,6 +43,10 @@ class OutputError(WeakspotError):
     """A place that cannot be written: full disk, missing rights, a folder that already holds something else."""
 
 
+class DiskError(OutputError):
+    """A disk that failed while writing: what it was given last may be gone, and a second try proves nothing."""
+
+
 class StorageError(WeakspotError):
     """Object storage that does not answer, or refuses. What was done before is kept."""
 

@@ -85,12 +85,12 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
 
 
 @contextmanager
-def alone(folder: Path, works: str) -> Iterator[None]:
+def alone(folder: Path, works: str, lock: str = LOCK) -> Iterator[None]:
     """Hold the folder's lock. The system lets go of it when the process ends, however it ends.
 
-    works: what its holder does there, for whoever comes second and gets an OutputError.
+    works: what its holder does there, for whoever comes second and gets an OutputError; lock: the lock's file there.
     """
-    path = folder / LOCK
+    path = folder / lock
     with output_errors(path):
         file = path.open("a+b", buffering=0)
     with file:

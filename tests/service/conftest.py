@@ -15,6 +15,9 @@ from tests.service.server import Server
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.manifest import ThresholdRecord
 from weakspot.inspection.model_file import write_model_file
+from weakspot.service.detectors import Computes
+from weakspot.service.parts import Parts
+from weakspot.service.serve import Serving, opened
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +96,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return str(server.format(name))
+
+
+@pytest.fixture
+def parts(tmp_path: Path, model: Path) -> Iterator[Parts]:
+    """The parts of a service in this process, on this test's folder."""
+    (tmp_path / "data").mkdir()
+    with opened([model], Serving(data=tmp_path / "data", computes=Computes("onnxruntime", "fp32", 1))) as made:
+        yield made

@@ -9,7 +9,7 @@ import pytest
 from tests.service.server import Server, png
 from weakspot.data.layouts import read_layout
 from weakspot.errors import DataError, OutputError, StoreError
-from weakspot.service import backup
+from weakspot.service import backup, export
 from weakspot.service.backup import back_up, restore
 from weakspot.service.export import export_verdicts
 
@@ -60,8 +60,11 @@ def test_a_backup_goes_to_postgresql_and_counts_on(judged: Judged, start: Start,
     assert again.get("/v1/inspections") == judged[0].get("/v1/inspections")
     assert again.send(png("bad", 9)).status_code == 201
     back_up(tmp_path / "restored", url, tmp_path / "back")
-    with pytest.raises(OutputError, match="not empty"):
+    with pytest.raises(StoreError, match=f"process {again.process.pid} .* writes there"):
         restore(tmp_path / "copy", tmp_path / "other", url)
+    again.stop()
+    with pytest.raises(OutputError, match="database of --store is not empty"):
+        restore(tmp_path / "copy", tmp_path / "another", url)
 
 
 def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(judged: Judged, tmp_path: Path):
@@ -116,3 +119,34 @@ def test_what_was_killed_before_all_rows_were_copied_is_taken_for_no_store(judge
     with pytest.raises(KeyboardInterrupt):
         back_up(judged[0].data, None, tmp_path / "half")
     assert not (tmp_path / "half" / "store.sqlite").exists()
+
+
+def test_a_database_to_which_not_all_rows_came_has_none(judged: Judged, tmp_path: Path, postgresql: str, monkeypatch):
+    import psycopg
+
+    with psycopg.connect(postgresql.format("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE half")
+    back_up(judged[0].data, None, tmp_path / "copy")
+
+    def killed(connection):
+        raise OutputError("killed before the last word")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(backup, "_go_on_counting", killed)
+        with pytest.raises(OutputError, match="last word"):
+            restore(tmp_path / "copy", tmp_path / "first", postgresql.format("half"))
+    assert restore(tmp_path / "copy", tmp_path / "second", postgresql.format("half")).inspections == 4
+
+
+def test_an_export_that_was_cut_short_is_taken_for_no_folder_to_train_on(judged: Judged, tmp_path: Path, monkeypatch):
+    def cut_short(*given):
+        write(*given)
+        raise KeyboardInterrupt
+
+    write = export._written
+    with monkeypatch.context() as broken:
+        broken.setattr(export, "_written", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            export_verdicts(judged[0].data, None, tmp_path / "judged")
+    assert [*tmp_path.iterdir()] == []
+    assert export_verdicts(judged[0].data, None, tmp_path / "judged").bad == 1

@@ -41,8 +41,12 @@ ROLES = {  # which scope each route needs; "": none
     f"GET /v1/models/{SHA}/thresholds": "review",
     f"POST /v1/models/{SHA}/thresholds": "admin",
     "POST /v1/tokens": "admin",
+    "GET /v1/tokens": "admin",
     f"DELETE /v1/tokens/{NUMBER}": "admin",
     "POST /v1/users": "admin",
+    "GET /v1/users": "admin",
+    "DELETE /v1/users/u": "admin",
+    "POST /v1/passwords": "admin",
     "POST /v1/sessions": "",
     "GET /livez": "",
     "GET /readyz": "",
@@ -56,6 +60,7 @@ ROLES = {  # which scope each route needs; "": none
 BODIES = {"verdicts": {"verdict": "bad"}, "thresholds": {"bad_from": 1, "good_below": 0, "reason": "r"}}
 BODIES |= {"activate": {"reason": ""}, "roll-back": {"reason": ""}, "tokens": {"name": "n", "scope": "inspect"}}
 BODIES |= {"users": {"name": "u", "password": "long enough", "scope": "review"}}
+BODIES |= {"passwords": {"name": "u", "password": "long enough now"}}
 BODIES |= {"sessions": {"name": "u", "password": "x"}}
 SCOPES = ["inspect", "review", "admin"]
 

@@ -11,18 +11,28 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from weakspot.errors import StoreError, StoreFullError
-from weakspot.service import records
+from weakspot.service import records, schema
 from weakspot.service.store import Store
-from weakspot.service.tables import METADATA, models, pictures, verdicts
+from weakspot.service.tables import METADATA, inspections, models, pictures, verdicts
 
 
 def add_picture(store: Store, number: int) -> None:
     store.write(lambda c: c.execute(insert(pictures).values(sha256=f"{number:064}", bytes=1, time="t")).rowcount)
+
+
+def add_inspection(store: Store) -> None:
+    """One called good, with its picture and model: id i, station s, key k."""
+    store.write(lambda c: records.add_model(c, "a" * 64, "made", "me", 1.0, -1.0))
+    add_picture(store, 1)
+    row = {"id": "i", "time": "t", "picture_sha256": f"{1:064}", "model_sha256": "a" * 64, "decision": "good"}
+    row |= {"station": "s", "key": "k", "request_sha256": "", "answer": "{}"}
+    store.write(lambda c: c.execute(insert(inspections).values(row)).rowcount)
 
 
 def count(store: Store, table=pictures) -> int:
@@ -72,6 +82,48 @@ def test_rows_of_a_history_are_added_and_never_changed(store: Store):
         with pytest.raises(DBAPIError):
             store.write(lambda c, statement=statement: c.execute(statement).rowcount)
     assert store.read(lambda c: records.thresholds_of(c, "a" * 64))[0].bad_from == 1.0
+
+
+def test_no_insertion_replaces_a_row_of_a_history_and_no_truncation_empties_it(store: Store):
+    add_inspection(store)
+    store.write(lambda c: records.add_verdict(c, "i", "bad", "me", ""))
+    verdict = "verdicts (seq, inspection_id, verdict, time, by, reason) VALUES (1, 'i', 'good', '', '', '')"
+    inspection = (
+        "inspections (id, time, picture_sha256, model_sha256, decision, station, key, request_sha256, answer) "
+        f"VALUES ('{{}}', 't', '{1:064}', '{'a' * 64}', 'bad', 's', 'k', '', '')"
+    )
+    of_sqlite = [f"REPLACE INTO {each}" for each in (verdict, inspection.format("i"), inspection.format("j"))]
+    of_postgresql = ["TRUNCATE verdicts", "TRUNCATE inspections CASCADE"]
+    for statement in of_sqlite if store.url.startswith("sqlite") else of_postgresql:
+        with pytest.raises(DBAPIError):
+            store.write(lambda c, statement=statement: c.execute(text(statement)).rowcount)
+    assert [row.verdict for row in store.read(lambda c: records.verdicts_of(c, "i"))] == ["bad"]
+    assert store.read(lambda c: records.find(c, "i")).decision == "good"
+
+
+def test_a_store_of_the_version_before_is_brought_up_to_date_with_its_rows(url: str, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(schema.ScriptDirectory, "get_current_head", lambda _: "0001")
+        older.setattr(schema.command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        store = Store(url)
+        add_inspection(store)
+        store.write(lambda c: records.add_verdict(c, "i", "bad", "me", ""))
+        store.close()
+    store = Store(url)
+    assert store.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar()) == "0002"
+    assert store.read(lambda c: records.find(c, "i")).verdict == "bad"
+    store.close()
+
+
+def test_one_inspection_is_found_without_reading_all_verdicts(store: Store):
+    """SQLite says how it looks for something; PostgreSQL chooses anew with each table's size."""
+    if store.url.startswith("postgresql"):
+        return
+    question = str(
+        records.with_verdict().where(inspections.c.id == "i").compile(compile_kwargs={"literal_binds": True})
+    )
+    plan = store.read(lambda c: c.exec_driver_sql(f"EXPLAIN QUERY PLAN {question}").all())
+    assert not [step for step in plan if "SCAN" in step[3]], plan
 
 
 def test_a_verdict_on_nothing_is_refused(store: Store):
@@ -183,15 +235,7 @@ def test_a_full_disk_is_no_end(tmp_path: Path):
 
 
 def test_the_newest_verdict_is_in_force_and_a_withdrawn_one_is_none(store: Store):
-    store.write(lambda c: records.add_model(c, "a" * 64, "made", "me", 1.0, -1.0))
-    add_picture(store, 1)
-    row = {"id": "i", "time": "t", "picture_sha256": f"{1:064}", "model_sha256": "a" * 64, "decision": "good"}
-    from weakspot.service.tables import inspections
-
-    store.write(
-        lambda c: c.execute(insert(inspections).values(row | {"station": "", "request_sha256": "", "answer": "{}"}))
-        .rowcount
-    )  # fmt: skip
+    add_inspection(store)
     for said in ("bad", "good", "withdrawn"):
         store.write(lambda c, said=said: records.add_verdict(c, "i", said, "me", ""))
         found = store.read(lambda c, said=said: records.newest(c, records.Filters(verdict=said), None, 9))

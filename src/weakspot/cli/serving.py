@@ -27,6 +27,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which clients call it.", show_default=False)
     ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Ask for tokens on loopback, too.")] = False,
     queue: Annotated[int | None, typer.Option(help="Pictures at work or waiting; default 16.")] = None,
     receive_seconds: Annotated[float | None, typer.Option(help="A client has to send one request; default 30.")] = None,
     megabytes: Annotated[float | None, typer.Option(help="Of one request; default 64.", show_default=False)] = None,
@@ -53,8 +54,8 @@ def serve(
     kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
     limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
     where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
-    how = Computes(runtime, precision, threads)
-    raise typer.Exit(serve_models(models or [], Serving(**where, computes=how, limits=limits)))  # type: ignore[arg-type]
+    how = {"computes": Computes(runtime, precision, threads), "limits": limits, "tokens": tokens}
+    raise typer.Exit(serve_models(models or [], Serving(**where, **how)))  # type: ignore[arg-type]
 
 
 @app.command(

@@ -4,15 +4,16 @@ import hashlib
 import secrets
 import threading
 from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Delete, Row, Update, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from weakspot.inspection.inspection import now
@@ -61,8 +62,8 @@ class Accounts:
         self._read()
 
     def _read(self) -> None:
-        rows = self._store.read(lambda c: c.execute(select(tokens).where(tokens.c.revoked.is_(False))).all())
-        self._tokens = {row.sha256: _Token(Who(row.name, row.scope), row.expires) for row in rows}
+        with self._lock:  # what was read earlier is also known earlier: nothing that was revoked since comes back
+            self._tokens = {row.sha256: _Token(Who(row.name, row.scope), row.expires) for row in self.tokens()}
 
     @property
     def has_admin(self) -> bool:
@@ -74,10 +75,23 @@ class Accounts:
         found = self._tokens.get(_digest(token))
         return None if found is None or (found.expires is not None and found.expires <= now()) else found.who
 
-    def add_token(self, name: str, scope: Scope, by: str, hours: float | None = None) -> tuple[str, str]:
-        """A new token → its id and the token itself, which is told this once."""
+    def tokens(self) -> Sequence[Row[Any]]:
+        """What is known of each token that opens something, the oldest first."""
+        alive = tokens.c.revoked.is_(False) & (tokens.c.expires.is_(None) | (tokens.c.expires > now()))
+        return self._store.read(lambda c: c.execute(select(tokens).where(alive).order_by(tokens.c.time)).all())
+
+    def add_token(
+        self,
+        name: str,
+        scope: Scope,
+        by: str,
+        hours: float | None = None,
+        tell: Callable[[str], None] = lambda token: None,
+    ) -> tuple[str, str]:
+        """A new token → its id and the token itself, which is told this once. tell: gets it before it is kept."""
         token, number = f"weakspot_{secrets.token_urlsafe(32)}", str(uuid4())
         expires = None if hours is None else _in(hours)
+        tell(token)
         row = {"id": number, "name": name, "sha256": _digest(token), "scope": scope, "time": now(), "by": by}
         self._store.write(lambda c: c.execute(insert(tokens).values(row | {"expires": expires, "revoked": False})))
         self._read()
@@ -103,6 +117,30 @@ class Accounts:
             self._store.write(lambda c: c.execute(insert(users).values(row)))
         except IntegrityError:
             raise Problem(409, "taken", "a user of that name is there; choose another name") from None
+
+    def users(self) -> Sequence[Row[Any]]:
+        """Each person with a password, by name."""
+        return self._store.read(lambda c: c.execute(select(users).order_by(users.c.name)).all())
+
+    def set_password(self, name: str, password: str) -> None:
+        """Another password, with which the person logs in anew. Raises Problem where there is nobody of that name."""
+        self._change_user(name, update(users).values(password=self._hasher.hash(password)))
+
+    def remove_user(self, name: str) -> None:
+        """Nobody logs in by that name any more. Raises Problem where there is nobody of that name."""
+        self._change_user(name, delete(users))
+
+    def _change_user(self, name: str, change: Update | Delete) -> None:
+        """Change a person's row and end what they began by logging in, in one commit."""
+        sessions = (tokens.c.name == name) & (tokens.c.by == name) & tokens.c.expires.is_not(None)
+
+        def make(connection: Connection) -> int:
+            connection.execute(update(tokens).where(sessions).values(revoked=True))
+            return connection.execute(change.where(users.c.name == name)).rowcount
+
+        if self._store.write(make) == 0:
+            raise missing("user")
+        self._read()
 
     def log_in(self, name: str, password: str) -> str:
         """A token for a shift. Raises Problem for a wrong name or password, and after too many tries."""

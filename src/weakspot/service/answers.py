@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
-from weakspot.errors import SettingsError, StoreError, StoreFullError, WeakspotError, shown
+from weakspot.errors import OutputError, SettingsError, StoreError, StoreFullError, WeakspotError, shown
 from weakspot.service.pages.rendering import page
 from weakspot.service.problems import Problem
 
@@ -62,6 +62,8 @@ def _problem(error: Exception) -> Problem:
         return Problem(507, "disk-full", "the disk is full; nothing was kept; free some space and send it again")
     if isinstance(error, StoreError):
         return Problem(503, "store", "the store failed; nothing was kept; send it again", headers={"Retry-After": "5"})
+    if isinstance(error, OutputError):
+        return Problem(507, "output", "the disk could not be written; nothing was kept; the log says where and why")
     if isinstance(error, WeakspotError):
         kind = type(error).__name__.removesuffix("Error").lower()
         status = 422 if isinstance(error, SettingsError) or kind in ("modelfile", "image") else 507

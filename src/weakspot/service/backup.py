@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Table, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from weakspot.durable import make_folder, output_errors, sync_folder
 from weakspot.errors import OutputError, StoreError, shown
@@ -52,11 +51,12 @@ def _copy(data: Path, store: str | None, target: Path, target_store: str | None)
     if target.exists() and any(each.name != ".lock" for each in target.iterdir()):
         raise OutputError(f"{shown(target)}: is not empty; give a new folder")
     make_folder(target)
-    with alone(target, "writes there"), snapshot(store_url(data, store)) as source:
+    sent = Files(data / PICTURES, ours=False)
+    with alone(target, "writes there"), sent.nothing_removed(), snapshot(store_url(data, store)) as source:
         # Files first: a folder that was left half done has no store, and is not taken for a service's.
         kept = [row.sha256 for row in source.execute(select(pictures.c.sha256).where(pictures.c.removed.is_(None)))]
         known = [row.sha256 for row in source.execute(select(models.c.sha256))]
-        _copy_files(Files(data / PICTURES, ours=False), Files(target / PICTURES), kept)
+        _copy_files(sent, Files(target / PICTURES), kept)
         _copy_files(Files(data / MODELS, ".weakspot", ours=False), Files(target / MODELS, ".weakspot"), known)
         _copy_store(source, store_url(target, target_store))
         counted = [
@@ -109,25 +109,21 @@ def _copy_store(source: Connection, url: str) -> None:
 
 
 def _copy_rows(source: Connection, url: str) -> None:
+    """In one transaction: a database to which not all came has nothing."""
     target = Store(url)
     try:
-        for table in METADATA.sorted_tables:
-            if target.read(partial(_has_rows, table=table)):
-                raise OutputError("the database of --store is not empty; give an empty one")
-            for rows in source.execute(select(table)).mappings().partitions(AT_ONCE):
-                values = [dict(row) for row in rows]
-                target.write(partial(_add_rows, table=table, values=values))
-        target.write(_go_on_counting)
+        target.write(partial(_add_rows, source))
     finally:
         target.close()
 
 
-def _has_rows(connection: Connection, table: Table) -> bool:
-    return connection.execute(select(table).limit(1)).first() is not None
-
-
-def _add_rows(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
-    connection.execute(insert(table), values)
+def _add_rows(source: Connection, target: Connection) -> None:
+    for table in METADATA.sorted_tables:
+        if target.execute(select(table).limit(1)).first() is not None:
+            raise OutputError("the database of --store is not empty; give an empty one")
+        for rows in source.execute(select(table)).mappings().partitions(AT_ONCE):
+            target.execute(insert(table), [dict(row) for row in rows])
+    _go_on_counting(target)
 
 
 def _go_on_counting(connection: Connection) -> None:

@@ -200,12 +200,38 @@ class TokenOut(Strict):
     token: str
 
 
+class TokenRow(Strict):
+    """What is known of a token; itself it was told once. expires: null where it does not."""
+
+    id: str
+    name: str
+    scope: Scope
+    time: str
+    by: str
+    expires: str | None
+
+
 class UserIn(Strict):
     """A person who logs in."""
 
     name: str = Text
     password: str = Field(min_length=12, max_length=200)
     scope: Scope
+
+
+class UserRow(Strict):
+    """A person who logs in."""
+
+    name: str
+    scope: Scope
+    time: str
+
+
+class PasswordIn(Strict):
+    """Another password for a person."""
+
+    name: str = Text
+    password: str = Field(min_length=12, max_length=200)
 
 
 class LogIn(Strict):

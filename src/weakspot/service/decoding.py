@@ -1,6 +1,7 @@
 """Decodes pictures in child processes: what crashes, hangs or grows there costs one picture, not the service."""
 
 import json
+import logging
 import math
 import os
 import subprocess
@@ -16,8 +17,10 @@ import numpy as np
 from weakspot.data.reading import ImageFile
 from weakspot.errors import ImageError, WeakspotError
 from weakspot.service.decoder import LENGTHS, send
+from weakspot.service.problems import Problem
 from weakspot.settings import ReadSettings
 
+log = logging.getLogger(__name__)
 MOST_TEXT = 1 << 20  # bytes of what a child says of a picture
 
 
@@ -40,10 +43,13 @@ class Decoders:
             ) from None
 
     def decode(self, data: bytes, settings: ReadSettings) -> ImageFile:
-        """The picture in a file's bytes. Raises ImageError, also for one at which the child died or took too long."""
+        """The picture in a file's bytes. Raises ImageError, also for one at which the child died or took too long.
+
+        Raises Problem where no child can be started.
+        """
         child: subprocess.Popen[bytes] | None = self._free.get()
         try:
-            child = self._started(child)
+            child = self._ready(child)
             return _asked(child, data, settings, self._seconds)
         except (OSError, EOFError, ValueError):
             _kill(child)
@@ -54,6 +60,15 @@ class Decoders:
             ) from None
         finally:
             self._free.put(child)
+
+    def _ready(self, child: subprocess.Popen[bytes] | None) -> subprocess.Popen[bytes]:
+        """Raises Problem where none can be started: no picture is at fault for that."""
+        try:
+            return self._started(child)
+        except (OSError, EOFError, ValueError):
+            log.exception("no process that decodes pictures could be started")
+            why = "no process to decode it could be started; nothing was kept; send it again"
+            raise Problem(503, "decoder", why, headers={"Retry-After": "5"}) from None
 
     def close(self) -> None:
         """End the children that are idle; the others end with this process."""
@@ -66,7 +81,11 @@ class Decoders:
         command = [sys.executable, "-m", "weakspot.service.decoder", str(self._gigabytes)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        _received(child)
+        try:
+            _received(child)
+        except (EOFError, ValueError):
+            _kill(child)
+            raise
         return child
 
 

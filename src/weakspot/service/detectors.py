@@ -1,20 +1,24 @@
 """The models of a service: which are known, which one answers, and how another takes over without a gap."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weakspot.errors import ModelFileError
+from weakspot.errors import ModelFileError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.loaded import LoadedDetector
-from weakspot.inspection.model_file import read_model_file
+from weakspot.inspection.model_file import ModelFile, read_model_file
 from weakspot.inspection.runtimes import Name
 from weakspot.service import records
 from weakspot.service.files import Files
 from weakspot.service.problems import Problem, missing
 from weakspot.service.store import Store
+from weakspot.settings import ReadSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Detectors:
         self._store, self._files, self._computes = store, files, computes
         self._changing = threading.Lock()
         self._active: LoadedDetector | None = None
+        self._settings: dict[str, ReadSettings] = {}  # of models that were read before
 
     @property
     def active(self) -> LoadedDetector:
@@ -43,13 +48,14 @@ class Detectors:
 
     def register(self, content: bytes, by: str) -> str:
         """Keep a model file → its SHA-256. Raises ModelFileError for what is none; it is then not kept."""
-        digest = self._files.put(content)
+        with self._store.trusting_the_disk():
+            digest = self._files.put(content)
         try:
-            model = read_model_file(self._files.path(digest))
-        except ModelFileError as error:
+            model = self._read(digest, "the model file")
+        except ModelFileError:
             if not any(row.sha256 == digest for row in self._store.read(records.all_models)):
                 self._files.remove(digest)
-            raise ModelFileError(str(error).replace(str(self._files.path(digest)), "the model file")) from None
+            raise
         limits = model.thresholds
         self._store.write(
             lambda c: records.add_model(c, digest, model.manifest.name, by, limits.bad_from, limits.good_below)
@@ -61,6 +67,9 @@ class Detectors:
         rows = self._store.read(records.all_activations)
         if rows:
             self._active = self._opened(rows[0].model_sha256)
+            if first not in (None, rows[0].model_sha256):
+                name = self._active.info.name
+                log.warning("model %s answers, as it did last; the one given is known: make it active", shown(name))
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")
 
@@ -94,6 +103,12 @@ class Detectors:
             write()
             self._active = opened
 
+    def read_settings(self, sha256: str) -> ReadSettings:
+        """How pictures were read for a model's answers, whichever one is active now. Raises ModelFileError."""
+        if sha256 not in self._settings:
+            self._settings[sha256] = self._read(sha256, f"model {sha256[:12]}").manifest.read
+        return self._settings[sha256]
+
     def path(self, sha256: str) -> Path:
         """Where a model's file lies. Raises Problem for one that is not known."""
         self._row(sha256)
@@ -103,9 +118,18 @@ class Detectors:
         if not any(row.sha256 == sha256 for row in self._store.read(records.all_models)):
             raise missing("model")
 
+    def _read(self, sha256: str, called: str) -> ModelFile:
+        """A model's file. Raises ModelFileError, which goes to clients and so does not say where the file lies."""
+        path = self._files.path(sha256)
+        try:
+            return read_model_file(path)
+        except ModelFileError as error:
+            raise ModelFileError(str(error).replace(shown(path), called)) from error
+
     def _opened(self, sha256: str, limits: tuple[float, float] | None = None) -> LoadedDetector:
         """A detector that passed its self-test, with the thresholds in force or those given."""
-        model = read_model_file(self.path(sha256))
+        self._row(sha256)
+        model = self._read(sha256, f"model {sha256[:12]}")
         if limits is None:
             row = self._store.read(lambda c: records.thresholds_of(c, sha256))[0]
             limits = row.bad_from, row.good_below

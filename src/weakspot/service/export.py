@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from weakspot.csv_text import csv_line
 from weakspot.data.formats import recognise
-from weakspot.durable import make_folder, write_durably
+from weakspot.durable import make_folder, new_folder, write_durably
 from weakspot.errors import DataError, ImageError, OutputError, shown
 from weakspot.service.backup import snapshot
 from weakspot.service.files import Files
@@ -37,7 +37,8 @@ class Exported:
 def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
     """Write the pictures whose verdict is good or bad, and verdicts.csv, a table that `weakspot train` takes, too.
 
-    Raises OutputError for a folder that is not empty, DataError where nothing was judged.
+    The folder appears with all of them. Raises OutputError for one that is not empty, DataError where nothing was
+    judged.
     """
     if output.exists() and any(output.iterdir()):
         raise OutputError(f"{shown(output)}: is not empty; give a new folder")
@@ -49,22 +50,24 @@ def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
     for row in rows:
         said.setdefault(row.picture_sha256, set()).add(row.verdict)
     once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
-    contents = {digest: files.get(digest) for digest in once}
-    there = [(row, content) for digest, row in once.items() if (content := contents[digest]) is not None]
-    if not there:
-        raise DataError("nothing was judged good or bad; judge some inspections first")
-    lines = [_written(output, row, content) for row, content in there]
-    write_durably(output / TABLE, "".join(csv_line(line) for line in (COLUMNS, *lines)).encode())
-    labels = [row.verdict for row, _ in there]
-    return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(there), len(said) - len(once))
+    lines = []
+    with new_folder(output) as folder:
+        for digest, row in once.items():
+            if (content := files.get(digest)) is not None:  # one at a time: all of them may be more than memory holds
+                lines.append(_written(folder, row, content))
+        if not lines:
+            raise DataError("nothing was judged good or bad; judge some inspections first")
+        write_durably(folder / TABLE, "".join(csv_line(line) for line in (COLUMNS, *lines)).encode())
+    labels = [line[COLUMNS.index("label")] for line in lines]
+    return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(lines), len(said) - len(once))
 
 
-def _written(output: Path, row: Row[Any], content: bytes) -> tuple[Any, ...]:
+def _written(folder: Path, row: Row[Any], content: bytes) -> tuple[Any, ...]:
     """Put one picture into its folder → its line in the table."""
     group = "" if row.part is None else f"part={_safe(row.part)}"
     place = Path(row.verdict) / group / f"{row.picture_sha256[:16]}{_ending(content)}"
-    make_folder((output / place).parent)
-    write_durably(output / place, content)
+    make_folder((folder / place).parent)
+    write_durably(folder / place, content)
     of_model = (row.decision, row.raw_score, row.model_sha256)
     return place.as_posix(), row.verdict, row.part or "", row.id, *of_model, row.station, row.line, row.time
 

@@ -1,7 +1,9 @@
 """Pictures and model files of a service, each under the SHA-256 of its content: whole, on disk, and never changed."""
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -63,6 +65,35 @@ class Files:
         if sha256(content).hexdigest() != digest:
             raise StoreError(f"{shown(self.path(digest))}: damaged; put back the one of a backup")
         return content
+
+    @contextmanager
+    def nothing_removed(self) -> Iterator[None]:
+        """Meanwhile retention removes no file, in whatever process; waits for the few that it is at."""
+        if not self.folder.is_dir():  # there is nothing to lose
+            yield
+            return
+        with self._opened() as folder:
+            fcntl.flock(folder, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[bool]:
+        """Whether files may be removed now: not while somebody copies them."""
+        with self._opened() as folder:
+            free = True
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free = False
+            yield free
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield folder
+        finally:
+            os.close(folder)  # which lets go of its lock
 
     def remove(self, digest: str) -> None:
         """Forget that content, where it is there."""

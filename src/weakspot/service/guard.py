@@ -40,15 +40,15 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope)) or _too_much(scope)
+        refusal = self._refusal(scope, Headers(scope=scope)) or _too_much(scope)
         app = self._app if refusal is None else problem_response(refusal)
         await app(scope, receive, send_guarded)
 
-    def _refusal(self, method: str, headers: Headers) -> Problem | None:
-        host = headers.get("host", "")
-        if _name(host) not in self._hosts:
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        host, address = headers.get("host", ""), (scope.get("server") or ("",))[0]
+        if _name(host) not in {*self._hosts, address}:  # the address that was called: no foreign name leads to it
             return Problem(421, "host", "this is another host; start it with --allow-host NAME if that is its name")
-        if method in SAFE:
+        if scope["method"] in SAFE:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()

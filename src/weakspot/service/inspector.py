@@ -6,15 +6,15 @@ as *not inspected*, never as good.
 
 import asyncio
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import import_module
 from time import perf_counter
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from weakspot.data.reading import ImageFile
 from weakspot.errors import ImageError
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector
@@ -61,43 +61,44 @@ class Inspector:
         """Whether one more picture would be refused."""
         return self._taken >= self._limits.queue
 
-    async def inspect(self, sent: Sent) -> Answer:
-        """Answer one picture. Raises Problem, at once where all places are taken."""
-        with self._counting:
-            if self.is_full:
-                raise full()
-            self._taken += 1
-            self.metrics.queue.set(self._taken)
-        work = self._pool.submit(self._inspect, sent)
-        work.add_done_callback(self._give_back)  # also where the client went away meanwhile
+    async def inspect(self, receive: Callable[[], Awaitable[Sent]]) -> Answer:
+        """Receive a picture and answer it. Raises Problem, where all places are taken before anything is received."""
+        self._take_place()
+        try:
+            work = self._pool.submit(self._inspect, await receive())
+        except BaseException:
+            self._give_place_back()
+            raise
+        work.add_done_callback(lambda _: self._give_place_back())  # also where the client went away meanwhile
         return await asyncio.wrap_future(work)
-
-    def decode(self, picture: bytes, detector: LoadedDetector) -> ImageFile:
-        """A picture's pixels as a detector's training read them. Raises ImageError."""
-        read = detector.manifest.read
-        most = min(read.max_megapixels, self._limits.megapixels)
-        return self._decoders.decode(picture, replace(read, max_megapixels=most))
 
     def close(self) -> None:
         """Finish what was accepted."""
         self._pool.shutdown()
         self._decoders.close()
 
-    def _give_back(self, _: Future[Answer]) -> None:
+    def _take_place(self) -> None:
+        with self._counting:
+            if self.is_full:
+                raise full()
+            self._taken += 1
+            self.metrics.queue.set(self._taken)
+
+    def _give_place_back(self) -> None:
         with self._counting:
             self._taken -= 1
             self.metrics.queue.set(self._taken)
 
     def _inspect(self, sent: Sent) -> Answer:
         if sent.key is None:
-            return self._inspect_new(sent)
+            return self._kept(sent)
         place = (sent.station, sent.key)
         with self._counting:
             if place in self._keys:
                 raise Problem(409, "at-work", "a request with this Idempotency-Key is at work; ask again in a second")
             self._keys.add(place)
         try:
-            return self._repeated(sent) or self._inspect_new(sent)
+            return self._repeated(sent) or self._kept(sent)
         finally:
             with self._counting:
                 self._keys.discard(place)
@@ -115,10 +116,14 @@ class Inspector:
             )
         return Answer(row.answer, row.decision, repeated=True)
 
+    def _kept(self, sent: Sent) -> Answer:
+        with self._store.trusting_the_disk():
+            return self._inspect_new(sent)
+
     def _inspect_new(self, sent: Sent) -> Answer:
         began = perf_counter()
-        digest = self._files.put(sent.picture)
         detector = self._detectors.active
+        digest = self._files.put(sent.picture)
         entry = self._judged(detector, sent.picture, digest)
         heat_map = heat_map_png(entry.heat_map) if isinstance(entry, Inspection) else None
 
@@ -137,7 +142,8 @@ class Inspector:
 
     def _judged(self, detector: LoadedDetector, picture: bytes, digest: str) -> Inspection | NotInspected:
         try:
-            prepared = detector.prepare(self.decode(picture, detector))
+            image = self._decoders.decode(picture, self._limits.bounded(detector.manifest.read))
+            prepared = detector.prepare(image)
             with self._judging:
                 return detector.judge(prepared)
         except ImageError as error:

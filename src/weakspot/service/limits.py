@@ -1,16 +1,18 @@
 """How much the service takes and how long it waits; each with its unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from weakspot.settings import Range, Settings
+from weakspot.settings import Range, ReadSettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Settings):
     """What one service takes from its clients, and what it keeps. Raises SettingsError naming the field."""
 
-    queue: Annotated[int, Range(1, 10_000, 16)] = 16  # pictures at work or waiting; more are refused at once
+    queue: Annotated[int, Range(1, 10_000, 16)] = (
+        16  # pictures being received, waiting or at work; more are refused at once
+    )
     megabytes: Annotated[float, Range(0.001, 1000, 64)] = 64.0  # of one request's body
     megapixels: Annotated[float, Range(0.001, 1000, 64)] = 64.0  # of one picture; the model's own limit holds, too
     receive_seconds: Annotated[float, Range(0.1, 3600, 30)] = 30.0  # for a client to send one request
@@ -18,9 +20,13 @@ class Limits(Settings):
     decode_gigabytes: Annotated[float, Range(1, 1000, 4)] = 4.0  # of address space of the process that decodes
     reserve_megabytes: Annotated[float, Range(0, 1e9, 256)] = 256.0  # free on the disk; below, pictures are refused
     keep_days: Annotated[float, Range(0.01, 1e6, 365)] | None = None  # pictures without a verdict; None: for ever
-    keep_gigabytes: Annotated[float, Range(0.001, 1e9, 500)] | None = None  # of pictures; None: no limit
+    keep_gigabytes: Annotated[float, Range(0.001, 1e9, 500)] | None = None  # of such pictures; None: no limit
 
     @property
     def body_bytes(self) -> int:
         """The largest body in bytes."""
         return int(self.megabytes * 1e6)
+
+    def bounded(self, read: ReadSettings) -> ReadSettings:
+        """How a model reads pictures, none larger than this service takes."""
+        return replace(read, max_megapixels=min(read.max_megapixels, self.megapixels))

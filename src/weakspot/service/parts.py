@@ -1,6 +1,6 @@
 """The parts of a running service, made once and handed to every route."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import compare_digest
@@ -18,6 +18,7 @@ from weakspot.service.limits import Limits
 from weakspot.service.metrics import Metrics
 from weakspot.service.problems import SAFE, Problem
 from weakspot.service.store import Store
+from weakspot.service.viewing import Viewer
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Parts:
     pictures: Files
     detectors: Detectors
     inspector: Inspector
+    viewer: Viewer
     accounts: Accounts
     health: Health
     limits: Limits
@@ -38,10 +40,11 @@ class Parts:
     def close(self) -> None:
         """Finish what was accepted, then let go of the store."""
         self.inspector.close()
+        self.viewer.close()
         self.store.close()
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # async, as what follows: without a thread, none of which may be free
     parts: Parts = request.app.state.parts
     return parts
 
@@ -51,10 +54,10 @@ Service = Annotated[Parts, Depends(_parts)]
 _bearer = HTTPBearer(auto_error=False, description="a token, made by POST /v1/tokens or /v1/sessions")
 
 
-def needs(scope: Scope) -> Callable[..., Who]:
+def needs(scope: Scope) -> Callable[..., Awaitable[Who]]:
     """A dependency: who asks, refused unless that scope is theirs."""
 
-    def who(
+    async def who(
         request: Request, parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> Who:
         if given is None and not parts.needs_token and not any(name in request.headers for name in OF_PROXIES):

@@ -80,13 +80,10 @@ def earlier(connection: Connection, station: str, key: str) -> Row[Any] | None:
 
 def with_verdict() -> Select[Any]:
     """A query of inspections with the verdict in force, to be narrowed."""
-    last = select(verdicts.c.inspection_id, func.max(verdicts.c.seq).label("seq")).group_by(verdicts.c.inspection_id)
-    latest = last.subquery()
-    return (
-        select(inspections, verdicts.c.verdict)
-        .outerjoin(latest, latest.c.inspection_id == inspections.c.id)
-        .outerjoin(verdicts, verdicts.c.seq == latest.c.seq)
-    )
+    said = verdicts.alias()
+    last = select(func.max(said.c.seq)).where(said.c.inspection_id == inspections.c.id).correlate(inspections)
+    with_last = inspections.outerjoin(verdicts, verdicts.c.seq == last.scalar_subquery())
+    return select(inspections, verdicts.c.verdict).select_from(with_last)
 
 
 def find(connection: Connection, inspection: str) -> Row[Any] | None:

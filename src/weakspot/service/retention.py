@@ -2,12 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, exists, func, select, update
 
-from weakspot.errors import WeakspotError
 from weakspot.inspection.inspection import now
 from weakspot.service.files import Files
 from weakspot.service.limits import Limits
@@ -18,17 +19,20 @@ from weakspot.service.tables import inspections, pictures, verdicts
 log = logging.getLogger(__name__)
 EVERY = 600.0  # seconds
 AT_ONCE = 1000  # pictures in one commit
+_JUDGED = (
+    exists()
+    .where(inspections.c.picture_sha256 == pictures.c.sha256)
+    .where(verdicts.c.inspection_id == inspections.c.id)
+)
 
 
 def start_retention(parts: Parts, stop: threading.Event) -> None:
     """Remove what is too old or too much now and then, until `stop` is set."""
 
     def work() -> None:
+        _try(lambda: remove_marked(parts.store, parts.pictures))
         while True:
-            try:
-                remove_old(parts.store, parts.pictures, parts.limits)
-            except WeakspotError as error:
-                log.warning("no picture was removed: %s", error)
+            _try(lambda: remove_old(parts.store, parts.pictures, parts.limits))
             if stop.wait(EVERY):
                 return
 
@@ -37,43 +41,82 @@ def start_retention(parts: Parts, stop: threading.Event) -> None:
 
 
 def remove_old(store: Store, files: Files, limits: Limits) -> int:
-    """Remove what the limits do not keep, the oldest first → how many. A row says so before its file goes."""
+    """Remove what the limits do not keep, the oldest first → how many. A row says so before its file goes.
+
+    None goes while somebody copies them.
+    """
     removed = 0
-    while names := store.write(lambda connection: _mark(connection, limits)):
-        for name in names:
-            store.write(partial(_remove, files=files, name=name))
-        removed += len(names)
+    while True:
+        with files.removing() as free:
+            rows = store.read(lambda connection: _too_many(connection, limits)) if free else []
+            if rows:
+                store.write(partial(_mark, rows=rows))
+            removed += _remove_files(store, files, [row.sha256 for row in rows])
+        if not rows:
+            return removed
+
+
+def remove_marked(store: Store, files: Files) -> int:
+    """Remove the files whose rows say that they are gone, and which are not → how many."""
+    marked = select(pictures.c.sha256).where(pictures.c.removed.is_not(None))
+    with files.removing() as free:
+        names = store.read(lambda connection: connection.execute(marked).scalars().all()) if free else []
+        return _remove_files(store, files, [name for name in names if files.path(name).exists()])
+
+
+def _try(work: Callable[[], int]) -> None:
+    """What fails now may be done at the next time, and nobody waits for it."""
+    try:
+        work()
+    except Exception:
+        log.exception("no picture was removed; it is tried again in %g minutes", EVERY / 60)
+
+
+def _remove_files(store: Store, files: Files, names: Sequence[str]) -> int:
+    removed = 0
+    for name in names:
+        try:
+            removed += store.write(partial(_remove, files=files, name=name))
+        except OSError as error:
+            log.warning("picture %s: not removed (%s); it is tried again at the next start", name, error.strerror)
     return removed
 
 
-def _mark(connection: Connection, limits: Limits) -> list[str]:
-    """Mark some as removed → their names."""
-    judged = (
-        exists()
-        .where(inspections.c.picture_sha256 == pictures.c.sha256)
-        .where(verdicts.c.inspection_id == inspections.c.id)
-    )
-    there = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(pictures.c.removed.is_(None))
-    oldest = connection.execute(there.where(~judged).order_by(pictures.c.time).limit(AT_ONCE)).all()
-    held = connection.execute(select(func.sum(pictures.c.bytes)).where(pictures.c.removed.is_(None))).scalar() or 0
-    most = None if limits.keep_gigabytes is None else limits.keep_gigabytes * 1e9
-    names = []
+def _too_many(connection: Connection, limits: Limits) -> list[Row[Any]]:
+    """The oldest pictures that are not kept, some at once; those that somebody judged are kept and do not count."""
+    unjudged = and_(pictures.c.removed.is_(None), ~_JUDGED)
+    there: Select[Any] = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(unjudged)
+    oldest = connection.execute(there.order_by(pictures.c.time).limit(AT_ONCE)).all()
+    excess = 0.0  # bytes
+    if limits.keep_gigabytes is not None:
+        held = connection.execute(select(func.sum(pictures.c.bytes)).where(unjudged)).scalar() or 0
+        excess = held - limits.keep_gigabytes * 1e9
+    found: list[Row[Any]] = []
     for row in oldest:
         too_old = limits.keep_days is not None and row.time < _days_ago(limits.keep_days)
-        if not too_old and (most is None or held <= most):
+        if not too_old and excess <= 0:
             break
-        names.append(row.sha256)
-        held -= row.bytes
-    if names:
-        connection.execute(update(pictures).where(pictures.c.sha256.in_(names)).values(removed=now()))
-    return names
+        found.append(row)
+        excess -= row.bytes
+    return found
 
 
-def _remove(connection: Connection, files: Files, name: str) -> None:
-    """In the writer's turn, so that a picture which has just come again is not taken away."""
-    marked = select(pictures.c.removed).where(pictures.c.sha256 == name)
-    if connection.execute(marked).scalar() is not None:
-        files.remove(name)
+def _mark(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Say that they are gone; not of those that came again since, which are younger."""
+    these = pictures.c.sha256.in_([row.sha256 for row in rows]) & (pictures.c.time <= rows[-1].time)
+    connection.execute(update(pictures).where(these).values(removed=now()))
+
+
+def _remove(connection: Connection, files: Files, name: str) -> bool:
+    """Whether it went. In the writer's turn: what has come again or was judged since stays."""
+    this = pictures.c.sha256 == name
+    row = connection.execute(select(pictures.c.removed, _JUDGED.label("judged")).where(this)).one()
+    if row.removed is not None and row.judged:
+        connection.execute(update(pictures).where(this).values(removed=None))
+    if row.removed is None or row.judged:
+        return False
+    files.remove(name)
+    return True
 
 
 def _days_ago(days: float) -> str:

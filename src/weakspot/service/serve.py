@@ -7,13 +7,13 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
-from weakspot.durable import make_folder, output_errors
+from weakspot.durable import make_folder, write_durably
 from weakspot.errors import OutputError, StoreError, shown
 from weakspot.runs import alone
 from weakspot.service.accounts import Accounts
@@ -28,6 +28,7 @@ from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
 from weakspot.service.store import Store, sqlite_path
+from weakspot.service.viewing import Viewer
 from weakspot.stopping import Stop, asked_to_stop
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,14 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any that is free
     hosts: Sequence[str] = ()  # further names by which clients may call it
+    tokens: bool = False  # asked for on loopback, too
     computes: Computes = field(default_factory=Computes)
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it, so that no token is asked for."""
-        return _is_local(self.host)
+    def needs_token(self) -> bool:
+        """Whether whoever asks must have one; not where only this machine can reach it, unless that is wanted."""
+        return self.tokens or not _is_local(self.host)
 
 
 def serve(models: Sequence[Path], serving: Serving) -> int:
@@ -59,6 +61,7 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
     make_folder(serving.data)
     with (
         alone(serving.data, "serves from there"),
+        _alone_on_store(store_url(serving.data, serving.store)),
         asked_to_stop() as stop,
         _listening(serving) as listener,
         opened(models, serving) as parts,
@@ -82,6 +85,16 @@ def store_url(data: Path, given: str | None) -> str:
     return given or f"sqlite:///{(data / STORE).absolute()}"
 
 
+def _alone_on_store(url: str) -> AbstractContextManager[None]:
+    """Hold the lock beside an SQLite file, which another data folder may name, too; PostgreSQL holds its own."""
+    path = sqlite_path(url)
+    if path is None:
+        return nullcontext()
+    path = Path(os.path.realpath(path))
+    make_folder(path.parent)
+    return alone(path.parent, f"serves {shown(path.name)}", f"{path.name}.lock")
+
+
 @contextmanager
 def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     """The parts of a service, ready to answer. Raises WeakspotError for a store or a model that cannot be used."""
@@ -97,12 +110,12 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
     known = [detectors.register(_content(model), "weakspot serve") for model in models]
     detectors.start(known[0] if known else None)
     inspector = Inspector(store, pictures, detectors, limits, metrics)
-    accounts = Accounts(store)
-    if not serving.is_local and not accounts.has_admin:
+    viewer, accounts = Viewer(limits), Accounts(store)
+    if serving.needs_token and not accounts.has_admin:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
-    needs = not serving.is_local
-    parts = Parts(data, store, pictures, detectors, inspector, accounts, health, limits, metrics, needs)
+    needs = serving.needs_token
+    parts = Parts(data, store, pictures, detectors, inspector, viewer, accounts, health, limits, metrics, needs)
     try:
         yield parts
     finally:
@@ -151,11 +164,9 @@ def _end_when_failed(store: Store, server: uvicorn.Server, stop: Stop, ended: th
 
 
 def _write_admin_token(path: Path, accounts: Accounts) -> None:
-    _, token = accounts.add_token("first", "admin", "weakspot serve")
-    with output_errors(path):
-        path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{token}\n")
+    """For its owner's eyes, and on disk before it is known: one that nobody has could not be replaced."""
+    tell = lambda token: write_durably(path, f"{token}\n".encode(), 0o600)  # noqa: E731
+    accounts.add_token("first", "admin", "weakspot serve", tell=tell)
     log.warning("the first token, for an administrator, lies in %s; make others by POST /v1/tokens", shown(path))
 
 

@@ -81,7 +81,7 @@ def _pixels(parts: Parts, row: Row[Any]) -> np.ndarray:
     if content is None:
         raise Problem(410, "removed", "the picture was removed by the service's limit of age or size")
     try:
-        return parts.inspector.decode(content, parts.detectors.active).pixels
+        return parts.viewer.decode(content, parts.detectors.read_settings(row.model_sha256)).pixels
     except ImageError as error:
         raise Problem(404, "no-pixels", str(error)) from None
 

@@ -6,10 +6,12 @@ does either, readers open the file read-only. PostgreSQL is opened by URL and us
 """
 
 import os
+import platform
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -18,7 +20,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from weakspot.errors import StoreError, StoreFullError, WeakspotError, shown
+from weakspot.errors import DiskError, StoreError, StoreFullError, WeakspotError, shown
+from weakspot.service.postgresql import be_the_writer
 from weakspot.service.schema import bring_up_to_date
 
 T = TypeVar("T")
@@ -61,6 +64,15 @@ class Store:
             raise self.failed
         self._queue.put((change, done))
         return done.result()
+
+    @contextmanager
+    def trusting_the_disk(self) -> Iterator[None]:
+        """Around what writes beside the database: where the disk fails there, nothing more is written here either."""
+        try:
+            yield
+        except DiskError as error:
+            self.failed = StoreError(str(error))
+            raise self.failed from error
 
     def close(self) -> None:
         """Finish what was asked for and let go of the database."""
@@ -169,7 +181,10 @@ def shown_url(url: str) -> str:
 
 def _writing(url: str, path: Path | None) -> Engine:
     if path is None:
-        return create_engine(_postgresql(url), pool_size=1, max_overflow=0, pool_pre_ping=True)
+        who = {"application_name": f"process {os.getpid()} on {platform.node()}"[:63]}
+        engine = create_engine(_postgresql(url), connect_args=who, pool_size=1, max_overflow=0, pool_pre_ping=True)
+        event.listen(engine, "connect", be_the_writer)
+        return engine
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)

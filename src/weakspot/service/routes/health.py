@@ -1,5 +1,6 @@
 """Whether it lives and is ready, its figures, and what the Open Inference Protocol asks of a server."""
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from weakspot.service.bodies import problems
 from weakspot.service.health_bodies import Checks, Live, ModelMetadata, Ready, ServerMetadata, TensorMetadata
 from weakspot.service.parts import MayInspect, Parts, Service
-from weakspot.service.problems import missing
+from weakspot.service.problems import Problem, missing
 
 router = APIRouter(tags=["health"])
 ModelName = Annotated[str, Path(min_length=1, max_length=200)]
@@ -18,13 +19,13 @@ _figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"s
 
 
 @router.get("/livez")
-def livez() -> Live:
+async def livez() -> Live:
     """It answers."""
     return Live()
 
 
 @router.get("/readyz", responses=_not_ready)
-def readyz(response: Response, parts: Service) -> Checks:
+async def readyz(response: Response, parts: Service) -> Checks:
     """Whether pictures can be sent: store, disk, model and queue, each with what is wrong."""
     checks = parts.health.checks()
     ready = all(found == "ok" for found in checks.values())
@@ -32,12 +33,13 @@ def readyz(response: Response, parts: Service) -> Checks:
     return Checks(ready=ready, checks=checks)
 
 
-@router.get("/metrics", response_class=Response, responses={**_figures, **problems(401, 403, 503)})
+@router.get("/metrics", response_class=Response, responses={**_figures, **problems(401, 403)})
 def metrics(parts: Service, _: MayInspect) -> Response:
     """Figures for Prometheus."""
     parts.metrics.model.clear()
-    active = parts.detectors.active.info
-    parts.metrics.model.labels(active.name, active.sha256).set(1)
+    with suppress(Problem):  # without a model the other figures are still there
+        active = parts.detectors.active.info
+        parts.metrics.model.labels(active.name, active.sha256).set(1)
     return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -48,13 +50,13 @@ def server_metadata() -> ServerMetadata:
 
 
 @router.get("/v2/health/live", tags=["open inference protocol"])
-def live() -> Live:
+async def live() -> Live:
     """It answers."""
     return Live()
 
 
 @router.get("/v2/health/ready", tags=["open inference protocol"], responses={503: {"model": Ready}})
-def ready(response: Response, parts: Service) -> Ready:
+async def ready(response: Response, parts: Service) -> Ready:
     """Whether pictures can be sent."""
     well = all(found == "ok" for found in parts.health.checks().values())
     response.status_code = 200 if well else 503

@@ -55,7 +55,7 @@ async def inspect(request: Request, parts: Service, _: MayInspect) -> Response:
         await read_away(request)
         raise full()
     parts.health.refuse_when_disk_is_low()
-    answer = await parts.inspector.inspect(await sent_picture(request, parts.limits))
+    answer = await parts.inspector.inspect(lambda: sent_picture(request, parts.limits))
     result = json.loads(answer.json)
     if answer.decision == "not inspected":
         raise Problem(422, "not-inspected", result["reason"], {"result": result})
@@ -121,7 +121,7 @@ def heat_map(
 
 
 @router.get(
-    "/{inspection}/overlay.png", response_class=Response, responses={**_png, **problems(401, 403, 404, 410, 422)}
+    "/{inspection}/overlay.png", response_class=Response, responses={**_png, **problems(401, 403, 404, 410, 422, 503)}
 )
 def overlay(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture with its heat over it, at most 2048 pixels a side."""
@@ -129,7 +129,7 @@ def overlay(inspection: Id, parts: Service, _: MayInspect) -> Response:
 
 
 @router.get(
-    "/{inspection}/picture.png", response_class=Response, responses={**_png, **problems(401, 403, 404, 410, 422)}
+    "/{inspection}/picture.png", response_class=Response, responses={**_png, **problems(401, 403, 404, 410, 422, 503)}
 )
 def picture(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture, decoded and written anew, so that nothing but pixels reaches a browser."""

@@ -1,0 +1,56 @@
+"""How a service starts: what it says, whom it lets in, and that it ends when it is asked to meanwhile."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.server import Server
+from tests.service.test_http import problem
+
+Start = Callable[..., Server]
+STOPPED_AS_IT_STARTS = """
+import os, signal, sys
+from pathlib import Path
+from weakspot.service import serve
+begin = serve.start_retention
+def stopped(parts, ended):
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    begin(parts, ended)
+serve.start_retention = stopped
+sys.exit(serve.serve([], serve.Serving(data=Path(sys.argv[1]), port=0)))
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 0), ("SIGINT", 130)])
+def test_a_service_that_is_asked_to_stop_as_it_starts_stops(tmp_path: Path, name: str, status: int):
+    command = [sys.executable, "-c", STOPPED_AS_IT_STARTS, str(tmp_path / "data"), name]
+    done = subprocess.run(command, timeout=100, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == status, done.stderr
+
+
+def test_the_model_that_answers_instead_of_the_one_given_is_named(start: Start, other_model: Path):
+    start().stop()
+    second = start(model=other_model)
+    assert "model made answers, as it did last" in "".join(second.said)
+    assert [each["active"] for each in second.get("/v1/models")["models"]].count(True) == 1
+
+
+def test_a_service_may_be_called_by_the_address_that_it_was_reached_at(start: Start):
+    server = start("--host", "0.0.0.0")
+    port = server.address.rsplit(":", 1)[1]
+    assert httpx.get(f"http://127.0.0.2:{port}/livez").status_code == 200
+    other = httpx.get(f"http://127.0.0.2:{port}/livez", headers={"host": "127.0.0.3"})
+    problem(other, 421, "host")
+
+
+def test_tokens_are_asked_for_on_loopback_where_that_is_wanted(start: Start):
+    server = start("--tokens")
+    problem(server.client.get("/v1/models"), 401, "token")
+    token = (server.data / "admin.token").read_text().strip()
+    server.client.headers["authorization"] = f"Bearer {token}"
+    assert server.client.get("/v1/models").status_code == 200
