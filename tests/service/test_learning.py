@@ -17,16 +17,17 @@ from weakspot.errors import DataError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file, write_model_file
 from weakspot.jobs.compare import Judged, compare
-from weakspot.service.comparing import reviewed_pictures
+from weakspot.service.learning import reviewed_pictures
 
 Start = Callable[..., Server]
 
 
 def weakspot(*words: object) -> int:
     """The command line in this process → its exit status."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["weakspot", *map(str, words)])
-        cli.main()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
     return int(ended.value.code or 0)
 
 

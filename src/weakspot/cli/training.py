@@ -182,7 +182,7 @@ def _judged(data: Path | None, verdicts: Path | None, store: str | None, layout:
         from weakspot.jobs.compare import labelled_pictures
 
         return labelled_pictures(data or Path(), layout)
-    from weakspot.service.comparing import reviewed_pictures
+    from weakspot.service.learning import reviewed_pictures
 
     return reviewed_pictures(verdicts, store)
 

@@ -1,40 +1,32 @@
-"""The judged pictures of a service, to compare two models on: each is asked anew, whatever was answered before."""
+"""Comparisons of two models of a service: what is asked of the process that makes one, and what came of it."""
 
-from functools import partial
-from pathlib import Path
+import json
+from typing import Any
 
-from weakspot.errors import StoreError
-from weakspot.jobs.compare import Judged
-from weakspot.service.backup import snapshot
-from weakspot.service.export import judged
-from weakspot.service.files import Files
-from weakspot.service.serve import PICTURES, store_url
+from weakspot.service import records
+from weakspot.service.parts import Parts
+from weakspot.service.problems import Problem, missing
+from weakspot.service.tasks import RESULT, Task
 
 
-def reviewed_pictures(data: Path, store: str | None) -> list[Judged]:
-    """Each picture whose verdict in force is good or bad, once, by the id of its last such inspection.
-
-    One that was judged both ways, or that retention removed, is left out. Raises StoreError where there is no store.
-    """
-    files = Files(data / PICTURES, ours=False)
-    with snapshot(store_url(data, store)) as connection:
-        rows = judged(connection)
-    said: dict[str, set[str]] = {}
-    for row in rows:
-        said.setdefault(row.picture_sha256, set()).add(row.verdict)
-    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
-    return [
-        Judged(
-            id=row.id, label=int(row.verdict == "bad"), part=row.part, sha256=digest,
-            content=partial(_content, files, digest),
-        )
-        for digest, row in once.items()
-        if files.path(digest).exists()
-    ]  # fmt: skip
+def begin(parts: Parts, one: str, other: str, by: str) -> str:
+    """Begin to compare two known models, each at its thresholds in force → the id of that. Raises Problem."""
+    if one == other:
+        raise Problem(422, "same", "the same model twice; choose two that differ")
+    asked = [_asked(parts, sha256) for sha256 in (one, other)]
+    title = " and ".join(each["name"] for each in asked)
+    return parts.tasks.add("comparison", "compare", by, {"title": title, "models": asked})
 
 
-def _content(files: Files, digest: str) -> bytes:
-    content = files.get(digest)
-    if content is None:
-        raise StoreError(f"picture {digest[:12]} was removed meanwhile; compare again")
-    return content
+def result_of(task: Task) -> dict[str, Any] | None:
+    """What came of a comparison; None where it is not done."""
+    return dict(json.loads((task.folder / RESULT).read_bytes())) if task.outcome == "done" else None
+
+
+def _asked(parts: Parts, sha256: str) -> dict[str, Any]:
+    row = next((each for each in parts.store.read(records.all_models) if each.sha256 == sha256), None)
+    if row is None:
+        raise missing("model")
+    limits = parts.store.read(lambda c: records.thresholds_of(c, sha256))[0]
+    where = {"path": str(parts.detectors.path(sha256).absolute()), "name": row.name, "sha256": sha256}
+    return where | {"bad_from": limits.bad_from, "good_below": limits.good_below}
