@@ -13,6 +13,8 @@ from tests.service.server import Server
 from tests.service.test_http import problem
 from tests.service.toys import judge, settings_file, toy, write_parts
 from weakspot.inspection.model_file import write_model_file
+from weakspot.service.problems import Problem
+from weakspot.service.tasks import Tasks
 
 Start = Callable[..., Server]
 Open = Callable[..., Any]
@@ -193,6 +195,29 @@ def test_a_training_that_fails_says_why_and_can_be_tried_again(tmp_path: Path, r
     assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
     assert ended(server, number)["outcome"] == "done"
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"), [("kill -9 $$", "killed, as the system does where memory is short"), ("exit 3", "status 3")]
+)
+def test_a_process_that_dies_is_told_and_ran_at_the_lowest_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, why: str
+):
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/bin/sh\nread secret\nsleep 0.2\nnice > "$4/nice"\n{ends}\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stand_in))
+    tasks = Tasks(tmp_path / "tasks", {"store": "postgresql://secret"})
+    number = tasks.add("comparison", "compare", "Ada", {"title": "two"})
+    with pytest.raises(Problem, match="a comparison is at work"):
+        tasks.add("comparison", "compare", "Ada", {"title": "others"})
+    while (task := tasks.find(number, "comparison")).outcome == "running":
+        time.sleep(0.05)
+    assert task.outcome == "failed" and why in task.why
+    assert (task.folder / "nice").read_text().strip() == "19"
+    assert not any(b"secret" in path.read_bytes() for path in task.folder.iterdir())
+    tasks.remove(number)
+    assert tasks.all("comparison") == []
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

@@ -143,23 +143,20 @@ class Tasks:
     def _wait(self, number: str, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()
         with self._changing:
-            del self._running[number]
-            by = self._cancelled.pop(number, None)
-            folder = self._folder / number
-            if (folder / ENDED).exists() or (self._closing and by is None):
-                return
-            how: Outcome = "failed" if by is None else "cancelled"
-            why = f"cancelled by {by}" if by is not None else _why_it_died(status)
-            write_end(folder, how, why)
+            by, folder = self._cancelled.pop(number, None), self._folder / number
+            if by is not None and not (folder / ENDED).exists():
+                write_end(folder, "cancelled", f"cancelled by {by}")
+            elif not self._closing and not (folder / ENDED).exists():
+                write_end(folder, "failed", _why_it_died(status))
+            del self._running[number]  # last: whoever finds it at rest finds how it ended
 
     def _read(self, folder: Path) -> Task | None:
-        order, begun = _plain(folder / ORDER), _plain(folder / BEGUN)
+        at_work = folder.name in self._running  # asked first; also while a process that has done its work ends
+        order, begun, ended = (_plain(folder / name) for name in (ORDER, BEGUN, ENDED))
         if not order or not begun:
             return None
-        ended = _plain(folder / ENDED)
-        at_work = folder.name in self._running  # also while a process that has done its work ends
         outcome: Outcome = "running" if at_work else ended.get("outcome", "interrupted")
-        why = ended.get("why", "")
+        why = "" if at_work else ended.get("why", "")
         return Task(
             id=folder.name, folder=folder, kind=order["kind"], order=order, step=begun["step"], outcome=outcome, why=why
         )  # fmt: skip

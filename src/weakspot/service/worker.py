@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,11 +23,11 @@ from weakspot.data.samples import Sample
 from weakspot.durable import write_durably
 from weakspot.errors import ImageError, WeakspotError, shown
 from weakspot.evaluation.pictures import as_8_bit, heat_png
-from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
 from weakspot.inspection.runtimes import open_runtime
 from weakspot.runs import MARK, Run
+from weakspot.service.detectors import with_limits
 from weakspot.service.learning import judged_folder, reviewed_pictures
 from weakspot.service.tasks import LOOKED, ORDER, PROGRESS, RESULT, RUN, SETTINGS, write_end
 from weakspot.settings import TrainSettings, read_settings
@@ -112,11 +112,7 @@ def _settings(folder: Path) -> TrainSettings:
 
 def _detector(asked: dict[str, Any]) -> LoadedDetector:
     """A model of the service at the thresholds that are in force there."""
-    model = read_model_file(Path(asked["path"]))
-    own, limits = model.thresholds, (asked["bad_from"], asked["good_below"])
-    changed: Thresholds = replace(own, bad_from=limits[0], good_below=limits[1])
-    record = model.manifest.thresholds.changed_to(changed, "in the service")
-    model = replace(model, manifest=model.manifest.model_copy(update={"thresholds": record}))
+    model = with_limits(read_model_file(Path(asked["path"])), asked["bad_from"], asked["good_below"])
     return LoadedDetector(model, open_runtime(model))
 
 
