@@ -96,6 +96,7 @@ def test_a_folder_is_looked_at_trained_on_registered_compared_and_made_active(
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("heading", name="Losses").wait_for(timeout=60_000)
     page.get_by_role("button", name="Register the model").wait_for(timeout=120_000)
+    assert "\\n" not in page.locator(".told").inner_text() and "not seen" in page.locator(".told").inner_text()
     for image in page.locator("main img").all():
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert page.get_by_alt_text("heat map of a bad picture").count() > 0

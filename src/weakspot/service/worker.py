@@ -53,6 +53,10 @@ def main(step: str, folder: Path) -> int:
         if error.exit_status != STOPPED:
             write_end(folder, "failed", _without_places(str(error), folder, where))
         return error.exit_status
+    except ModuleNotFoundError as error:
+        way_out = "run there: pip install 'weakspot[train]'"
+        write_end(folder, "failed", f"{error.name} is not installed where the service runs; {way_out}")
+        return 1
     except MemoryError:
         write_end(folder, "failed", "not enough memory; take a smaller size, or close other programs")
         return 1

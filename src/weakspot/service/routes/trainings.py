@@ -62,4 +62,5 @@ def register(training: TaskId, parts: Service, who: MayAdmin) -> Registered:
 def told(task: Task) -> TaskOut:
     """A task as it is answered."""
     about = {"id": task.id, "title": task.order["title"], "time": task.order["time"], "by": task.order["by"]}
-    return TaskOut(**about, step=task.step, outcome=task.outcome, why=shown(task.why))
+    why = "\n".join(map(shown, task.why.splitlines()))
+    return TaskOut(**about, step=task.step, outcome=task.outcome, why=why)

@@ -13,6 +13,8 @@ async function ask(method, path, body, kind = "application/json") {
   return { ok: answer.ok, status: answer.status, said };
 }
 
+one("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the row of pages is wider
+
 // Pictures that were dropped: one after the other, then the page that shows them.
 const drop = one("[data-drop]");
 if (drop) {
