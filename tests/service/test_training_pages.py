@@ -111,7 +111,7 @@ def test_a_folder_is_looked_at_trained_on_registered_compared_and_made_active(
     page.get_by_role("link", name="Among the models").click()
     assert [each["name"] for each in plant.get("/v1/models")["models"] if each["active"]] == active == ["first"]
     page.get_by_role("button", name="Compare").click()
-    page.wait_for_url("**/compare/*")
+    page.wait_for_url("**/models/compare/*")
     page.get_by_text("8 judged pictures that neither was trained on: 4 good, 4 bad; 0 left out").wait_for(
         timeout=60_000
     )
@@ -228,7 +228,7 @@ def test_the_pages_of_trainings_and_comparisons_are_accessible_and_fit(
     number = begun(plant, "brackets")
     ended(plant, number)
     tasks = [f"/train/{each['id']}" for each in plant.get("/v1/trainings")["trainings"]]
-    tasks += [f"/compare/{each['id']}" for each in plant.get("/v1/comparisons")]
+    tasks += [f"/models/compare/{each['id']}" for each in plant.get("/v1/comparisons")]
     for path in ("/train", "/models", *tasks):
         page = open_page(
             plant.address + path, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True

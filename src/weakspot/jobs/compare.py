@@ -120,7 +120,7 @@ class Comparison:
     @property
     def _difference(self) -> str:
         only = [sum(_is_right(pair, side) and not _is_right(pair, 1 - side) for pair in self.pairs) for side in (0, 1)]
-        found = f"they decide differently on {len(self.differing)}: only the first is right on {only[0]}"
+        found = f"They decide differently on {len(self.differing)}: only the first is right on {only[0]}"
         told = f"{found}, only the second on {only[1]}"
         if not sum(only):
             return told
@@ -132,7 +132,7 @@ class Comparison:
         for label, rate in ((1, "escapes"), (0, "false alarms")):
             n = sum(pair.label == label for pair in self.pairs)
             if n == 0:
-                told.append(f"none of them is {TRUTH[label]}: nothing is known of {rate}")
+                told.append(f"None of them is {TRUTH[label]}: nothing is known of {rate}")
             elif (bound := one_sided_upper(0, n)) > PROVES_LITTLE:
                 even = f"even without a mistake they only show {rate} below {at_most(bound)}"
                 told.append(f"{amount(n, f'{TRUTH[label]} picture')} prove little: {even}")

@@ -79,7 +79,7 @@ def watched(task: Task) -> Watched:
         looked=_plain(task.folder / LOOKED),
         minutes=_minutes_since(task) if task.outcome == "running" and task.step == "train" else "",
         curve=_curve([row for row in rows if "step" in row]),
-        notes=tuple(str(row["note"]) for row in rows if "note" in row)[-8:],
+        notes=tuple(line for row in rows if "note" in row for line in str(row["note"]).splitlines())[-8:],
         sheet=run.contact_sheet.name in pictures,
         heat_maps=_moments([name for name in pictures if name.startswith(("bad-", "good-"))]),
         has_report=run.report.is_file() and task.outcome == "done",

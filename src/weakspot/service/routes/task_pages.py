@@ -66,7 +66,7 @@ def picture(training: TaskId, name: str, parts: Service, _: MayAdmin) -> Respons
     return _picture(parts.tasks.find(training, "training"), name)
 
 
-@router.get("/compare/{comparison}")
+@router.get("/models/compare/{comparison}")
 def comparison(request: Request, comparison: TaskId, parts: Service, who: MayReview) -> Response:
     """Two models on the same judged pictures, and where they differ."""
     task = parts.tasks.find(comparison, "comparison")
@@ -82,7 +82,7 @@ def comparison(request: Request, comparison: TaskId, parts: Service, who: MayRev
     return page(request, "comparison.html.j2", who, **values, differing=differing)
 
 
-@router.get("/compare/{comparison}/pictures/{name}")
+@router.get("/models/compare/{comparison}/pictures/{name}")
 def heat(comparison: TaskId, name: str, parts: Service, _: MayReview) -> Response:
     """The heat of one of the two where they differ."""
     return _picture(parts.tasks.find(comparison, "comparison"), name)
