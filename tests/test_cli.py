@@ -25,7 +25,7 @@ from weakspot.errors import DataError, ImageError, OutputError, SettingsError, T
 from weakspot.settings import TrainSettings
 
 VERBS = tuple(
-    "audit train evaluate inspect watch serve backup"
+    "audit train evaluate compare inspect watch serve backup"
     " restore export-verdicts threshold verify export experiment crossval demo doctor".split()
 )
 WEAKSPOT = (sys.executable, "-m", "weakspot")

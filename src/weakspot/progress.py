@@ -34,11 +34,16 @@ def to_stderr() -> Console:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Shows]:
-    """Progress of a training, as the terminal can show it: a line redrawn, lines every few seconds, or nothing."""
+def progress(quiet: bool, first: str = "") -> Iterator[Shows]:
+    """Progress of a training, as the terminal can show it: a line redrawn, lines every few seconds, or nothing.
+
+    first: what is said before anything else.
+    """
     console = to_stderr()
     shows = Shows() if quiet else Bar(console) if console.is_terminal else Lines(console)
     try:
+        if first:
+            shows.note(first)
         yield shows
     finally:
         shows.end()

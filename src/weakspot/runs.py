@@ -16,6 +16,7 @@ from weakspot.errors import OutputError, SettingsError, shown
 MARK = "run.json"  # what tells a run's folder from any other
 LOCK = ".lock"
 MODEL = "model.weakspot"
+JUDGED = "judged"
 
 
 class Run:
@@ -33,6 +34,7 @@ class Run:
         self.events = folder / "events"  # for TensorBoard
         self.trainings = folder / "trainings"  # checkpoints and weights of the folds and of the final training
         self.report = folder / "report.html"  # the report's page
+        self.judged = folder / JUDGED  # pictures that people judged, where it learns from verdicts
 
     def state(self) -> dict[str, Any]:
         """What was decided and how far the run came; empty where nothing was yet."""
@@ -61,7 +63,7 @@ def refuse_taken(folder: Path, resume: bool) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a run that was killed as it began left it."""
-    return path.name == LOCK or is_leftover(path)
+    return path.name in (LOCK, JUDGED) or is_leftover(path)
 
 
 @contextmanager

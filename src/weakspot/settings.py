@@ -214,6 +214,18 @@ def as_plain(settings: Any) -> dict[str, Any]:
     return asdict(settings)
 
 
+def to_toml(settings: Any) -> bytes:
+    """The same as TOML, which `read_settings` reads; what is None is left out, for TOML has no word for nothing."""
+    import tomli_w  # here, since inspection never writes settings
+
+    return tomli_w.dumps(_without_none(as_plain(settings))).encode()
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in nested.items() if value is not None}
+
+
 @lru_cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)

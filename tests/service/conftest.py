@@ -104,3 +104,47 @@ def parts(tmp_path: Path, model: Path) -> Iterator[Parts]:
     (tmp_path / "data").mkdir()
     with opened([model], Serving(data=tmp_path / "data", computes=Computes("onnxruntime", "fp32", 1))) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open an address in a browser of its own; a script's error or a refused file fails the test."""
+    contexts, errors = [], []
+
+    def go(address: str, **how: Any) -> Any:
+        contexts.append(browser.new_context(**how))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
+        page.goto(address)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def violations() -> Callable[[Any], list[tuple[str, str]]]:
+    """What axe finds on a page: the rule and the first element that breaks it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+    def run(page: Any) -> list[tuple[str, str]]:
+        found = axe.Axe().run(page).response["violations"]
+        return [(each["id"], each["nodes"][0]["html"]) for each in found]
+
+    return run

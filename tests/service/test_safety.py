@@ -40,6 +40,16 @@ ROLES = {  # which scope each route needs; "": none
     "POST /v1/models/roll-back": "admin",
     f"GET /v1/models/{SHA}/thresholds": "review",
     f"POST /v1/models/{SHA}/thresholds": "admin",
+    "GET /v1/comparisons": "review",
+    "POST /v1/comparisons": "admin",
+    f"GET /v1/comparisons/{ANY}": "review",
+    "GET /v1/trainings": "admin",
+    "POST /v1/trainings": "admin",
+    f"GET /v1/trainings/{ANY}": "admin",
+    f"POST /v1/trainings/{ANY}/start": "admin",
+    f"POST /v1/trainings/{ANY}/cancel": "admin",
+    f"POST /v1/trainings/{ANY}/register": "admin",
+    f"DELETE /v1/trainings/{ANY}": "admin",
     "POST /v1/tokens": "admin",
     "GET /v1/tokens": "admin",
     f"DELETE /v1/tokens/{NUMBER}": "admin",
@@ -62,6 +72,7 @@ BODIES |= {"activate": {"reason": ""}, "roll-back": {"reason": ""}, "tokens": {"
 BODIES |= {"users": {"name": "u", "password": "long enough", "scope": "review"}}
 BODIES |= {"passwords": {"name": "u", "password": "long enough now"}}
 BODIES |= {"sessions": {"name": "u", "password": "x"}}
+BODIES |= {"trainings": {"source": "0" * 32}, "comparisons": {"one": SHA, "other": "1" * 64}}
 SCOPES = ["inspect", "review", "admin"]
 
 

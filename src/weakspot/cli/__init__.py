@@ -9,7 +9,7 @@ from weakspot.cli.entry import app, main
 
 __all__ = ["app", "main"]
 VERBS = (  # in the order of --help; a verb that is missing here fails at once
-    training.audit, training.train, training.evaluate,
+    training.audit, training.train, training.evaluate, training.compare,
     inspecting.inspect, inspecting.watch,
     serving.serve, serving.backup, serving.restore, serving.export_verdicts,
     training.threshold, inspecting.verify, inspecting.export,

@@ -14,6 +14,23 @@ Data = Annotated[
         help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts.", show_default=False
     ),
 ]
+DataOrVerdicts = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[DATA]",
+        help="Folder (or CSV table) of labelled images: good/ and bad/, or one of the layouts. Or --from.",
+        show_default=False,
+    ),
+]
+Verdicts = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FOLDER",
+        help="Instead of DATA: what people judged in the service whose data folder this is.",
+        show_default=False,
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="Model file, *.weakspot.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write into; it is made.", show_default=False)]
 Place = Annotated[
@@ -104,7 +121,10 @@ ServiceData = Annotated[Path, typer.Option("--data", help="Folder of a service: 
 StoreUrl = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="URL", help="postgresql://USER@HOST/NAME; default: SQLite in --data.", show_default=False
+        "--store",
+        metavar="URL",
+        help="postgresql://USER@HOST/NAME; default: SQLite in the data folder.",
+        show_default=False,
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
@@ -133,6 +153,16 @@ def refuse_idle_limits(rule: RuleName, max_false_alarms: float | None, max_escap
     ):
         if value is not None and rule not in rules:
             raise SettingsError(f"{flag} {value:g} with rule {rule}, which holds no such limit; take --rule limits")
+
+
+def refuse_two_sources(data: Path | None, verdicts: Path | None, store: str | None) -> None:
+    """Raise SettingsError unless there is either DATA or --from, and --store only beside the latter."""
+    if data is None and verdicts is None:
+        raise SettingsError("neither DATA nor --from; give a folder of labelled images, or a service's data folder")
+    if data is not None and verdicts is not None:
+        raise SettingsError("DATA and --from at once; give one, or write the verdicts beside DATA by export-verdicts")
+    if store is not None and verdicts is None:
+        raise SettingsError("--store: not without --from, the data folder in which the pictures lie")
 
 
 def refuse_beside(flag: str, **others: bool) -> None:

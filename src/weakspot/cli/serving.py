@@ -12,6 +12,7 @@ from weakspot.cli.entry import app, examples
 @app.command(
     epilog=examples(
         "weakspot serve part.weakspot  # on http://127.0.0.1:8000, data in weakspot-data/",
+        "weakspot serve part.weakspot --training-data /data/parts  # the page Train may learn from its folders",
         "weakspot serve part.weakspot --data /data/weakspot --host 0.0.0.0 --allow-host line3",
         "weakspot serve --data /data/weakspot --store postgresql://weakspot@db/weakspot --keep-days 90",
     )
@@ -37,6 +38,18 @@ def serve(
     keep_gigabytes: Annotated[
         float | None, typer.Option(help="Remove the oldest such pictures beyond this.", show_default=False)
     ] = None,
+    training_data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder whose labelled folders may be trained on by the page; repeatable.", show_default=False
+        ),
+    ] = None,
+    training_settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Settings of such trainings, as `train` takes them.", show_default=False
+        ),
+    ] = None,
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
     threads: flags.Threads = None,
@@ -49,12 +62,14 @@ def serve(
     from weakspot.service.limits import Limits
     from weakspot.service.serve import Serving
     from weakspot.service.serve import serve as serve_models
+    from weakspot.settings import TrainSettings, read_settings
 
     taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes}
     kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
     limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
     where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
-    how = {"computes": Computes(runtime, precision, threads), "limits": limits, "tokens": tokens}
+    taught = {"training_data": training_data or (), "training": read_settings(TrainSettings, training_settings)}
+    how = {"computes": Computes(runtime, precision, threads), "limits": limits, "tokens": tokens} | taught
     raise typer.Exit(serve_models(models or [], Serving(**where, **how)))  # type: ignore[arg-type]
 
 

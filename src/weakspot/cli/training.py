@@ -1,12 +1,15 @@
-"""Verbs that make a detector and measure it: audit, train, evaluate, threshold, demo."""
+"""Verbs that make a detector and measure it: audit, train, evaluate, compare, threshold, demo."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from weakspot.cli import flags
 from weakspot.cli.entry import app, examples
+
+if TYPE_CHECKING:
+    from weakspot.jobs.compare import Judged
 
 
 @app.command(
@@ -46,12 +49,15 @@ def audit(
         "weakspot train parts/ -o runs/strict --max-escapes 0.01 --max-false-alarms 0.02",
         "weakspot train parts/ -o runs/line3 --settings line3.toml",
         "weakspot train parts/ -o runs/rival --recipe segdec_masks --masks use  # a rival, beside it",
+        "weakspot train --from /data/weakspot -o runs/next  # on what people judged in a service",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
     )
 )
 def train(
-    data: flags.Data,
     output: flags.Output,
+    data: flags.DataOrVerdicts = None,
+    verdicts: flags.Verdicts = None,
+    store: flags.StoreUrl = None,
     settings: flags.Settings = None,
     layout: flags.Layout = "auto",
     recipe: flags.Recipe = None,
@@ -93,11 +99,23 @@ def train(
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
-    with progress.progress(quiet) as shows:
-        shows.note(terminal.differing(chosen))
-        result = jobs.train(data, chosen, layout=layout, output=output, resume=resume, progress=shows)
+    where, title = _source(data, verdicts, store, output, resume)
+    with progress.progress(quiet, terminal.differing(chosen)) as shows:
+        result = jobs.train(where, chosen, layout=layout, output=output, resume=resume, progress=shows, title=title)
     terminal.show_training(result, as_json)
     raise typer.Exit(result.exit_status)
+
+
+def _source(
+    data: Path | None, verdicts: Path | None, store: str | None, output: Path, resume: bool
+) -> tuple[Path, str | None]:
+    """What is trained on, and what the detector is called; None: as its data."""
+    flags.refuse_two_sources(data, verdicts, store)
+    if verdicts is None:
+        return data or Path(), None
+    from weakspot.service.learning import judged_folder
+
+    return judged_folder(verdicts, store, output, resume), output.resolve().name
 
 
 @app.command(
@@ -126,6 +144,47 @@ def evaluate(
         )
     terminal.show_evaluation(evaluation, output, as_json)
     raise typer.Exit(1 if evaluation.refused else 0)
+
+
+@app.command(
+    epilog=examples(
+        "weakspot compare old.weakspot new.weakspot labelled/",
+        "weakspot compare old.weakspot new.weakspot --from /data/weakspot  # on what people judged in a service",
+    )
+)
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="MODEL_A", help="Model file, *.weakspot.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="MODEL_B", help="Another one.", show_default=False)],
+    data: flags.DataOrVerdicts = None,
+    verdicts: flags.Verdicts = None,
+    store: flags.StoreUrl = None,
+    layout: flags.Layout = "auto",
+    threads: flags.Threads = None,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Say which of two models is right where they differ, on labelled images that neither was trained on."""
+    from weakspot import progress, terminal
+    from weakspot.inspection.loaded import LoadedDetector
+    from weakspot.jobs.compare import compare as compare_on
+
+    detectors = LoadedDetector.load_exact(one, threads), LoadedDetector.load_exact(other, threads)
+    pictures = _judged(data, verdicts, store, layout)
+    with progress.counting("images judged", quiet) as on_image:
+        found = compare_on(detectors, pictures, on_image)
+    terminal.show_comparison(found, as_json)
+
+
+def _judged(data: Path | None, verdicts: Path | None, store: str | None, layout: str) -> "list[Judged]":
+    """What two models are compared on."""
+    flags.refuse_two_sources(data, verdicts, store)
+    if verdicts is None:
+        from weakspot.jobs.compare import labelled_pictures
+
+        return labelled_pictures(data or Path(), layout)
+    from weakspot.service.learning import reviewed_pictures
+
+    return reviewed_pictures(verdicts, store)
 
 
 @app.command(

@@ -5,10 +5,8 @@ All of it is written into the run, and read when the run is gone on with.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tomli_w
 
 from weakspot.data.audit import Audit
 from weakspot.data.audit import audit as audit_samples
@@ -22,7 +20,7 @@ from weakspot.jobs.plan import Plan, plan_training
 from weakspot.jobs.recipes import draws_defects
 from weakspot.progress import Shows
 from weakspot.runs import Run
-from weakspot.settings import TrainSettings, as_plain
+from weakspot.settings import TrainSettings, to_toml
 from weakspot.training.machine import choose_machine, prepare
 
 KEPT_DECODED = 2**30  # bytes of decoded pictures that wait in memory for their size; the rest is decoded again
@@ -54,7 +52,7 @@ def record_beginnings(run: Run, split: Split, audit: Audit, settings: TrainSetti
     """What the run begins with; a resumed one must begin with the same pictures, parts and split."""
     table = split_table(split)
     _refuse_others(run, audit, table)
-    write_durably(run.settings, tomli_w.dumps(_without_none(as_plain(settings))).encode())
+    write_durably(run.settings, to_toml(settings))
     write_durably(run.split, table.encode())
     write_durably(run.audit, json.dumps(audit.as_dict(), indent=1, allow_nan=False).encode())
 
@@ -105,9 +103,3 @@ def _refuse_others(run: Run, audit: Audit, table: str) -> None:
         raise DataError(f"--resume: the pictures or their labels are not those {begun}")
     if split != table:
         raise DataError(f"--resume: the parts or the split are not those {begun}")
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no word for nothing."""
-    nested = {key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return {key: value for key, value in nested.items() if value is not None}

@@ -133,15 +133,20 @@ class Detectors:
         if limits is None:
             row = self._store.read(lambda c: records.thresholds_of(c, sha256))[0]
             limits = row.bad_from, row.good_below
-        own = model.thresholds
-        if limits != (own.bad_from, own.good_below):
-            changed = replace(own, bad_from=limits[0], good_below=limits[1])
-            record = model.manifest.thresholds.changed_to(changed, "in the service")
-            model = replace(model, manifest=model.manifest.model_copy(update={"thresholds": record}))
-        how = self._computes
+        model, how = with_limits(model, *limits), self._computes
         detector = LoadedDetector(model, open_fastest(model, how.runtime, how.threads, how.precision))
         check_self_test(detector, how.threads)
         return detector
+
+
+def with_limits(model: ModelFile, bad_from: float, good_below: float) -> ModelFile:
+    """The model with the thresholds that are in force in the service; its file stays as it is."""
+    own = model.thresholds
+    if (bad_from, good_below) == (own.bad_from, own.good_below):
+        return model
+    changed = replace(own, bad_from=bad_from, good_below=good_below)
+    record = model.manifest.thresholds.changed_to(changed, "in the service")
+    return replace(model, manifest=model.manifest.model_copy(update={"thresholds": record}))
 
 
 def check_self_test(detector: LoadedDetector, threads: int | None) -> None:

@@ -1,17 +1,19 @@
 """Judged pictures as a folder to train on: good/ and bad/, each part a group, from one moment of the store."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from weakspot.csv_text import csv_line
 from weakspot.data.formats import recognise
 from weakspot.durable import make_folder, new_folder, write_durably
 from weakspot.errors import DataError, ImageError, OutputError, shown
+from weakspot.inspection.inspection import now
 from weakspot.service.backup import snapshot
 from weakspot.service.files import Files
 from weakspot.service.records import with_verdict
@@ -19,7 +21,9 @@ from weakspot.service.serve import PICTURES, store_url
 from weakspot.service.tables import inspections, verdicts
 
 TABLE = "verdicts.csv"
-COLUMNS = tuple("image_path label group inspection decision raw_score model_sha256 station line time".split())
+COLUMNS = tuple(
+    "image_path label group inspection decision raw_score model_sha256 station line time verdict snapshot".split()
+)  # verdict: its number in the store; snapshot: when all of this was so
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}
 
 
@@ -44,8 +48,8 @@ def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
         raise OutputError(f"{shown(output)}: is not empty; give a new folder")
     files = Files(data / PICTURES, ours=False)
     with snapshot(store_url(data, store)) as connection:
-        judged = with_verdict().where(verdicts.c.verdict.in_(("good", "bad"))).order_by(inspections.c.seq)
-        rows = connection.execute(judged).all()
+        taken = now()
+        rows = judged(connection)
     said: dict[str, set[str]] = {}
     for row in rows:
         said.setdefault(row.picture_sha256, set()).add(row.verdict)
@@ -54,12 +58,18 @@ def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
     with new_folder(output) as folder:
         for digest, row in once.items():
             if (content := files.get(digest)) is not None:  # one at a time: all of them may be more than memory holds
-                lines.append(_written(folder, row, content))
+                lines.append((*_written(folder, row, content), row.verdict_seq, taken))
         if not lines:
             raise DataError("nothing was judged good or bad; judge some inspections first")
         write_durably(folder / TABLE, "".join(csv_line(line) for line in (COLUMNS, *lines)).encode())
     labels = [line[COLUMNS.index("label")] for line in lines]
     return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(lines), len(said) - len(once))
+
+
+def judged(connection: Connection) -> Sequence[Row[Any]]:
+    """Every inspection whose verdict in force is good or bad, the oldest first; verdict_seq: the verdict's number."""
+    found = with_verdict().add_columns(verdicts.c.seq.label("verdict_seq"))
+    return connection.execute(found.where(verdicts.c.verdict.in_(("good", "bad"))).order_by(inspections.c.seq)).all()
 
 
 def _written(folder: Path, row: Row[Any], content: bytes) -> tuple[Any, ...]:

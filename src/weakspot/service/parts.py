@@ -18,6 +18,8 @@ from weakspot.service.limits import Limits
 from weakspot.service.metrics import Metrics
 from weakspot.service.problems import SAFE, Problem
 from weakspot.service.store import Store
+from weakspot.service.tasks import Tasks
+from weakspot.service.training import Trainings
 from weakspot.service.viewing import Viewer
 
 
@@ -35,10 +37,13 @@ class Parts:
     health: Health
     limits: Limits
     metrics: Metrics
+    tasks: Tasks
+    trainings: Trainings
     needs_token: bool
 
     def close(self) -> None:
-        """Finish what was accepted, then let go of the store."""
+        """Finish what was accepted, let what takes long keep where it stands, then let go of the store."""
+        self.tasks.close()
         self.inspector.close()
         self.viewer.close()
         self.store.close()

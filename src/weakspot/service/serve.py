@@ -28,11 +28,14 @@ from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
 from weakspot.service.store import Store, sqlite_path
+from weakspot.service.tasks import Tasks
+from weakspot.service.training import Trainings
 from weakspot.service.viewing import Viewer
+from weakspot.settings import TrainSettings
 from weakspot.stopping import Stop, asked_to_stop
 
 log = logging.getLogger(__name__)
-STORE, PICTURES, MODELS, ADMIN_TOKEN = "store.sqlite", "pictures", "models", "admin.token"
+STORE, PICTURES, MODELS, TASKS, ADMIN_TOKEN = "store.sqlite", "pictures", "models", "tasks", "admin.token"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 GRACE = 2.0  # seconds by which a route's own deadline comes first
 
@@ -49,6 +52,8 @@ class Serving:
     tokens: bool = False  # asked for on loopback, too
     computes: Computes = field(default_factory=Computes)
     limits: Limits = field(default_factory=Limits)
+    training_data: Sequence[Path] = ()  # folders whose labelled folders may be trained on
+    training: TrainSettings = field(default_factory=TrainSettings)
 
     @property
     def needs_token(self) -> bool:
@@ -115,7 +120,10 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
     needs = serving.needs_token
-    parts = Parts(data, store, pictures, detectors, inspector, viewer, accounts, health, limits, metrics, needs)
+    tasks = Tasks(data / TASKS, {"data": str(data.absolute()), "store": serving.store})
+    trainings = Trainings(tasks, serving.training_data, serving.training)
+    asked = (inspector, viewer, accounts, health, limits, metrics, tasks, trainings)
+    parts = Parts(data, store, pictures, detectors, *asked, needs)
     try:
         yield parts
     finally:

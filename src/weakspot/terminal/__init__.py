@@ -12,7 +12,14 @@ from weakspot.terminal.inspecting import (
     show_watched,
 )
 from weakspot.terminal.lines import print_json, say, show_counts, table
-from weakspot.terminal.training import differing, show_audit, show_evaluation, show_thresholds, show_training
+from weakspot.terminal.training import (
+    differing,
+    show_audit,
+    show_comparison,
+    show_evaluation,
+    show_thresholds,
+    show_training,
+)
 
 __all__ = [
     "differing",
@@ -21,6 +28,7 @@ __all__ = [
     "say",
     "say_inspection",
     "show_audit",
+    "show_comparison",
     "show_counts",
     "show_crossval",
     "show_doctor",

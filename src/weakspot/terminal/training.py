@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from weakspot.evaluation.evaluate import Evaluation
     from weakspot.evaluation.metrics import Counts
     from weakspot.inspection.manifest import ThresholdRecord
+    from weakspot.jobs.compare import Comparison, Rate
     from weakspot.jobs.train import TrainResult
     from weakspot.settings import TrainSettings
 
@@ -78,6 +79,27 @@ def show_evaluation(evaluation: "Evaluation", output: Path, as_json: bool) -> No
     say(*(f"not measured: {what}: {why}" for what, why in evaluation.not_measured.items()))
     say(*(f"not inspected: {refused.reason}" for refused in evaluation.refused))
     say(f"report  {shown(output / 'report.html')}")
+
+
+def show_comparison(found: "Comparison", as_json: bool) -> None:
+    """What each of two models makes of the same pictures, where they differ, and how little that may prove."""
+    if as_json:
+        print_json(found.as_dict())
+        return
+    sides = [
+        (f"{shown(side.model.name)} {side.model.sha256[:12]}", side.right, side.wrong, side.review,
+         _rate(side.escapes), _rate(side.false_alarms))
+        for side in found.sides
+    ]  # fmt: skip
+    columns = ("model", "right", "wrong", "for review", "escapes, 95 % interval", "false alarms, 95 % interval")
+    say(table("On the same pictures", columns, [*sides]), *found.sentences)
+    if found.differing:
+        rows = [(pair.id, ("good", "bad")[pair.label], *pair.decisions) for pair in found.differing]
+        say("", table("Where they differ", ("picture", "in truth", "first", "second"), [*rows]))
+
+
+def _rate(rate: "Rate") -> str:
+    return f"{rate.k} of {rate.n}, {_share(rate.interval)}" if rate.n else "–"
 
 
 def _share(interval: tuple[float, float]) -> str:

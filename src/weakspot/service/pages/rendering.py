@@ -24,6 +24,7 @@ NAVIGATION: tuple[tuple[str, str, Scope], ...] = (  # of each page: its address,
     ("/review", "Review", "review"),
     ("/today", "Today", "review"),
     ("/models", "Models", "review"),
+    ("/train", "Train", "admin"),
 )
 
 

@@ -15,15 +15,18 @@ from weakspot.service.accounts import SESSION, SESSION_HOURS
 from weakspot.service.pages.day import day_of
 from weakspot.service.pages.rendering import ASSETS, page
 from weakspot.service.pages.seen import seen
+from weakspot.service.pages.tasks import in_words
 from weakspot.service.parts import MayInspect, MayReview, Service, refuse_forged
 from weakspot.service.problems import Problem, missing
 from weakspot.service.records import Filters
 from weakspot.service.routes.inspections import Id, lasting
 from weakspot.service.routes.models import listed
+from weakspot.service.routes.trainings import told
 
 router = APIRouter(include_in_schema=False)
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 PAGE = 60  # inspections
+RECENT = 10  # comparisons
 Word = Annotated[
     str | None, Query(max_length=200, pattern=NO_CONTROLS), BeforeValidator(lambda text: text or None)
 ]  # "": any
@@ -147,7 +150,8 @@ def models(request: Request, parts: Service, who: MayReview) -> Response:
     active = next((each for each in known.models if each.active), None)
     names = {each.sha256: each.name for each in known.models}
     values: dict[str, Any] = {"known": known, "active": active, "names": names, "may_change": who.may("admin")}
-    return page(request, "models.html.j2", who, **values)
+    compared = [(told(task), in_words(task)) for task in parts.tasks.all("comparison")[:RECENT]]
+    return page(request, "models.html.j2", who, comparisons=compared, **values)
 
 
 @router.get("/inspections/{inspection}/thumbnail.png")

@@ -13,6 +13,8 @@ async function ask(method, path, body, kind = "application/json") {
   return { ok: answer.ok, status: answer.status, said };
 }
 
+one("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the row of pages is wider
+
 // Pictures that were dropped: one after the other, then the page that shows them.
 const drop = one("[data-drop]");
 if (drop) {
@@ -202,14 +204,39 @@ async function changed(form, asked) {
   button.disabled = true;
   const answer = await asked;
   button.disabled = false;
-  if (answer.ok) location.reload(); else say(answer.said.detail);
+  if (!answer.ok) return say(answer.said.detail);
+  if (form.dataset.then) location.assign(form.dataset.then + answer.said.id);
+  else if (form.dataset.thenGo) location.assign(form.dataset.thenGo);
+  else location.reload();
 }
 all("form[data-post]").forEach((form) => form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const said = Object.fromEntries([...form.querySelectorAll("input")].map((input) => [input.name, "number" in input.dataset ? input.valueAsNumber : input.value]));
+  const said = Object.fromEntries([...form.querySelectorAll("input, select")].map((input) => [input.name, "number" in input.dataset ? input.valueAsNumber : input.value]));
   changed(form, ask("POST", form.dataset.post, JSON.stringify(said)));
 }));
 all("form[data-upload]").forEach((form) => form.addEventListener("submit", (event) => {
   event.preventDefault();
   changed(form, ask("POST", form.dataset.upload, form.querySelector("input").files[0], "application/octet-stream"));
 }));
+all("form[data-delete]").forEach((form) => form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  changed(form, ask("DELETE", form.dataset.delete));
+}));
+
+// What a training or a comparison has come to: its part of the page anew while it runs, the whole page when it ends.
+const poll = one("[data-poll]");
+if (poll && poll.dataset.poll.endsWith(" running")) {
+  let current = poll;
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!answer || !answer.ok || answer.redirected) return;
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-poll]");
+    if (!found) return;
+    if (found.dataset.poll !== poll.dataset.poll) return location.reload();
+    if (current.contains(document.activeElement)) return;
+    const fresh = document.adoptNode(found);
+    current.replaceWith(fresh);
+    current = fresh;
+  }, 2000);
+}

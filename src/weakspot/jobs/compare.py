@@ -1,0 +1,242 @@
+"""Two detectors on the same judged pictures, of which neither was trained on any: who is right where they differ.
+
+Knows no store: whoever has the pictures hands them over.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from weakspot.data.layouts import read_layout
+from weakspot.errors import DataError, ImageError, SettingsError, amount, shown
+from weakspot.evaluation.intervals import Interval, at_most, clopper_pearson, one_sided_upper, share
+from weakspot.inspection.inspection import HeatMap, ModelInfo
+from weakspot.inspection.loaded import LoadedDetector
+
+TRUTH = ("good", "bad")
+PROVES_LITTLE = 0.05  # a rate that so few pictures without a miss cannot even show to be below this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A picture of which a person said what it is. part: the physical part that it shows, where that is known."""
+
+    id: str
+    label: int  # 1 bad, 0 good
+    part: str | None
+    sha256: str  # of the file
+    content: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """What both say of one picture. heats: only where they decide differently; None where it was not inspected."""
+
+    id: str
+    label: int
+    decisions: tuple[str, str]
+    raw_scores: tuple[float | None, float | None]
+    heats: tuple[HeatMap | None, HeatMap | None] = (None, None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether they decide differently."""
+        return self.decisions[0] != self.decisions[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Wrong decisions of one kind: k of n."""
+
+    k: int
+    n: int
+
+    @property
+    def interval(self) -> Interval:
+        """Exact, 95 %; there must be one."""
+        return clopper_pearson(self.k, self.n)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"k": self.k, "n": self.n, "interval": list(self.interval) if self.n else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What one of the two makes of all the pictures."""
+
+    model: ModelInfo
+    right: int
+    wrong: int
+    review: int
+    not_inspected: int
+    escapes: Rate
+    false_alarms: Rate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        rates = {name: getattr(self, name).as_dict() for name in ("escapes", "false_alarms")}
+        counts = {name: getattr(self, name) for name in ("right", "wrong", "review", "not_inspected")}
+        return {"name": self.model.name, "sha256": self.model.sha256} | counts | rates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Both sides. left_out: pictures on which one of them was trained, or on another one of the same part."""
+
+    sides: tuple[Side, Side]
+    pairs: tuple[Pair, ...]
+    left_out: int
+    unknown: tuple[str, ...]  # names of models that do not say on what they were trained
+
+    @property
+    def differing(self) -> list[Pair]:
+        """The pictures on which they decide differently."""
+        return [pair for pair in self.pairs if pair.differs]
+
+    @property
+    def sentences(self) -> list[str]:
+        """How much this rests on, and how little it may prove."""
+        return [self._basis, *self._unknown, self._difference, *self._proof]
+
+    @property
+    def _basis(self) -> str:
+        good, bad = (sum(pair.label == label for pair in self.pairs) for label in (0, 1))
+        left = f"{self.left_out} left out, since one of them was trained on that picture or another of the same part"
+        return (
+            f"{amount(len(self.pairs), 'judged picture')} that neither was trained on: {good} good, {bad} bad; {left}"
+        )
+
+    @property
+    def _unknown(self) -> list[str]:
+        why = "was trained on pictures in memory and does not say which: it may have seen some of these"
+        return [f"{shown(name)} {why}" for name in self.unknown]
+
+    @property
+    def _difference(self) -> str:
+        only = [sum(_is_right(pair, side) and not _is_right(pair, 1 - side) for pair in self.pairs) for side in (0, 1)]
+        found = f"They decide differently on {len(self.differing)}: only the first is right on {only[0]}"
+        told = f"{found}, only the second on {only[1]}"
+        if not sum(only):
+            return told
+        return f"{told}; between equals chance gives a difference like that in {share(_chance(*only))} of cases"
+
+    @property
+    def _proof(self) -> list[str]:
+        told = []
+        for label, rate in ((1, "escapes"), (0, "false alarms")):
+            n = sum(pair.label == label for pair in self.pairs)
+            if n == 0:
+                told.append(f"None of them is {TRUTH[label]}: nothing is known of {rate}")
+            elif (bound := one_sided_upper(0, n)) > PROVES_LITTLE:
+                even = f"even without a mistake they only show {rate} below {at_most(bound)}"
+                told.append(f"{amount(n, f'{TRUTH[label]} picture')} prove little: {even}")
+        return told
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the heat as plain values for JSON."""
+        differing = [
+            {"id": pair.id, "truth": TRUTH[pair.label], "decisions": pair.decisions, "raw_scores": pair.raw_scores}
+            for pair in self.differing
+        ]
+        counts = {"compared": len(self.pairs), "left_out": self.left_out, "sentences": self.sentences}
+        return {
+            "schema_version": 1,
+            "models": [side.as_dict() for side in self.sides],
+            **counts,
+            "differing": differing,
+        }
+
+
+def compare(
+    detectors: tuple[LoadedDetector, LoadedDetector],
+    pictures: Sequence[Judged],
+    on_image: Callable[[int, int], object] = lambda *_: None,
+) -> Comparison:
+    """Ask two detectors, each at its own thresholds, of all pictures on which neither was trained.
+
+    Raises SettingsError for one detector twice, DataError where no picture is left.
+    """
+    if detectors[0].info.sha256 == detectors[1].info.sha256:
+        raise SettingsError("the same model twice; name two that differ")
+    learned = [frozenset(each.manifest.training_files) for each in detectors]
+    unseen = _unseen(pictures, learned[0] | learned[1])
+    left_out = len(pictures) - len(unseen)
+    if not unseen:
+        why = f"all {left_out} were trained on by one of the two" if left_out else "nothing was judged good or bad"
+        raise DataError(f"no judged picture is left to compare on: {why}; judge others first")
+    pairs = []
+    for number, picture in enumerate(unseen, start=1):
+        pairs.append(_pair(detectors, picture))
+        on_image(number, len(unseen))
+    sides = (_side(detectors[0].info, pairs, 0), _side(detectors[1].info, pairs, 1))
+    unknown = tuple(each.info.name for each, files in zip(detectors, learned, strict=True) if not files)
+    return Comparison(sides=sides, pairs=tuple(pairs), left_out=left_out, unknown=unknown)
+
+
+def labelled_pictures(data: Path, layout: str = "auto") -> list[Judged]:
+    """The pictures of a labelled folder or table. Raises DataError, ImageError for a file that cannot be opened."""
+    return [
+        Judged(id=each.id, label=each.label, part=each.group, sha256=_digest(each.path), content=each.path.read_bytes)
+        for each in read_layout(data, layout, good_needed=False)
+    ]
+
+
+def _unseen(pictures: Sequence[Judged], trained: frozenset[str]) -> list[Judged]:
+    parts = {each.part for each in pictures if each.sha256 in trained} - {None}
+    return [each for each in pictures if each.sha256 not in trained and each.part not in parts]
+
+
+def _pair(detectors: tuple[LoadedDetector, LoadedDetector], picture: Judged) -> Pair:
+    content = picture.content()
+    asked = [_asked(detector, content) for detector in detectors]
+    (one, one_score, one_heat), (other, other_score, other_heat) = asked
+    heats = (one_heat, other_heat) if one != other else (None, None)
+    told = {"decisions": (one, other), "raw_scores": (one_score, other_score), "heats": heats}
+    return Pair(id=picture.id, label=picture.label, **told)  # type: ignore[arg-type]
+
+
+def _asked(detector: LoadedDetector, content: bytes) -> tuple[str, float | None, HeatMap | None]:
+    try:
+        answer = detector.inspect(content)
+    except ImageError:
+        return "not inspected", None, None
+    return answer.decision, answer.raw_score, answer.heat_map
+
+
+def _side(model: ModelInfo, pairs: Sequence[Pair], side: int) -> Side:
+    said = Counter((TRUTH[pair.label], pair.decisions[side]) for pair in pairs)
+    decided = Counter(pair.decisions[side] for pair in pairs)
+    judged = {truth: sum(n for (is_so, word), n in said.items() if is_so == truth and word != "not inspected")
+              for truth in TRUTH}  # fmt: skip
+    return Side(
+        model=model,
+        right=said["good", "good"] + said["bad", "bad"],
+        wrong=said["good", "bad"] + said["bad", "good"],
+        review=decided["review"],
+        not_inspected=decided["not inspected"],
+        escapes=Rate(k=said["bad", "good"], n=judged["bad"]),
+        false_alarms=Rate(k=said["good", "bad"], n=judged["good"]),
+    )
+
+
+def _is_right(pair: Pair, side: int) -> bool:
+    return pair.decisions[side] == TRUTH[pair.label]
+
+
+def _chance(one: int, other: int) -> float:
+    """Two-sided sign test (McNemar 1947, exact): how often two equals differ at least like that."""
+    return float(binomtest(one, one + other).pvalue)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise ImageError(f"{shown(path)}: cannot be read ({reason}); mend or remove it") from None

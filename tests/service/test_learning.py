@@ -1,0 +1,165 @@
+"""From verdicts to the next detector: what a training learns from them, and how it is held against another model."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inspection.conftest import made_model
+from tests.service.server import Server, png
+from tests.service.toys import judge, settings_file, toy
+from weakspot import cli
+from weakspot.errors import DataError, SettingsError
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.model_file import read_model_file, write_model_file
+from weakspot.jobs.compare import Judged, compare
+from weakspot.service.learning import reviewed_pictures
+
+Start = Callable[..., Server]
+
+
+def weakspot(*words: object) -> int:
+    """The command line in this process → its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["weakspot", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A service whose detector sees 64 × 64 pixels, with what people said of the parts it was sent, by id."""
+    folder = tmp_path_factory.mktemp("judged")
+    write_model_file(folder / "first.weakspot", made_model(name="first"))
+    server = Server(folder / "data", model=folder / "first.weakspot")
+    said = [("good", False, n) for n in range(10)] + [("bad", True, n) for n in range(4)]
+    said += [("unsure", True, 50), ("withdrawn", False, 51)]
+    verdicts = {judge(server, toy(bad, seed), word, f"p{word}{seed}"): word for word, bad, seed in said}
+    yield server, verdicts
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def trained(judged: tuple[Server, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a training on the verdicts."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = folder / "next"
+    asked = ("train", "--from", judged[0].data, "-o", run, "--settings", settings_file(folder), "--quiet")
+    assert weakspot(*asked) == 0
+    return run
+
+
+def test_a_training_learns_from_the_verdicts_in_force_and_keeps_which(judged, trained: Path):
+    with open(trained / "judged" / "verdicts.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["inspection"]: row["label"] for row in rows} == {
+        number: word for number, word in judged[1].items() if word in ("good", "bad")
+    }
+    assert len({row["verdict"] for row in rows}) == len(rows) and len({row["snapshot"] for row in rows}) == 1
+    manifest = read_model_file(trained / "model.weakspot").manifest
+    assert manifest.name == "next", "a detector is called as its run, since all data of this kind are called alike"
+    pictures = {each.sha256 for each in reviewed_pictures(judged[0].data, None)}
+    assert set(manifest.training_files) < pictures, "some were kept apart for the report"
+
+
+def test_a_stopped_training_goes_on_with_its_own_snapshot(judged, trained: Path, tmp_path: Path):
+    settings = settings_file(tmp_path)
+    before = (trained / "model.weakspot").read_bytes()
+    judge(judged[0], toy(False, 99), "good")
+    resumed = ("train", "--from", judged[0].data, "-o", trained, "--settings", settings, "--quiet", "--resume")
+    assert weakspot(*resumed) == 0
+    assert read_model_file(trained / "model.weakspot").manifest.training_files == _files(before, tmp_path)
+
+
+def _files(content: bytes, folder: Path) -> list[str]:
+    (folder / "before.weakspot").write_bytes(content)
+    return read_model_file(folder / "before.weakspot").manifest.training_files
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--from", "nowhere"), 1, "no store there"),
+        ((), 2, "neither DATA nor --from"),
+        (("parts", "--from", "data"), 2, "DATA and --from at once"),
+        (("parts", "--store", "sqlite:///x"), 2, "--store: not without --from"),
+    ],
+)
+def test_a_source_that_cannot_be_is_one_line(words, status: int, said: str, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert weakspot("train", *words, "-o", "run") == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not (tmp_path / "run" / "run.json").exists()
+
+
+def test_too_few_verdicts_are_one_line_and_leave_nothing(start: Start, tmp_path: Path, capsys):
+    server, run = start(), tmp_path / "run"
+    for picture, word, said in ((None, "", "nothing was judged good or bad"), (png("bad"), "bad", "0 pictures were")):
+        if picture:
+            judge(server, picture, word)
+        assert weakspot("train", "--from", server.data, "-o", run) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line and not (run / "judged").exists()
+
+
+def detector(path: Path) -> LoadedDetector:
+    return LoadedDetector.load_exact(path, 1)
+
+
+def picture(number: str, bad: int, content: bytes, sha256: str = "", part: str | None = None) -> Judged:
+    return Judged(id=number, label=bad, part=part, sha256=sha256 or number, content=lambda: content)
+
+
+def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, model: Path, other_model: Path):
+    """What the first one calls bad, the other leaves to a person."""
+    write_model_file(tmp_path / "learned.weakspot", made_model(name="learned", training_files=["5" * 64]))
+    pictures = [picture(f"bad{n}", 1, png("bad", n)) for n in range(3)]
+    pictures += [picture("alarm", 0, png("bad", 9)), *(picture(f"good{n}", 0, png("good", n)) for n in range(5))]
+    pictures += [picture("none", 1, b"no picture")]
+    seen = [picture("seen", 1, png("bad", 20), "5" * 64, "p1"), picture("its part", 1, png("good", 21), part="p1")]
+    found = compare((detector(tmp_path / "learned.weakspot"), detector(other_model)), [*pictures, *seen])
+    assert [pair.id for pair in found.pairs] == [each.id for each in pictures] and found.left_out == 2
+    one, other = found.sides
+    assert (one.right, one.wrong, one.review, one.not_inspected) == (8, 1, 0, 1)
+    assert (other.right, other.wrong, other.review, other.not_inspected) == (5, 0, 4, 1)
+    assert (one.escapes.k, one.escapes.n, one.false_alarms.k, one.false_alarms.n) == (0, 3, 1, 6)
+    assert [pair.id for pair in found.differing] == ["bad0", "bad1", "bad2", "alarm"]
+    assert all(heat is not None for heat in found.differing[0].heats)
+    told = " ".join(found.sentences)
+    assert "10 judged pictures that neither was trained on: 6 good, 4 bad; 2 left out" in told
+    assert "only the first is right on 3, only the second on 0; between equals chance" in told and "25 % of" in told
+    assert "4 bad pictures prove little" in told
+    assert "other was trained on pictures in memory" in told
+    with pytest.raises(SettingsError, match="the same model twice"):
+        compare((detector(model), detector(model)), pictures)
+    with pytest.raises(DataError, match="all 2 were trained on"):
+        compare((detector(tmp_path / "learned.weakspot"), detector(other_model)), seen)
+
+
+def test_a_new_detector_is_compared_on_verdicts_that_it_did_not_learn_from(judged, trained: Path, capsys):
+    server = judged[0]
+    for word, bad, seed in (("good", False, 60), ("bad", True, 61)):
+        judge(server, toy(bad, seed), word)
+    first, new = server.data.parent / "first.weakspot", trained / "model.weakspot"
+    assert weakspot("compare", first, new, "--from", server.data, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    learned = len(read_model_file(new).manifest.training_files)
+    reviewed = len(reviewed_pictures(server.data, None))
+    assert (found["compared"], found["left_out"]) == (reviewed - learned, learned)
+    assert [each["name"] for each in found["models"]] == ["first", "next"]
+    assert weakspot("compare", first, new, trained / "judged") == 0
+    assert "On the same pictures" in capsys.readouterr().out
+
+
+def test_a_picture_that_was_judged_both_ways_is_compared_on_no_more(start: Start):
+    server: Any = start()
+    for word in ("good", "bad"):
+        judge(server, png("bad", 1), word)
+    judge(server, png("bad", 2), "bad")
+    judge(server, png("bad", 2), "bad")
+    assert [each.label for each in reviewed_pictures(server.data, None)] == [1]

@@ -1,0 +1,237 @@
+"""Trainings and comparisons of a running service: by its pages in a real browser, and when it is killed meanwhile."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inspection.conftest import made_model
+from tests.service.server import Server
+from tests.service.test_http import problem
+from tests.service.toys import judge, settings_file, toy, write_parts
+from weakspot.inspection.model_file import write_model_file
+from weakspot.service.problems import Problem
+from weakspot.service.tasks import Tasks
+
+Start = Callable[..., Server]
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of folders that may be trained on, and one that holds no pictures."""
+    root = tmp_path_factory.mktemp("allowed")
+    write_parts(root / "brackets")
+    again = (root / "brackets" / "good" / "00.png").read_bytes()
+    (root / "brackets" / "good" / "again.png").write_bytes(again)
+    (root / "notes").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "first.weakspot"
+    write_model_file(path, made_model(name="first"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory, roots: Path, first: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("plant")
+    server = serving(folder, roots, first)
+    yield server
+    server.stop()
+
+
+def serving(folder: Path, roots: Path, model: Path, **more: Any) -> Server:
+    """A service whose trainings end within seconds."""
+    taught = ("--training-data", str(roots), "--training-settings", str(settings_file(folder, **more)))
+    return Server(folder / "data", *taught, model=model)
+
+
+def begun(server: Server, title: str) -> str:
+    """Look at a source by its title → the training's id."""
+    (source,) = (each for each in server.get("/v1/trainings")["sources"] if each["title"] == title)
+    answer = server.client.post("/v1/trainings", json={"source": source["name"], "minutes": 1})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def ended(server: Server, number: str, kind: str = "trainings") -> dict[str, Any]:
+    """What a task says when it is at work no more."""
+    while (said := server.get(f"/v1/{kind}/{number}"))["outcome"] == "running":
+        time.sleep(0.1)
+    return dict(said)
+
+
+def until_it_learns(server: Server, number: str) -> None:
+    """Wait for a training's next steps."""
+    history = server.data / "tasks" / number / "run" / "history.jsonl"
+    steps = lambda: history.read_text().count('"step"') if history.exists() else 0  # noqa: E731
+    before = steps()
+    while steps() <= before:
+        assert server.get(f"/v1/trainings/{number}")["outcome"] == "running"
+        time.sleep(0.05)
+
+
+def test_a_folder_is_looked_at_trained_on_registered_compared_and_made_active(
+    plant: Server, roots: Path, open_page: Open
+):
+    for seed in range(100, 104):
+        judge(plant, toy(False, seed), "good")
+        judge(plant, toy(True, seed), "bad")
+    page = open_page(f"{plant.address}/train")
+    choices = page.get_by_label("Learns from").locator("option").all_inner_texts()
+    assert choices == ["What people judged here", roots.name, "brackets"]
+    page.get_by_label("Learns from").select_option(label="brackets")
+    page.get_by_role("button", name="Look at the pictures").click()
+    page.get_by_role("button", name="Start training").wait_for(timeout=60_000)
+    found = page.locator("main").inner_text()
+    assert "11 good, 4 bad" in found and "on this machine" in found
+    assert page.get_by_text("identical, the same twice").count() == 2, "pictures of what is wrong"
+    assert page.locator(".cards img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("heading", name="Losses").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Register the model").wait_for(timeout=120_000)
+    assert "\\n" not in page.locator(".told").inner_text() and "not seen" in page.locator(".told").inner_text()
+    for image in page.locator("main img").all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    assert page.get_by_alt_text("heat map of a bad picture").count() > 0
+    number = page.url.rsplit("/", 1)[1]
+    report = open_page(f"{page.url}/report.html")
+    assert "brackets" in report.get_by_role("heading", level=1).inner_text()
+    assert report.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") == "12px", (
+        "it has its style"
+    )
+    active = [each["name"] for each in plant.get("/v1/models")["models"] if each["active"]]
+    page.get_by_role("button", name="Register the model").click()
+    page.get_by_role("link", name="Among the models").click()
+    assert [each["name"] for each in plant.get("/v1/models")["models"] if each["active"]] == active == ["first"]
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_url("**/models/compare/*")
+    page.get_by_text("8 judged pictures that neither was trained on: 4 good, 4 bad; 0 left out").wait_for(
+        timeout=60_000
+    )
+    assert "4 bad pictures prove little" in page.locator("main").inner_text()
+    assert page.locator(".pairs li").count() > 0, "what was made up and what was learned differ"
+    for heat in page.locator(".pairs .heat").all():
+        heat.scroll_into_view_if_needed()
+        assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.get_by_role("link", name="All models").click()
+    new = page.get_by_role("row", name="brackets")
+    new.get_by_label("Why").fill("learned more")
+    new.get_by_role("button", name="Make active").click()
+    page.get_by_text("learned more").wait_for()
+    assert plant.send(toy(True, 200)).json()["model"]["name"].startswith("brackets-")
+    problem(plant.client.post(f"/v1/trainings/{number}/start"), 409, "finished")
+    assert plant.client.delete(f"/v1/trainings/{number}").status_code == 204
+    assert not (plant.data / "tasks" / number).exists()
+
+
+def test_a_training_on_verdicts_is_cancelled_and_goes_on_while_the_line_is_judged(
+    tmp_path: Path, roots: Path, first: Path
+):
+    server = serving(tmp_path, roots, first, schedule=0.06)
+    for seed in range(6):
+        judge(server, toy(False, seed), "good")
+        judge(server, toy(True, seed), "bad")
+    number = begun(server, "What people judged here")
+    problem(server.client.post(f"/v1/trainings/{number}/start"), 409, "at-work")
+    assert ended(server, number)["outcome"] == "done"
+    problem(server.client.post(f"/v1/trainings/{number}/register"), 409, "not-finished")
+    assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
+    until_it_learns(server, number)
+    assert server.send(toy(False, 300)).status_code == 201, "the line goes on"
+    assert server.client.post(f"/v1/trainings/{number}/cancel").status_code == 204
+    stopped = ended(server, number)
+    assert (stopped["outcome"], stopped["why"]) == ("cancelled", "cancelled by local")
+    assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
+    until_it_learns(server, number)
+    assert server.stop(signal.SIGKILL) != 0
+    again = serving(tmp_path, roots, first, schedule=0.06)
+    said = again.get(f"/v1/trainings/{number}")
+    assert said["outcome"] == "interrupted"
+    assert "ended by a restart of the service" in again.client.get(f"/train/{number}", headers=HTML).text
+    while again.client.post(f"/v1/trainings/{number}/start").status_code != 204 or (
+        "works on this run" in ended(again, number)["why"]  # the one that was orphaned ends, too
+    ):
+        time.sleep(0.2)
+    assert ended(again, number)["outcome"] == "done"
+    assert again.client.post(f"/v1/trainings/{number}/register").status_code == 201
+    again.stop()
+
+
+HTML = {"accept": "text/html"}
+
+
+def test_what_cannot_be_trained_on_is_told_in_one_line_without_a_path(plant: Server):
+    (source,) = (each for each in plant.get("/v1/trainings")["sources"] if each["title"] == "brackets")
+    for name in ("0" * 32, "../brackets", "/etc"):
+        answer = plant.client.post("/v1/trainings", json={"source": name})
+        assert answer.status_code in (404, 422), name
+    for path in (
+        "/train/x",
+        "/train/../../etc",
+        f"/train/{'0' * 8}-0000-0000-0000-{'0' * 12}/pictures/..%2Forder.json",
+    ):
+        assert plant.client.get(path, headers=HTML).status_code in (404, 422)
+    assert len(source["name"]) == 32
+    same = plant.get("/v1/models")["models"][0]["sha256"]
+    problem(plant.client.post("/v1/comparisons", json={"one": same, "other": same}), 422, "same")
+    problem(plant.client.post("/v1/comparisons", json={"one": same, "other": "0" * 64}), 404, "missing")
+
+
+def test_a_training_that_fails_says_why_and_can_be_tried_again(tmp_path: Path, roots: Path, first: Path):
+    server = serving(tmp_path, roots, first)
+    judge(server, toy(True, 1), "bad")
+    number = begun(server, "What people judged here")
+    failed = ended(server, number)
+    assert failed["outcome"] == "failed" and "0 pictures were judged good and 1 bad" in failed["why"]
+    assert str(tmp_path) not in failed["why"]
+    for seed in range(6):
+        judge(server, toy(False, seed), "good")
+    assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
+    assert ended(server, number)["outcome"] == "done"
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"), [("kill -9 $$", "killed, as the system does where memory is short"), ("exit 3", "status 3")]
+)
+def test_a_process_that_dies_is_told_and_ran_at_the_lowest_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, why: str
+):
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/bin/sh\nread secret\nsleep 0.2\nnice > "$4/nice"\n{ends}\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stand_in))
+    tasks = Tasks(tmp_path / "tasks", {"store": "postgresql://secret"})
+    number = tasks.add("comparison", "compare", "Ada", {"title": "two"})
+    with pytest.raises(Problem, match="a comparison is at work"):
+        tasks.add("comparison", "compare", "Ada", {"title": "others"})
+    while (task := tasks.find(number, "comparison")).outcome == "running":
+        time.sleep(0.05)
+    assert task.outcome == "failed" and why in task.why
+    assert (task.folder / "nice").read_text().strip() == "19"
+    assert not any(b"secret" in path.read_bytes() for path in task.folder.iterdir())
+    tasks.remove(number)
+    assert tasks.all("comparison") == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_pages_of_trainings_and_comparisons_are_accessible_and_fit(
+    plant: Server, open_page: Open, violations: Open, scheme: str, width: int
+):
+    number = begun(plant, "brackets")
+    ended(plant, number)
+    tasks = [f"/train/{each['id']}" for each in plant.get("/v1/trainings")["trainings"]]
+    tasks += [f"/models/compare/{each['id']}" for each in plant.get("/v1/comparisons")]
+    for path in ("/train", "/models", *tasks):
+        page = open_page(
+            plant.address + path, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+        )
+        assert violations(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
