@@ -110,7 +110,7 @@ def tile_size(size: tuple[int, int], cut: HeatGraph, max_memory: float) -> tuple
     max_memory: megabytes. Raises SettingsError where not even the smallest tile fits into them.
     """
     least = max(SMALLEST_TILE, 2 * cut.margin + 8 * CELL)
-    pixels = int(TILE * max_memory * 1e6 / cut.bytes_a_pixel)
+    pixels = int(min(TILE * max_memory * 1e6 / cut.bytes_a_pixel, max(*size, least) ** 2))  # it may be infinite
     if pixels < least**2:
         needed = least**2 * cut.bytes_a_pixel / TILE / 1e6
         raise SettingsError(f"--max-memory {max_memory:g}: this detector needs at least {needed:.0f} (megabytes)")
