@@ -1,4 +1,4 @@
-"""What an inspection in pieces is given: nothing that is named passes unseen, nothing is judged twice, faults are told."""
+"""What an inspection in pieces is given: nothing named passes unseen, nothing is judged twice, faults are told."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,9 @@ def test_a_table_of_something_else_is_told_before_anything_is_written(model_path
 
 def damaged(table: Path, parts: Path) -> None:
     """Whole at both ends, where its form is told; not between."""
-    pq.write_table(pa.table({"path": [str(parts / "good.png")] * 2000}), table, compression="none", use_dictionary=False)
+    pq.write_table(
+        pa.table({"path": [str(parts / "good.png")] * 2000}), table, compression="none", use_dictionary=False
+    )
     content = bytearray(table.read_bytes())
     content[4:2000] = b"\xff" * 1996
     table.write_bytes(content)

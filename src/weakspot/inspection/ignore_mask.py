@@ -1,17 +1,23 @@
-"""Which cells a person wants ignored: from a mask picture, white where nothing is to be inspected."""
+"""Which cells a person wants ignored: from a mask picture, white where nothing is to be inspected.
+
+A mask of the training is kept in the model file, as cells among its weights; one of an inspection is added to it.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weakspot.data.reading import fit_image, read_image
-from weakspot.errors import ImageError, shown
-from weakspot.inspection.manifest import Manifest
+from weakspot.errors import ImageError, ModelFileError, shown
+from weakspot.inspection.manifest import Ignored, Manifest
+from weakspot.inspection.model_file import ModelFile
 from weakspot.settings import CELL, Fit, ReadSettings, Size
 
 PROPORTION = 0.02  # by which a picture's proportions may differ from its mask's
+WEIGHT = "ignored"  # name of the cells among a model file's weights, 1 where ignored, else 0
 _HALF = 128  # of 255: from there on a pixel of the mask is white
 Cells = NDArray[np.bool_]  # (⌈h/8⌉, ⌈w/8⌉), True where ignored
 
@@ -29,15 +35,25 @@ class IgnoreMask:
         """Its own height and width, pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
-    def cells(self, size: Size, fit: Fit) -> Cells:
-        """The cells of a detector's size of which at least half is white.
+    def record(self, share: float) -> Ignored:
+        """What a model file says of it. share: of the cells that are ignored."""
+        height, width = self.size
+        return Ignored(name=self.name, sha256=self.sha256, height=height, width=width, share=share)
+
+    def white(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Where it is white on a picture of its proportions, (height, width)."""
+        return np.asarray(fit_image(self.pixels, (height, width), 1, 8)[0] >= _HALF)
+
+    def cells(self, size: Size, fit: Fit, touched: bool = False) -> Cells:
+        """The cells of a detector's size of which at least half is white, or touched: any pixel is, however little.
 
         Raises ImageError for a mask that ignores nothing or everything.
         """
-        white = fit_image(self.pixels, size, 1, 8, fit)[0] >= _HALF
+        white, least = fit_image(self.pixels, size, 1, 8, fit)[0] >= (1 if touched else _HALF), 0 if touched else 0.5
         height, width = (-(-side // CELL) for side in size)
         whole = np.pad(white, ((0, height * CELL - size[0]), (0, width * CELL - size[1])), "edge")
-        ignored = np.asarray(whole.reshape(height, CELL, width, CELL).mean(axis=(1, 3)) >= 0.5)
+        share = whole.reshape(height, CELL, width, CELL).mean(axis=(1, 3))
+        ignored = np.asarray((share > 0) & (share >= least))
         if ignored.all() or not ignored.any():
             what = "everything" if ignored.all() else f"nothing at the detector's size ({width} × {height} cells)"
             raise ImageError(f"{self.name}: ignores {what}; make white what is to be ignored, and black what is not")
@@ -64,6 +80,25 @@ def check_proportions(name: str, height: int, width: int, mask: Size) -> None:
     if abs(height / width * mask[1] / mask[0] - 1) > PROPORTION:
         found = f"{name}: {width} × {height} pixels, of other proportions than the mask of what is ignored"
         raise ImageError(f"{found} ({mask[1]} × {mask[0]}); crop the picture alike, or draw a mask for such pictures")
+
+
+def own_cells(model: ModelFile) -> Cells | None:
+    """The cells that a model was trained to ignore; None where there are none. Raises ModelFileError."""
+    if WEIGHT not in model.weights:
+        return None
+    cells = model.weights[WEIGHT] > 0
+    needed = tuple(-(-side // CELL) for side in model.manifest.size)
+    if cells.shape != needed or cells.all():
+        found = f"ignores {int(cells.sum())} cells of {cells.shape}, at a size of {needed}"
+        raise ModelFileError(f"model {shown(model.manifest.name)}: {found}; copy it again from where it was made")
+    return cells
+
+
+def blanked(image: NDArray[Any], ignored: NDArray[np.bool_]) -> NDArray[Any]:
+    """A picture (C, h, w) whose ignored pixels (h, w) have the mean of the others, as the graph sees them."""
+    found = image.copy()
+    found[:, ignored] = np.rint(image.mean(where=~ignored, dtype=np.float64))
+    return found
 
 
 def pixels_of(cells: Cells, size: Size) -> NDArray[np.bool_]:

@@ -15,7 +15,14 @@ from weakspot.data.reading import ImageFile, area, array_pixels, decode_image, f
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.drift import figures, unlike
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
-from weakspot.inspection.ignore_mask import check_mask, check_proportions, read_ignore_mask
+from weakspot.inspection.ignore_mask import (
+    blanked,
+    check_mask,
+    check_proportions,
+    own_cells,
+    pixels_of,
+    read_ignore_mask,
+)
 from weakspot.inspection.inspection import (
     Decision,
     ImageInfo,
@@ -87,7 +94,9 @@ class LoadedDetector:
         """mask: height and width of the one by which the runtime ignores parts; pictures need its proportions."""
         self.model = model
         self.runtime = runtime
-        self._mask = mask
+        kept, cells = model.manifest.ignored, own_cells(model)
+        self._masks = [size for size in (mask, kept and (kept.height, kept.width)) if size]
+        self._ignored = None if cells is None else pixels_of(cells, model.manifest.size)
         self.info = ModelInfo(model.manifest.name, model.sha256)
 
     @classmethod
@@ -104,7 +113,8 @@ class LoadedDetector:
         """Read, check and open a model file, on what was measured to be fastest here where that is left to `auto`.
 
         Decisions are those of fp32. threads: None for as many as this process may use; max_memory: megabytes, beyond
-        which a picture at the model's size is looked at in tiles; ignore: a mask, white where nothing is inspected.
+        which a picture at the model's size is looked at in tiles; ignore: a mask, white where nothing is inspected,
+        beside what the model was trained to ignore.
         Raises ModelFileError, ImageError for the mask, or SettingsError where the runtime is not to be had or the
         model cannot ignore parts.
         """
@@ -152,6 +162,7 @@ class LoadedDetector:
         """
         start = perf_counter()
         info, pixels, image, warnings = self._fitted(picture, channels, path)
+        image = image if self._ignored is None else blanked(image, self._ignored)
         name = "picture" if info.path is None else shown(info.path)
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
@@ -237,8 +248,8 @@ class LoadedDetector:
 
     def _check_size(self, name: str, height: int, width: int) -> None:
         check_size(name, height, width, self.manifest)
-        if self._mask is not None:
-            check_proportions(name, height, width, self._mask)
+        for mask in self._masks:
+            check_proportions(name, height, width, mask)
 
     def _read(
         self, picture: Picture, channels: Channels, path: str | None
