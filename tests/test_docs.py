@@ -196,6 +196,15 @@ def test_the_table_of_the_readme_is_that_of_the_records() -> None:
     assert "| magnetic tiles, five kinds of defect | 30 |" in readme
 
 
+def test_the_table_of_large_images_is_that_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import tables
+
+    page = (ROOT / "docs" / "large_images.md").read_text(encoding="utf-8")
+    assert tables.written(page, tables.large_peaks()) == page
+    assert "| 16,000 × 8,000 | TIFF in strips | 8,000 × 4,000 | " in page
+
+
 def test_the_table_of_drift_is_that_of_its_record() -> None:
     made = runpy.run_path(str(ROOT / "benchmarks" / "drift.py"))["table"]
     record = json.loads((ROOT / "results" / "drift.json").read_text(encoding="utf-8"))
