@@ -1,5 +1,5 @@
-"""The figures in docs/performance.md, put there from the records that the other benchmarks wrote: what stands between
-the two marks is replaced.
+"""The figures in docs/performance.md and docs/large_images.md, put there from the records that the other benchmarks
+wrote: what stands between the two marks is replaced.
 
 python benchmarks/tables.py
 """
@@ -12,6 +12,7 @@ import goals
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS, PAGE = ROOT / "results" / "speed", ROOT / "docs" / "performance.md"
+LARGE = ROOT / "docs" / "large_images.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 WORKS = {
     "large_kernel": "The large layer, forth and back, on a pair",
@@ -24,18 +25,23 @@ WORKS = {
 
 
 def main() -> None:
-    """Rewrite the page's figures."""
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Rewrite both pages' figures."""
+    for page, figures in FIGURES.items():
+        page.write_text(written(page.read_text(encoding="utf-8"), figures()), encoding="utf-8")
 
 
-def written(page: str) -> str:
-    """The page with the figures of the records between its two marks."""
+def written(page: str, figures: str) -> str:
+    """The page's text with these figures between its marks."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{figures}{END}{after}"
+
+
+def performance() -> str:
+    """All of docs/performance.md's figures."""
     records = sorted(path for path in RECORDS.glob("*.json") if "rows" in json.loads(path.read_text()))
     parts = [demo(), goals.table() + "\n".join(section(path) for path in records), default_beside_before(), latencies()]
-    sections = "".join([*parts, starts(), peaks(), profiles()]) or "Nothing recorded yet.\n"
-    return f"{before}{BEGIN}\n{sections}{END}{after}"
+    return "".join([*parts, starts(), peaks(), profiles()]) or "Nothing recorded yet.\n"
 
 
 def section(path: Path) -> str:
@@ -130,6 +136,15 @@ def peaks() -> str:
     return f"\n{title}\n\n{head}{lines}"
 
 
+def large_peaks() -> str:
+    """The record of `large_memory.py`, for the page of large images."""
+    head = "| images | file | detector's size | peak, MB |\n|---|---|---|---|\n"
+    rows = json.loads((RECORDS / "large_memory.json").read_text())["peaks"]
+    sizes = [[" × ".join(f"{side:,}" for side in reversed(row[name])) for name in ("picture", "size")] for row in rows]
+    lines = [f"| {own} | {row['file']} | {seen} | {row['peak_mb']:,} |\n" for (own, seen), row in zip(sizes, rows)]
+    return head + "".join(lines)
+
+
 def profiles() -> str:
     """The record of `step_profile.py`; nothing where there is none."""
     path = RECORDS / "step_profile.json"
@@ -166,6 +181,9 @@ def line(row: dict[str, Any]) -> str:
     return (
         f"| {size} | {row['kernel']} | {row['threads']} | {row['implementation']} | {row['precision']} | {numbers} |\n"
     )
+
+
+FIGURES = {PAGE: performance, LARGE: large_peaks}  # of each page
 
 
 if __name__ == "__main__":

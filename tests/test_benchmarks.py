@@ -31,13 +31,15 @@ def recorded(script: str, place: Path, *arguments: str) -> dict[str, Any]:
     return record
 
 
-def test_the_figures_of_speed_are_those_of_the_records() -> None:
+@pytest.mark.parametrize("name", ["performance.md", "large_images.md"])
+def test_the_figures_of_a_page_are_those_of_the_records(name: str) -> None:
     """Made by benchmarks/tables.py; nothing between the two marks is typed."""
     import tables
 
-    page = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.written(page) == page
-    assert tables.written(page.replace("| reached |", "| missed |")) == page
+    path = ROOT / "docs" / name
+    page, figures = path.read_text(encoding="utf-8"), tables.FIGURES[path]()
+    assert figures.count("|") > 20 and figures in page
+    assert tables.written(page, figures) == page
 
 
 def test_the_table_of_parity_is_that_of_its_record() -> None:

@@ -155,6 +155,7 @@ class TrainSettings(Settings):
     # the recipe's
     fit: Fit | None = None
     positives: Annotated[int, Range(0, 10**9, 10)] | None = None  # bad pictures to train on; 0: none; None: all
+    ignore: str | None = None  # mask, white where nothing is to be inspected; None: the whole picture is
     masks: Literal["ignore", "use"] = "ignore"  # of bad training pictures: use teaches them cell by cell
     split: Literal["given", "own"] = "given"  # own: drawn here even where the data say what trains and what tests
     hold_out: Annotated[float, Range(0, 0.9, 0.25)] = 0.25  # share of the groups kept for the report's test; 0: none

@@ -52,6 +52,24 @@ def test_a_tiff_in_strips_is_read_as_it_is_whole(tmp_path, compression, rows, ki
     assert np.array_equal(found.view, pixels)  # not longer than people look at
 
 
+def test_of_a_tiff_with_a_row_a_strip_each_row_is_put_together_but_a_few_times(tmp_path, monkeypatch):
+    """By the decoder once; by each of both reductions once, and again for as many as a band's first row sees."""
+    height, joined, join = 2000, [0], np.concatenate
+
+    def counting(rows, *given, **more):
+        found = join(rows, *given, **more)
+        joined[0] += len(found)
+        return found
+
+    tifffile.imwrite(tmp_path / "a.tif", noise(height, 90), rowsperstrip=1)
+    monkeypatch.setattr(large, "LONGEST", 500)
+    monkeypatch.setattr(np, "concatenate", counting)
+    found = read_large(tmp_path / "a.tif", ReadSettings(), Target((64, 64), 1, 8, "stretch"))
+    assert found is not None and found.height == height
+    bands = height * 90 / 5000
+    assert height <= joined[0] <= 3 * height + 2 * bands * (2 * height / 64 + 2)
+
+
 def test_what_people_look_at_is_bounded(monkeypatch):
     monkeypatch.setattr(large, "LONGEST", 50)
     found = fit_large(noise(200, 100, 3), Target((64, 64), 3, 8, "stretch"))

@@ -235,6 +235,22 @@ def test_killed_at_any_moment_the_command_goes_on_where_it_was(model_path, tmp_p
     ]
 
 
+@pytest.mark.parametrize("begun", ["nothing", "out", "out/plan.jsonl"])
+def test_sigterm_while_it_begins_leaves_what_can_be_gone_on_with(model_path, parts, tmp_path, begun):
+    words = command(model_path, parts, "-o", tmp_path / "out", "--parquet", "--piece", 1, "--runtime", "onnxruntime")
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    while begun != "nothing" and not (tmp_path / begun).exists():
+        assert process.poll() is None, "it ended before it was asked to"
+        time.sleep(0.001)
+    process.terminate()
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode in (-signal.SIGTERM, 1), "killed, or it was as fast; a picture cannot be read"
+    assert subprocess.run(words).returncode == 1
+    assert told(rows(tmp_path / "out")) == [
+        ("cut.png", "not inspected"), ("good.png", "good"), ("doubtful.bmp", "review"), ("bad.tif", "bad")
+    ]  # fmt: skip
+
+
 def test_flags_that_do_nothing_in_pieces_are_refused(monkeypatch, model_path, parts, tmp_path):
     from weakspot.cli import flags
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -113,6 +114,20 @@ def test_nothing_there_is_told(model_path, bucket):
         inspect_many(model_path, [f"{bucket}/nothing"], f"{bucket}/out", HERE)
     with pytest.raises(StorageError, match="no storage that can be opened"):
         inspect_many(model_path, ["nothing://a/b.png"], f"{bucket}/out", HERE)
+
+
+def test_named_objects_are_never_passed_over(model_path, bucket, parts, tmp_path):
+    """Whatever they are called, and where they are missing; folders that a pattern finds are looked into."""
+    for name in ("plain", "a[1].png", "a1.png"):
+        storage.write(f"{bucket}/odd/{name}", (parts / "good.png").read_bytes())
+    given = [f"{bucket}/odd/plain", f"{bucket}/odd/a[1].png", f"{bucket}/odd/gone.png", f"{bucket}/new/su*"]
+    inspect_many(model_path, given, str(tmp_path / "out"), HERE)
+    assert found(str(tmp_path / "out")) == {
+        "plain": "good", "a[1].png": "good", "gone.png": "not inspected", "bad.tif": "bad", "doubtful.bmp": "review"
+    }  # fmt: skip
+    for empty in ("nothing/", "odd/*.bmp", "nothing"):
+        with pytest.raises(DataError, match=f"no pictures found in s3://.*/{re.escape(empty)}"):
+            inspect_many(model_path, [f"{bucket}/new", f"{bucket}/{empty}"], f"{bucket}/other", HERE)
 
 
 class Failing(BaseHTTPRequestHandler):

@@ -129,6 +129,7 @@ def test_a_large_tiff_is_judged_from_its_strips(sharp, tmp_path: Path, monkeypat
     monkeypatch.setattr(large, "LONGEST", 100)
     prepared = detector.prepare(path)
     assert prepared.pixels.shape == (72, 100)
+    assert prepared.decoded_bytes == 602 * 840, "what reading ahead counts"
     found = detector.judge(prepared)
     assert found.image == whole.image
     assert found.raw_score == pytest.approx(whole.raw_score, abs=0.02)  # reduced: levels are rounded otherwise
@@ -187,3 +188,30 @@ def test_a_detector_that_decides_by_a_network_ignores_nothing(sharp, tmp_path: P
     write_model_file(path := tmp_path / "a.weakspot", sharp(decision="replace", body="printed", third_kernel=3))
     with pytest.raises(SettingsError, match=r"--ignore mask\.png: .* train with --recipe sharp"):
         LoadedDetector.load(path, "onnxruntime", 1, ignore=Path("mask.png"))
+
+
+def test_a_picture_of_other_proportions_than_its_mask_is_refused(hot_corner, tmp_path: Path):
+    mask = np.zeros(SIZE, np.uint8)
+    mask[:160, :160] = 255
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    detector = LoadedDetector.load(hot_corner[0], "onnxruntime", 1, ignore=tmp_path / "mask.tif")
+    detector.inspect(noise(size=(602, 838))[0])
+    with pytest.raises(ImageError, match=r"420 × 331 pixels, of other proportions than the mask .*\(420 × 301\)"):
+        detector.inspect(noise(size=(331, 420))[0])
+
+
+def test_a_large_tiff_of_another_shape_is_refused_before_its_strips_are_read(sharp, tmp_path: Path, monkeypatch):
+    detector = LoadedDetector(model := sharp(), open_runtime(model, "onnxruntime", threads=1))
+    tifffile.imwrite(tmp_path / "scan.tif", noise(size=(5000, 840))[0], rowsperstrip=16)
+    monkeypatch.setattr(large, "LARGE", 500_000)
+    monkeypatch.setattr(large, "_read", lambda *_: pytest.fail("its strips were read"))
+    with pytest.raises(ImageError, match=r"^\S*scan\.tif: 840 × 5000 pixels, more than 4 times larger"):
+        detector.prepare(tmp_path / "scan.tif")
+
+
+@pytest.mark.parametrize("size", [(128, 600), (600, 128)])
+def test_unbounded_memory_is_taken_and_what_is_no_number_is_not(hot_corner, sharp, size):
+    tiled = TiledRuntime(sharp(size), "onnxruntime", 1, max_memory=float("inf"))
+    assert tiled._tile == size
+    with pytest.raises(SettingsError, match="--max-memory nan: needed is a number of megabytes"):
+        LoadedDetector.load(hot_corner[0], "onnxruntime", 1, max_memory=float("nan"))

@@ -123,6 +123,17 @@ def test_a_score_that_is_no_number_is_bad():
     assert [value.item() for value in found] == [True, 2]
 
 
+def test_pictures_of_many_sizes_that_were_reduced_five_times_can_be_exported(tmp_path):
+    """It then takes them at the detector's size, which is smaller than any camera's picture may be."""
+    sizes = ImageSizes(min=(320, 480), max=(330, 500))
+    write_model_file(tmp_path / "made.weakspot", made_model(image_sizes=sizes, fit="keep"))
+    for label, level in (("good", 60), ("bad", 200)):
+        (tmp_path / "parts" / label).mkdir(parents=True)
+        Image.fromarray(made_pixels(level, 1, (330, 490))).save(tmp_path / "parts" / label / "0.png")
+    done = export(tmp_path / "made.weakspot", "onnx", tmp_path / "a.onnx", calibrate=tmp_path / "parts", threads=1)
+    assert done.cost.difference.images == 3
+
+
 @pytest.mark.parametrize("to", TARGETS)
 def test_thresholds_stand_inside_and_beside_on_both_scales(tmp_path, to):
     path = tmp_path / f"part{ENDING[to]}"

@@ -968,6 +968,21 @@ def test_the_command_runs_as_a_service_without_a_home_and_ends_well_when_asked_t
     assert said.count("\n") == 1 and "SHA-256" in said
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_sigterm_while_it_begins_says_nothing_and_loses_nothing(line: Line, begun: bool):
+    write_model_file(line.model, made_model())
+    line.put("a.png")
+    words = ["watch", str(line.model), str(line.folder), "-o", str(line.out), "--quiet", "--threads", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "weakspot", *words], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: line.out.exists() or not begun)
+    process.terminate()
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode in (-signal.SIGTERM, 0)
+    line.watch()
+    assert line.decisions() == {"a.png": "good"}
+    line.check_tables()
+
+
 def test_a_real_limit_of_the_disk_ends_the_command_with_one_line_and_the_next_start_goes_on(line: Line):
     write_model_file(line.model, made_model())
     for number in range(6):

@@ -106,6 +106,12 @@ Ignore = Annotated[
     Path | None,
     typer.Option(metavar="MASK", help="An image of their proportions, white where they are not inspected."),
 ]
+IgnoreAlways = Annotated[
+    str | None,
+    typer.Option(
+        "--ignore", metavar="MASK", help="An image of their proportions, white where nothing is ever inspected."
+    ),
+]
 MAX_MEMORY = 1000.0  # megabytes
 MaxMemory = Annotated[
     float,

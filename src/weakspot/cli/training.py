@@ -48,6 +48,7 @@ def audit(
         "weakspot train parts/ -o runs/few --positives 10 --rule no_escapes",
         "weakspot train parts/ -o runs/strict --max-escapes 0.01 --max-false-alarms 0.02",
         "weakspot train parts/ -o runs/line3 --settings line3.toml",
+        "weakspot train parts/ -o runs/clamped --ignore clamps.png  # white: not inspected, now and later",
         "weakspot train parts/ -o runs/rival --recipe segdec_masks --masks use  # a rival, beside it",
         "weakspot train --from /data/weakspot -o runs/next  # on what people judged in a service",
         "weakspot train parts/ -o runs/first --resume  # go on where it stopped",
@@ -70,6 +71,7 @@ def train(
             help="Bad images to train on, drawn by the setting draw_seed; 0: none; default: all.", show_default=False
         ),
     ] = None,
+    ignore: flags.IgnoreAlways = None,
     masks: Annotated[
         Literal["ignore", "use"] | None,
         typer.Option(help="use: bad images with a mask are taught by it; default ignore.", show_default=False),
@@ -93,7 +95,7 @@ def train(
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
     limits = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
-    what = {"recipe": recipe, "masks": masks, "weights_from": weights, "seed": seed, "threshold": limits or None}
+    what = flags.given(recipe=recipe, masks=masks, weights_from=weights, seed=seed, ignore=ignore, threshold=limits)
     how = {"minutes": minutes, "schedule": schedule, "hold_out": hold_out, "device": device, "threads": threads}
     chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), positives=positives, **what, **how)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)

@@ -5,7 +5,8 @@ A TIFF in strips is decoded as its rows are needed; whatever else a file holds i
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -48,25 +49,39 @@ class LargeImage:
     warnings: tuple[str, ...] = ()
 
 
-def read_large(path: Path, settings: ReadSettings, target: Target) -> LargeImage | None:
-    """A large TIFF in strips; None for any other file, which is to be read whole. Raises ImageError."""
+def read_large(
+    path: Path, settings: ReadSettings, target: Target, check: Callable[[int, int], None] = lambda *_: None
+) -> LargeImage | None:
+    """A large TIFF in strips; None for any other file, which is to be read whole. Raises ImageError.
+
+    check: called with height and width before a strip is read; what it raises ends the reading.
+    """
     with opened(path) as (file, length):
         if file.read(4) not in _TIFF:
             return None
         from weakspot.data.tiff import tiff_bands  # takes longer to import than a picture of another kind to read
 
-        try:
+        with _faults_of(path):
             banded = tiff_bands(file, length, settings.max_megapixels)
-            if banded is None or banded.height * banded.width < LARGE:
-                return None
+        if banded is None or banded.height * banded.width < LARGE:
+            return None
+        check(banded.height, banded.width)
+        with _faults_of(path):
             return _read(path, file, banded, settings, target)
-        except ImageError as error:
-            raise ImageError(f"{shown(path)}: {error}") from None
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # as in `reading.decode_image`
-            reason = f"{type(error).__name__}: {shown(error)[:200]}"
-            raise ImageError(f"{shown(path)}: cannot be decoded ({reason}); export or copy it again") from None
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Whatever a file's content raises, as an ImageError that names it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{shown(path)}: {error}") from None
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # as in `reading.decode_image`
+        reason = f"{type(error).__name__}: {shown(error)[:200]}"
+        raise ImageError(f"{shown(path)}: cannot be decoded ({reason}); export or copy it again") from None
 
 
 def fit_large(pixels: np.ndarray, target: Target) -> LargeImage:

@@ -29,7 +29,7 @@ def read_ahead(read: Callable[[T], Prepared], items: Iterable[T]) -> Iterator[tu
             while coming:
                 item, future = coming.popleft()
                 outcome = _outcome(future)
-                largest = max(largest, outcome.pixels.nbytes if isinstance(outcome, Prepared) else 0)
+                largest = max(largest, outcome.decoded_bytes if isinstance(outcome, Prepared) else 0)
                 more = max(1, min(readers, ROOM // max(1, largest))) - len(coming)
                 coming.extend((item, pool.submit(read, item)) for item in islice(rest, max(0, more)))
                 yield item, outcome

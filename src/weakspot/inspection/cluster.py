@@ -46,6 +46,7 @@ def inspect_many(model: Path, inputs: Sequence[str], output: str, how: How, on_p
     storage fails; the same call goes on then.
     """
     start = perf_counter()
+    inputs, output = [storage.absolute(given) for given in inputs], storage.absolute(output)
     for given in inputs:
         if not storage.is_remote(output) and not storage.is_remote(given):
             refuse_below(Path(output), Path(given))
@@ -108,12 +109,11 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
     ray, threads = _started(how), how.threads or 1  # more workers of one thread do more than fewer of several
     try:
         workers = min(how.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads), len(missing))
-        place = output if storage.is_remote(output) else os.path.abspath(output)
         specs = [{"piece": json.dumps(asdict(piece))} for piece in missing]
         work = ray.data.from_items(specs, override_num_blocks=len(specs))  # a block is what is tried again
         with warnings.catch_warnings(action="ignore"):  # of how the number of tries is given
             results = work.map(
-                _Worker, fn_constructor_args=(place, replace(plan, pieces=[]), replace(how, threads=threads)),
+                _Worker, fn_constructor_args=(output, replace(plan, pieces=[]), replace(how, threads=threads)),
                 compute=ray.data.ActorPoolStrategy(size=workers), num_cpus=threads, max_task_retries=TRIES,
             )  # fmt: skip
         for row in results.iter_rows():

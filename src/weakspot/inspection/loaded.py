@@ -15,7 +15,14 @@ from weakspot.data.reading import ImageFile, area, array_pixels, decode_image, f
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.drift import figures, unlike
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
-from weakspot.inspection.ignore_mask import ignored_cells
+from weakspot.inspection.ignore_mask import (
+    blanked,
+    check_mask,
+    check_proportions,
+    own_cells,
+    pixels_of,
+    read_ignore_mask,
+)
 from weakspot.inspection.inspection import (
     Decision,
     ImageInfo,
@@ -31,7 +38,7 @@ from weakspot.inspection.model_file import ModelFile, read_model_file, write_mod
 from weakspot.inspection.refusals import check_channels, check_contrast, check_size, level_warnings
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
 from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles, refuse_undivided
-from weakspot.settings import CELL
+from weakspot.settings import CELL, Size
 
 # a file, its content, what was read of it elsewhere, or (H, W), (H, W, 1) or (H, W, 3) raw pixels
 Picture = Path | str | bytes | ImageFile | NDArray[Any]
@@ -49,6 +56,16 @@ class Prepared:
     milliseconds: float
     figures: dict[str, float]  # by which it is compared with the training pictures; none where the model keeps none
     unlike: tuple[str, ...] = ()  # those in which it is unlike them
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What its pixels take at their own size, or at the detector's where that is larger; a large TIFF takes less.
+
+        `pixels` may be a smaller view.
+        """
+        channels = self.pixels.shape[2] if self.pixels.ndim == 3 else 1
+        own = (self.info.height or 0) * (self.info.width or 0) * channels * self.pixels.itemsize
+        return max(own, self.image.nbytes)
 
     @property
     def name(self) -> str:
@@ -73,9 +90,13 @@ class Verified:
 class LoadedDetector:
     """Inspects pictures by one model file on one runtime. Usable from several threads."""
 
-    def __init__(self, model: ModelFile, runtime: Runtime) -> None:
+    def __init__(self, model: ModelFile, runtime: Runtime, mask: Size | None = None) -> None:
+        """mask: height and width of the one by which the runtime ignores parts; pictures need its proportions."""
         self.model = model
         self.runtime = runtime
+        kept, cells = model.manifest.ignored, own_cells(model)
+        self._masks = [size for size in (mask, kept and (kept.height, kept.width)) if size]
+        self._ignored = None if cells is None else pixels_of(cells, model.manifest.size)
         self.info = ModelInfo(model.manifest.name, model.sha256)
 
     @classmethod
@@ -92,15 +113,20 @@ class LoadedDetector:
         """Read, check and open a model file, on what was measured to be fastest here where that is left to `auto`.
 
         Decisions are those of fp32. threads: None for as many as this process may use; max_memory: megabytes, beyond
-        which a picture at the model's size is looked at in tiles; ignore: a mask, white where nothing is inspected.
+        which a picture at the model's size is looked at in tiles; ignore: a mask, white where nothing is inspected,
+        beside what the model was trained to ignore.
         Raises ModelFileError, ImageError for the mask, or SettingsError where the runtime is not to be had or the
         model cannot ignore parts.
         """
         model = read_model_file(Path(path))
+        if not max_memory > 0:  # nor NaN
+            raise SettingsError(f"--max-memory {max_memory:g}: needed is a number of megabytes above 0, such as 1000")
         if ignore is not None:
             refuse_undivided(model, f"--ignore {shown(ignore)}")
-            ignored = ignored_cells(ignore, model.manifest)
-            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored))
+            mask = read_ignore_mask(ignore, model.manifest.read.max_megapixels)
+            check_mask(mask, model.manifest)
+            ignored = mask.cells(model.manifest.size, model.manifest.fit)
+            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored), mask.size)
         if needs_tiles(model, max_memory):
             return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory))
         return cls(model, open_fastest(model, runtime, threads, precision, memory))
@@ -136,6 +162,7 @@ class LoadedDetector:
         """
         start = perf_counter()
         info, pixels, image, warnings = self._fitted(picture, channels, path)
+        image = image if self._ignored is None else blanked(image, self._ignored)
         name = "picture" if info.path is None else shown(info.path)
         check_contrast(name, image, self.manifest)
         if self.manifest.channels == 3 and pixels.ndim == 2:
@@ -198,7 +225,10 @@ class LoadedDetector:
         """Which picture, its pixels for people, the picture as the detector sees it (C, h, w), and warnings."""
         seen = self.manifest
         target = Target(seen.size, seen.channels, seen.bit_depth, seen.fit)
-        large = read_large(Path(picture), seen.read, target) if isinstance(picture, Path | str) else None
+        large = None
+        if isinstance(picture, Path | str):
+            name = shown(picture)
+            large = read_large(Path(picture), seen.read, target, lambda *size: self._check_size(name, *size))
         if large is not None:
             info = ImageInfo(str(picture), large.sha256, large.width, large.height)
             self._check_kind(info, large.view)
@@ -213,8 +243,13 @@ class LoadedDetector:
     def _check_kind(self, info: ImageInfo, pixels: NDArray[Any]) -> None:
         """Refuse a size or colours unlike the training's."""
         name = "picture" if info.path is None else shown(info.path)
-        check_size(name, info.height or 0, info.width or 0, self.manifest)
+        self._check_size(name, info.height or 0, info.width or 0)
         check_channels(name, pixels, self.manifest)
+
+    def _check_size(self, name: str, height: int, width: int) -> None:
+        check_size(name, height, width, self.manifest)
+        for mask in self._masks:
+            check_proportions(name, height, width, mask)
 
     def _read(
         self, picture: Picture, channels: Channels, path: str | None

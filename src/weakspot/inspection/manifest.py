@@ -107,6 +107,16 @@ class Usual(_Record):
     figures: dict[str, Annotated[list[float], Field(min_length=1)]]
 
 
+class Ignored(_Record):
+    """The mask of what was ignored in training, white there; the cells themselves are among the weights."""
+
+    name: str  # of its file
+    sha256: Sha256  # of its file
+    height: PositiveInt
+    width: PositiveInt
+    share: float = Field(gt=0, lt=1)  # of the cells
+
+
 class SelfTest(_Record):
     """What the detector answered to selftest.png when the file was made.
 
@@ -137,6 +147,7 @@ class Manifest(_Record):
     # lowest and highest mean of a training picture, by channel, likewise; refusals.channel_levels makes them
     channel_levels: list[tuple[float, float]] | None = None
     usual: Usual | None = None  # None: never measured, or of too few pictures
+    ignored: Ignored | None = None  # None: the whole picture is looked at
     read: ReadSettings = ReadSettings()
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}

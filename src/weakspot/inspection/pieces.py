@@ -9,11 +9,15 @@
 Each piece has one name for its part, and whoever judges it writes the same bytes; so it may be judged twice.
 """
 
+import codecs
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from glob import has_magic
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,14 @@ from typing import Any
 from weakspot.errors import DataError, OutputError, WeakspotError, shown
 from weakspot.inspection import storage
 from weakspot.inspection.inspection import ModelInfo
-from weakspot.inspection.sources import ENDINGS, FOREIGN, find_images
+from weakspot.inspection.picture_tables import ENDING as TABLE
+from weakspot.inspection.picture_tables import row_groups, tables
+from weakspot.inspection.sources import ENDINGS, FOREIGN, all_images
 
 PLAN, MODEL, MANIFEST, PARTS, DONE = "plan.jsonl", "model.weakspot", "manifest.json", "parts", "done"
 FORMAT = 1
-LIST, TABLE = ".txt", ".parquet"  # endings of inputs that name pictures or hold them
+LIST = ".txt"  # ending of inputs that name pictures
+_PICTURES = tuple(ENDINGS | FOREIGN)
 
 
 @dataclass(frozen=True)
@@ -97,58 +104,59 @@ class Tally:
 
 
 def cut(inputs: Sequence[str], images_a_piece: int) -> list[Piece]:
-    """The pictures in pieces, in the order of the inputs.
+    """The pictures in pieces, in the order of the inputs, each once.
 
     inputs: files, folders, patterns, lists (*.txt, a path a line) and tables (*.parquet, whose groups of rows are
-    pieces), on a disk or as addresses. Raises DataError where there is nothing.
+    pieces), as addresses or by absolute paths. One that is named and missing is among them, to be refused by name.
+    Raises DataError for a folder or a pattern without pictures, and where none is there at all.
     """
-    pieces: list[Piece] = []
-    images: list[str] = []
+    images: dict[str, None] = {}
+    groups: dict[tuple[str, int], None] = {}
     for given in inputs:
         if given.lower().endswith(TABLE):
-            pieces += [Piece(0, table=given, row_group=group) for group in range(_row_groups(given))]
+            groups |= {(table, group): None for table in tables(given) for group in range(row_groups(table))}
         else:
-            images += _named(given)
-    rest = iter(dict.fromkeys(images))
-    while chunk := list(islice(rest, images_a_piece)):
-        pieces.append(Piece(0, chunk))
-    if not pieces:
-        named = ", ".join(map(shown, inputs))
-        raise DataError(f"no pictures found in {named}; give files, folders, patterns, lists or Parquet tables")
-    return [Piece(number, piece.images, piece.table, piece.row_group) for number, piece in enumerate(pieces)]
+            images |= dict.fromkeys(_named(given))
+    if not groups and not any(storage.is_remote(name) or os.path.lexists(name) for name in images):
+        raise _none_in(", ".join(map(shown, inputs)))
+    rest = iter(images)
+    chunks = iter(lambda: list(islice(rest, images_a_piece)), [])
+    of_tables = (Piece(0, table=table, row_group=group) for table, group in groups)
+    return [replace(piece, number=number) for number, piece in enumerate([*of_tables, *map(partial(Piece, 0), chunks)])]
 
 
-def _named(given: str) -> Iterable[str]:
+def _named(given: str) -> list[str]:
     """The pictures that one input names."""
     if given.lower().endswith(LIST):
         return _listed(given)
     if not storage.is_remote(given):
-        return map(str, find_images([given]).images)
-    endings = tuple(ENDINGS | FOREIGN)
-    return [name for name in storage.addresses(given) if name.lower().endswith(endings)]
+        found = [os.path.abspath(path) for path in all_images([given]).images]
+    elif storage.is_file(given):
+        found = [given]
+    else:
+        found = [name for name in storage.addresses(given) if name.lower().endswith(_PICTURES)]
+        found = found or [given] * (given.lower().endswith(_PICTURES) and not has_magic(given))
+    if not found:
+        raise _none_in(shown(given))
+    return found
+
+
+def _none_in(named: str) -> DataError:
+    return DataError(f"no pictures found in {named}; give files, folders, patterns, lists or Parquet tables")
 
 
 def _listed(given: str) -> list[str]:
-    """Paths in a list are relative to it."""
+    """Paths in a list are relative to it. UTF-8, or UTF-16 with its mark; other bytes are taken as they are."""
     try:
-        text = storage.read(given).decode("utf-8-sig", "surrogateescape")
+        content = storage.read(given)
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16") if marked else content.decode("utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         raise DataError(f"{shown(given)}: no such list; give a text file with a path a line") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{shown(given)}: no text ({shown(error)}); write the list again, as UTF-8") from None
     folder = given.rpartition("/")[0] if storage.is_remote(given) else str(Path(given).parent)
-    return [storage.joined(folder, line) for line in text.splitlines() if line]
-
-
-def _row_groups(table: str) -> int:
-    from pyarrow import ArrowInvalid
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with storage.opened(table) as file:
-            return int(ParquetFile(file).num_row_groups)
-    except FileNotFoundError:
-        raise DataError(f"{shown(table)}: no such table") from None
-    except ArrowInvalid as error:
-        raise DataError(f"{shown(table)}: no Parquet table ({shown(error)}); write it again") from None
+    return [storage.absolute(storage.joined(folder, line)) for line in text.splitlines() if line]
 
 
 def begin(output: str, plan: Plan, model: bytes) -> Plan:

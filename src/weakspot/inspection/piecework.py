@@ -12,17 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from weakspot.data.reading import MOST_BYTES
-from weakspot.data.tables import COLUMNS
-from weakspot.errors import DataError, ImageError, shown
+from weakspot.errors import ImageError, shown
 from weakspot.inspection import storage
 from weakspot.inspection.ahead import read_ahead
 from weakspot.inspection.folder import judged
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.inspection.picture_tables import rows
 from weakspot.inspection.pieces import Done, Piece, Plan, keep
-
-CONTENT = ("image", "bytes", "content")  # columns that may hold files themselves
-BATCH = 16  # rows that are in memory at a time
 
 
 def _texts(*names: str) -> list[tuple[str, Any]]:
@@ -50,53 +47,30 @@ class Source:
 
 def do_piece(detector: LoadedDetector, output: str, plan: Plan, piece: Piece) -> Done:
     """Judge a piece and put its results where they belong. Raises StorageError, and OutputError where none fit."""
-    start, rows, decisions = perf_counter(), [], Counter[str]()
+    start, found, decisions = perf_counter(), [], Counter[str]()
     for number, (source, prepared) in enumerate(read_ahead(_reader(detector), sources(piece))):
         entry = _named_by_plan(judged(detector, source.path, prepared), plan, piece, number)
         decisions[entry.decision] += 1
-        rows.append(entry.as_dict())
-    return keep(output, plan, piece, as_parquet(rows, plan, piece), decisions, perf_counter() - start)
+        found.append(entry.as_dict())
+    return keep(output, plan, piece, as_parquet(found, plan, piece), decisions, perf_counter() - start)
 
 
-def as_parquet(rows: list[dict[str, Any]], plan: Plan, piece: Piece) -> bytes:
-    """Published results as a Parquet file; the same rows give the same bytes."""
+def as_parquet(results: list[dict[str, Any]], plan: Plan, piece: Piece) -> bytes:
+    """Published results as a Parquet file; the same ones give the same bytes."""
     about = {"weakspot.plan": plan.sha256, "weakspot.piece": str(piece.number)}
-    table = pa.Table.from_pylist(rows, schema=SCHEMA).replace_schema_metadata(about)
+    table = pa.Table.from_pylist(results, schema=SCHEMA).replace_schema_metadata(about)
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd")
     return file.getvalue()
 
 
 def sources(piece: Piece) -> Iterator[Source]:
-    """The pictures of a piece in order. Raises DataError for a table that has none."""
+    """The pictures of a piece in order. Raises DataError for a table that is damaged."""
     if not piece.table:
         yield from map(Source, piece.images)
         return
-    with storage.opened(piece.table) as file:
-        table = pq.ParquetFile(file)
-        path, content = _columns(table.schema_arrow, piece.table)
-        wanted = [name for name in (path, content) if name]
-        row = 0
-        for batch in table.iter_batches(BATCH, row_groups=[piece.row_group], columns=wanted):
-            for values in batch.to_pylist():
-                yield _source(piece, row, values.get(path), values.get(content) if content else None)
-                row += 1
-
-
-def _columns(schema: Any, table: str) -> tuple[str, str]:
-    """The columns of paths and of contents; "" where there is none."""
-    texts = [name for name in COLUMNS["path"] if name in schema.names and _is(schema, name, pa.types.is_string)]
-    contents = [name for name in CONTENT if name in schema.names and _is(schema, name, pa.types.is_binary)]
-    if not texts and not contents:
-        needed = "a column path of text, or image of bytes"
-        raise DataError(f"{shown(table)}: its columns are {shown(', '.join(schema.names))}; needed is {needed}")
-    return (texts or [""])[0], (contents or [""])[0]
-
-
-def _is(schema: Any, name: str, kind: Any) -> bool:
-    found = schema.field(name).type
-    large = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
-    return bool(kind(large.get(found, found)))
+    for row, (path, content) in enumerate(rows(piece.table, piece.row_group)):
+        yield _source(piece, row, path, content)
 
 
 def _source(piece: Piece, row: int, path: str | None, content: bytes | None) -> Source:

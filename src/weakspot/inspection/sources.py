@@ -61,7 +61,19 @@ def refuse_output_below(output: Path, paths: Sequence[Path | str]) -> None:
 
 
 def find_images(paths: Sequence[Path | str]) -> Sources:
-    """Every picture named, each once. Raises DataError when nothing is found.
+    """Every picture named, as `all_images` finds them. Raises DataError where not one is there."""
+    sources = all_images(paths)
+    if not any(os.path.lexists(path) for path in sources.images):
+        named = ", ".join(shown(path) for path in paths) or "nothing"
+        beside = f" (passed over: {sources.passed_over})" if sources.passed_over else ""
+        raise DataError(
+            f"no pictures found in {named}{beside}; give files, folders or patterns of PNG, JPEG, BMP or TIFF pictures"
+        )
+    return sources
+
+
+def all_images(paths: Sequence[Path | str]) -> Sources:
+    """Every picture named, each once; none where nothing is found.
 
     A file that is named is taken whatever it is called, even where it is missing: it is then refused by name. In
     folders (and those inside them, links not followed) and by patterns only names with a picture's ending are taken.
@@ -73,16 +85,9 @@ def find_images(paths: Sequence[Path | str]) -> Sources:
             if kind == TAKEN and found.get(place, (path, kind))[1] != TAKEN:
                 del found[place]  # passed over in a folder, then named itself
             found.setdefault(place, (path, kind))
-    sources = Sources(
+    return Sources(
         *([path for path, kind in found.values() if kind == wanted] for wanted in (TAKEN, OTHER, LINK, WRITTEN))
     )
-    if not any(os.path.lexists(path) for path in sources.images):
-        named = ", ".join(shown(path) for path in paths) or "nothing"
-        beside = f" (passed over: {sources.passed_over})" if sources.passed_over else ""
-        raise DataError(
-            f"no pictures found in {named}{beside}; give files, folders or patterns of PNG, JPEG, BMP or TIFF pictures"
-        )
-    return sources
 
 
 def _expanded(path: Path) -> Iterator[tuple[Path, str]]:

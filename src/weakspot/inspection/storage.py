@@ -3,9 +3,11 @@
 Knows nothing of pictures. On a disk files are written through `durable`; an object appears whole by itself.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +21,12 @@ _NEW_CONNECTIONS = {"use_listings_cache": False}  # a listing must show what ano
 def is_remote(place: str) -> bool:
     """Whether it is the address of an object or a folder in object storage."""
     return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
+
+
+def absolute(place: str) -> str:
+    """The place by a name that holds in any working folder; file://… is a path on this disk."""
+    place = place.removeprefix("file://")
+    return place if is_remote(place) else os.path.abspath(place)
 
 
 def joined(folder: str, name: str) -> str:
@@ -67,11 +75,32 @@ def sizes(folder: str) -> dict[str, int]:
         return {each["name"].rpartition("/")[2]: each["size"] for each in found if each["type"] == "file"}
 
 
-def addresses(place: str) -> list[str]:
-    """All objects under an address in order: itself, all below it, or all of a pattern. Raises StorageError."""
+def is_file(place: str) -> bool:
+    """Whether a file or an object of exactly this name is there. Raises StorageError."""
     with _storage_errors(place):
+        if not is_remote(place):
+            return os.path.isfile(place)
         files, path = _opened(place)
-        found = files.glob(path) if any(sign in path for sign in "*?[") else files.find(path)
+        try:
+            return bool(files.info(path)["type"] == "file")
+        except FileNotFoundError:
+            return False
+
+
+def addresses(place: str) -> list[str]:
+    """All files that a place names, in order: itself, all below it, or all of a pattern and below its folders.
+
+    What exists is no pattern, even where it looks like one. Empty where nothing is. Raises StorageError.
+    """
+    with _storage_errors(place):
+        if not is_remote(place):
+            tops = [place] if os.path.lexists(place) else glob(place, recursive=True)
+            below = [[top] if os.path.isfile(top) else map(str, Path(top).rglob("*")) for top in tops]
+            return sorted({path for paths in below for path in paths if os.path.isfile(path)}, key=os.fsencode)
+        files, path = _opened(place)
+        found = set(files.find(path))
+        if not found and has_magic(path):
+            found = {name for top in files.glob(path) for name in files.find(top)}
         return [cast(str, files.unstrip_protocol(name)) for name in sorted(found)]
 
 

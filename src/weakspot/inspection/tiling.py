@@ -6,13 +6,13 @@ mean of the hottest cells of all of them.
 
 from collections.abc import Iterator
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from weakspot.errors import SettingsError, shown
 from weakspot.inspection.heat_graph import HeatGraph, heat_graph, with_graph
+from weakspot.inspection.ignore_mask import Cells, own_cells, pixels_of
 from weakspot.inspection.inspection import HeatMap
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, open_runtime
@@ -36,8 +36,9 @@ class Window(NamedTuple):
 class TiledRuntime:
     """The model's heat in tiles, in fp32, and the raw score from its hottest cells. Usable from several threads.
 
-    max_memory: megabytes; ignored: (⌈h/8⌉, ⌈w/8⌉) bool, cells that neither score nor show heat. Raises SettingsError
-    where the model's raw score is no function of the heat.
+    max_memory: megabytes; ignored: (⌈h/8⌉, ⌈w/8⌉) bool, cells that neither score nor show heat, beside those that the
+    model ignores by itself. Raises SettingsError where the model's raw score is no function of the heat, or no cell is
+    left.
     """
 
     precision: Precision = "fp32"
@@ -49,9 +50,11 @@ class TiledRuntime:
         threads: int | None = None,
         memory: Memory = "fast",
         max_memory: float = MAX_MEMORY,
-        ignored: NDArray[np.bool_] | None = None,
+        ignored: Cells | None = None,
     ) -> None:
-        self._ignored, self._fractions = ignored, model.manifest.network["top_fractions"]
+        self._own = own_cells(model)  # whose pixels are blanked, too
+        self._ignored = _together(ignored, self._own)
+        self._fractions = model.manifest.network["top_fractions"]
         self._cut, self._weights = heat_graph(model), model.weights
         self._tile = tile_size(model.manifest.size, self._cut, max_memory)
         self._runtime = open_runtime(with_graph(model, self._cut, self._tile), name, threads, "fp32", memory)
@@ -68,26 +71,43 @@ class TiledRuntime:
 
     def _logits(self, image: Pixels) -> HeatMap:
         """One picture (C, h, w) → (⌈h/8⌉, ⌈w/8⌉)."""
-        mean, deviation = self._normalization(image)
         height, width = image.shape[1:]
+        gone = None if self._own is None else pixels_of(self._own, (height, width))
+        mean, deviation, own_mean = self._normalization(image, gone)
         logits = np.empty((-(-height // CELL), -(-width // CELL)), np.float32)
         for down in windows(height, self._tile[0], self._cut.margin):
             for across in windows(width, self._tile[1], self._cut.margin):
-                tile = image[:, down.start : down.stop, across.start : across.stop].astype(np.float32)
+                place = slice(down.start, down.stop), slice(across.start, across.stop)
+                tile = image[:, *place].astype(np.float32)
+                if gone is not None:
+                    tile[:, gone[place]] = own_mean
                 heat = self._runtime.run(((tile - mean) / deviation)[None]).heat_map[0]
                 logits[_cells(down, 0), _cells(across, 0)] = heat[
                     _cells(down, down.start), _cells(across, across.start)
                 ]
         return logits
 
-    def _normalization(self, image: Pixels) -> tuple[np.float32, np.float32]:
-        """Mean and deviation, raw units: the training's, or by a pass over the whole picture its own."""
-        least = self._cut.least_deviation
-        if not least:
-            return np.float32(self._weights["mean"]), np.float32(self._weights["std"])
-        mean = sum(float(band.sum(dtype=np.float64)) for band in _bands(image)) / image.size
-        squares = sum(float(np.square(band - mean).sum()) for band in _bands(image)) / image.size
-        return np.float32(mean), np.float32(squares**0.5 + least)
+    def _normalization(self, image: Pixels, gone: Cells | None) -> tuple[np.float32, np.float32, float]:
+        """Mean and deviation, raw units: the training's, or by a pass over the whole picture its own; and its own mean.
+
+        gone: pixels (h, w) that count as if they had the mean of the others.
+        """
+        least, left = self._cut.least_deviation, len(image) * (image[0].size if gone is None else int((~gone).sum()))
+        known = np.float32(self._weights["mean"]), np.float32(self._weights["std"])
+        if not least and gone is None:
+            return *known, 0.0
+        mean = sum(float(band.sum(dtype=np.float64, where=where)) for band, where in _bands(image, gone)) / left
+        squares = sum(float(np.square(band - mean).sum(where=where)) for band, where in _bands(image, gone))
+        own = np.float32(mean), np.float32((squares / image.size) ** 0.5 + least)
+        return *(own if least else known), mean
+
+
+def _together(one: Cells | None, other: Cells | None) -> Cells | None:
+    if one is None or other is None:
+        return other if one is None else one
+    if (one | other).all():
+        raise SettingsError("--ignore: leaves nothing that the model does not ignore; give another mask, or none")
+    return one | other
 
 
 def needs_tiles(model: ModelFile, max_memory: float) -> bool:
@@ -110,7 +130,7 @@ def tile_size(size: tuple[int, int], cut: HeatGraph, max_memory: float) -> tuple
     max_memory: megabytes. Raises SettingsError where not even the smallest tile fits into them.
     """
     least = max(SMALLEST_TILE, 2 * cut.margin + 8 * CELL)
-    pixels = int(TILE * max_memory * 1e6 / cut.bytes_a_pixel)
+    pixels = int(min(TILE * max_memory * 1e6 / cut.bytes_a_pixel, max(*size, least) ** 2))  # it may be infinite
     if pixels < least**2:
         needed = least**2 * cut.bytes_a_pixel / TILE / 1e6
         raise SettingsError(f"--max-memory {max_memory:g}: this detector needs at least {needed:.0f} (megabytes)")
@@ -129,7 +149,7 @@ def windows(length: int, tile: int, margin: int) -> Iterator[Window]:
     yield Window(start, length, kept, length)
 
 
-def top_mean(logits: HeatMap, fractions: tuple[float, ...], ignored: NDArray[np.bool_] | None) -> float:
+def top_mean(logits: HeatMap, fractions: tuple[float, ...], ignored: Cells | None) -> float:
     """The mean of the hottest cells, averaged over the fractions; of those that are left where some are ignored."""
     values = np.sort((logits if ignored is None else logits[~ignored]).ravel())[::-1].astype(np.float64)
     counts = [int(np.ceil(np.float32(fraction) * np.float32(len(values)))) for fraction in fractions]
@@ -152,5 +172,7 @@ def _cells(window: Window, origin: int) -> slice:
     return slice((window.kept_from - origin) // CELL, -(-(window.kept_to - origin) // CELL))
 
 
-def _bands(image: Pixels) -> Iterator[Pixels]:
-    return (image[:, top : top + _BAND] for top in range(0, image.shape[1], _BAND))
+def _bands(image: Pixels, gone: Cells | None) -> Iterator[tuple[Pixels, Any]]:
+    """Rows of a picture, and which of their pixels are left: all, or (rows, w)."""
+    for top in range(0, image.shape[1], _BAND):
+        yield image[:, top : top + _BAND], True if gone is None else ~gone[top : top + _BAND]

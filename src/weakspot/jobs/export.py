@@ -18,7 +18,7 @@ from weakspot.durable import refuse_existing, temporary_folder, write_folder, wr
 from weakspot.errors import ImageError, ModelFileError, SettingsError, shown
 from weakspot.evaluation.metrics import average_precision
 from weakspot.inspection.fastest import selftest_image
-from weakspot.inspection.inspection import Inspection
+from weakspot.inspection.inspection import ImageInfo, Inspection
 from weakspot.inspection.loaded import LoadedDetector, Prepared
 from weakspot.inspection.processor import usable_cores
 from weakspot.inspection.refusals import check_size
@@ -88,7 +88,8 @@ def export(
     _refuse_arguments(to, output, precision, calibrate)
     detector = LoadedDetector.load_exact(model, threads)
     about, size = detector.manifest, picture or _usual_size(detector)
-    check_size("picture size", *size, about)
+    if size != about.size:  # at which any picture may come, once it is fitted
+        check_size("picture size", *size, about)
     looked = [_selftest(detector, size), *(_calibrating(detector, size, calibrate, layout) if calibrate else ())]
     core = _core(detector.model.graph, precision, looked)
     made = build_graph(core, about, detector.thresholds, size, to)
@@ -124,9 +125,10 @@ def _usual_size(detector: LoadedDetector) -> Size:
 def _selftest(detector: LoadedDetector, size: Size) -> Looked:
     """The picture that the model carries, at the size at which pictures come."""
     planes = selftest_image(detector.model)
-    if planes.shape[1:] != size:
-        planes = np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1])) for plane in planes])
-    return _looked(detector, _pixels(planes), detector.prepare(_pixels(planes)))
+    if planes.shape[1:] == size:
+        return _looked(detector, _pixels(planes), _fitted(planes))
+    pixels = _pixels(np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1])) for plane in planes]))
+    return _looked(detector, pixels, detector.prepare(pixels))
 
 
 def _calibrating(detector: LoadedDetector, size: Size, data: Path, layout: str) -> list[Looked]:
@@ -140,10 +142,15 @@ def _calibrating(detector: LoadedDetector, size: Size, data: Path, layout: str) 
             sizes = f"{found[0]}x{found[1]} pixels, where the export takes {size[0]}x{size[1]}"
             raise ImageError(f"{prepared.name}: {sizes}; leave it out, or give its size by --picture-size")
         if found != size:  # brought there beforehand, as whoever runs the export must
-            pixels = _pixels(prepared.image)
-            prepared = detector.prepare(pixels)
+            pixels, prepared = _pixels(prepared.image), _fitted(prepared.image)
         looked.append(_looked(detector, pixels, prepared, sample.label))
     return looked
+
+
+def _fitted(image: NDArray[Any]) -> Prepared:
+    """A picture (C, h, w) that is at the detector's size already, far from a camera's as that may be."""
+    info = ImageInfo(None, None, image.shape[2], image.shape[1])
+    return Prepared(info, _pixels(image), image, warnings=(), milliseconds=0.0, figures={})
 
 
 def _looked(detector: LoadedDetector, pixels: NDArray[Any], prepared: Prepared, label: int | None = None) -> Looked:

@@ -138,6 +138,8 @@ def _fingerprint(images: TrainingImages, settings: TrainSettings) -> str:
     digest.update(np.ascontiguousarray(images.pixels).data)
     for number, mark in images.marked.items():
         digest.update(f"{number}".encode() + np.packbits(mark).tobytes())
+    if images.ignored is not None:
+        digest.update(np.packbits(images.ignored).tobytes())
     if settings.weights_from is not None:
         digest.update(Path(settings.weights_from).read_bytes())
     return digest.hexdigest()

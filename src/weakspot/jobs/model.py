@@ -13,7 +13,15 @@ import torch
 from weakspot.errors import OutputError, shown
 from weakspot.inspection.drift import usual_of
 from weakspot.inspection.loaded import LoadedDetector
-from weakspot.inspection.manifest import ImageSizes, Manifest, ScoreStatistics, SelfTest, ThresholdRecord, safe_name
+from weakspot.inspection.manifest import (
+    Ignored,
+    ImageSizes,
+    Manifest,
+    ScoreStatistics,
+    SelfTest,
+    ThresholdRecord,
+    safe_name,
+)
 from weakspot.inspection.model_file import ModelFile, read_model_file
 from weakspot.inspection.rechecked import measure_bf16_margin
 from weakspot.inspection.refusals import channel_levels
@@ -43,7 +51,7 @@ Says of a picture whether the part on it is bad, and where. Trained {start} on l
 
 ## Data
 
-Looks at {looks}. Fingerprint of the pictures: {fingerprint}.
+Looks at {looks}{but}. Fingerprint of the pictures: {fingerprint}.
 
 ## Thresholds
 
@@ -78,6 +86,7 @@ def draft_manifest(
         image_std_min=float(min(image.std() for image in images.pixels)),
         channel_levels=channel_levels(images.pixels.mean((2, 3))) if pictures.channels == 3 else None,
         usual=usual_of(images.pixels[images.labels == 0]),
+        ignored=_ignored(pictures, images),
         read=settings.read,
         settings=_without_folder(as_plain(settings)),
         data_fingerprint=fingerprint,
@@ -89,6 +98,10 @@ def draft_manifest(
         created=time_of_making(),
         selftest=SelfTest(raw_score=0, heat_score=0),
     )
+
+
+def _ignored(pictures: Pictures, images: TrainingImages) -> Ignored | None:
+    return None if pictures.ignore is None or images.ignored is None else pictures.ignore.record(images.ignored.mean())
 
 
 def build_model(draft: Manifest, learned: Learned, verdict: Verdict, images: TrainingImages) -> ModelFile:
@@ -156,9 +169,9 @@ def _completed(draft: Manifest, learned: Learned, verdict: Verdict, images: Trai
 
 
 def _without_folder(plain: dict[str, Any]) -> dict[str, Any]:
-    """Plain settings, the file of the first weights by its name alone: a model file names no folder."""
-    path = plain["weights_from"]
-    return plain | {"weights_from": path and Path(path).name}
+    """Plain settings, files that they name by their names alone: a model file names no folder."""
+    paths = {key: plain[key] for key in ("weights_from", "ignore") if key in plain}
+    return plain | {key: path and Path(path).name for key, path in paths.items()}
 
 
 def _held_out(learned: Learned, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -181,6 +194,7 @@ def _card(manifest: Manifest, verdict: Verdict, by_masks: bool) -> str:
     return CARD.format(
         name=manifest.name,
         looks=f"{height} × {width} pixels, {manifest.bit_depth} bit, {'grey' if manifest.channels == 1 else 'colour'}",
+        but="" if (gone := manifest.ignored) is None else f", but for {gone.share:.0%}, white in {gone.name}",
         start=f"from the weights of {first}" if (first := manifest.settings["weights_from"]) else "from scratch",
         masks="and masks of bad ones" if by_masks else "without masks",
         fingerprint=manifest.data_fingerprint or "none",

@@ -220,7 +220,7 @@ def _write_contact_sheet(run: Run, training: Training) -> None:
     """Defects as the training draws them, their cells outlined, for a person to judge."""
     images = training.images
     good = [images.pixels[index] for index in np.flatnonzero(images.labels == 0)]
-    sheet = contact_sheet(good, np.random.default_rng(training.seed), images.std)
+    sheet = contact_sheet(good, np.random.default_rng(training.seed), images.std, ignored=images.ignored)
     with output_errors(run.contact_sheet):
         Image.fromarray(sheet).save(run.contact_sheet)
 

@@ -14,6 +14,7 @@ from weakspot.data.reading import array_pixels, fit_image, has_colour, read_mask
 from weakspot.data.samples import Sample
 from weakspot.errors import DataError, ImageError, SettingsError, shown
 from weakspot.evaluation.threshold_rules import WITHOUT_BAD
+from weakspot.inspection.ignore_mask import IgnoreMask, blanked, check_proportions, pixels_of, read_ignore_mask
 from weakspot.jobs.recipes import draws_defects, needs_masks, shows_bad
 from weakspot.settings import Fit, ReadSettings, Size, TrainSettings
 from weakspot.training.batches import TrainingImages
@@ -35,6 +36,7 @@ class Pictures:
     hashes: tuple[str, ...] = ()  # SHA-256 of the files
     masks: Mapping[int, np.ndarray] = field(default_factory=dict)  # by number, (H, W) bool; none where they are ignored
     unused_masks: tuple[str, ...] = ()  # why a mask that is there is not used, a line each
+    ignore: IgnoreMask | None = None  # of all pictures, which have its proportions
 
     @property
     def masks_sha256(self) -> str | None:
@@ -48,7 +50,10 @@ class Pictures:
         images = [fit_image(self.pixels(number), size, self.channels, self.bit_depth, fit) for number in numbers]
         full = {number: mask.astype(np.uint16) * 65535 for number, mask in self.masks.items()}
         marked = {number: fit_image(mask, size, 1, 16, fit)[0] > 0 for number, mask in full.items()}
-        return TrainingImages(np.stack(images), self.labels, marked)
+        if self.ignore is None:
+            return TrainingImages(np.stack(images), self.labels, marked)
+        ignored = pixels_of(self.ignore.cells(size, fit, touched=True), size)  # whatever lies there must not matter
+        return TrainingImages(np.stack([blanked(image, ignored) for image in images]), self.labels, marked, ignored)
 
 
 def pictures_of(samples: Sequence[Sample], audit: Audit, settings: TrainSettings) -> Pictures:
@@ -59,16 +64,21 @@ def pictures_of(samples: Sequence[Sample], audit: Audit, settings: TrainSettings
     """
     facts = [audit.facts_of(sample) for sample in samples]
     masks, unused = _masks_of(samples, audit, settings) if settings.masks == "use" else ({}, [])
+    ignore = _ignore_mask(settings, [(sample.id, each.height, each.width) for sample, each in zip(samples, facts)])
+    light = [(each.mean, each.std) for each in facts]
+    if ignore is not None:
+        light = [_light(audit.pixels(sample), ignore) for sample in samples]
     return Pictures(
         pixels=lambda number: audit.pixels(samples[number]),
         labels=_checked_labels([sample.label for sample in samples], settings),
         sizes=[(each.height, each.width) for each in facts],
         bit_depth=16 if any(each.bit_depth > 8 for each in facts) else 8,
         channels=_channels(settings.read, (each.coloured for each in facts)),
-        light_share=_light_share([each.mean for each in facts], [each.std for each in facts]),
+        light_share=_light_share(*zip(*light, strict=True)),
         hashes=tuple(each.sha256 for each in facts),
         masks=masks,
         unused_masks=tuple(unused),
+        ignore=ignore,
     )
 
 
@@ -84,7 +94,8 @@ def pictures_in_memory(
     arrays = [array_pixels(image, f"picture {number}", channels) for number, image in enumerate(images)]
     for number, array in enumerate(arrays):
         refuse_unfit(array, f"picture {number}")
-    means, deviations, _ = zip(*map(measure, arrays), strict=True)
+    ignore = _ignore_mask(settings, [(f"picture {number}", *each.shape[:2]) for number, each in enumerate(arrays)])
+    means, deviations = zip(*(_light(array, ignore) for array in arrays), strict=True)
     return Pictures(
         pixels=lambda number: arrays[number],
         labels=_checked_labels(labels, settings),
@@ -92,7 +103,24 @@ def pictures_in_memory(
         bit_depth=max(8 * array.itemsize for array in arrays),
         channels=_channels(settings.read, map(has_colour, arrays)),
         light_share=_light_share(means, deviations),
+        ignore=ignore,
     )
+
+
+def _ignore_mask(settings: TrainSettings, pictures: Iterable[tuple[str, int, int]]) -> IgnoreMask | None:
+    """The mask that the settings name. pictures: name, height, width. Raises ImageError for another shape of one."""
+    if settings.ignore is None:
+        return None
+    mask = read_ignore_mask(Path(settings.ignore), settings.read.max_megapixels)
+    for picture in pictures:
+        check_proportions(*picture, mask.size)
+    return mask
+
+
+def _light(pixels: np.ndarray, ignore: IgnoreMask | None) -> tuple[float, float]:
+    """Mean and deviation of a picture (H, W) or (H, W, 3), of the full range, without what is ignored."""
+    left = pixels if ignore is None else pixels[~ignore.white(*pixels.shape[:2])][None]
+    return measure(left)[:2]
 
 
 def _masks_of(

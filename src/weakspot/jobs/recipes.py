@@ -5,7 +5,9 @@ from typing import Literal
 
 from weakspot.baselines.recipes import RIVALS
 from weakspot.errors import SettingsError
+from weakspot.network.detector import own_parts
 from weakspot.settings import Fit, PaperSettings, TrainSettings
+from weakspot.training.losses import CAN_IGNORE
 from weakspot.training.stages import PAPER, SHARP, Recipe, as_the_paper_varies, fitted
 
 LIGHT_DIFFERS = 0.25  # share of the pixels' variance between pictures, from which each is normalized by itself
@@ -17,8 +19,8 @@ def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, sch
 
     channels: 1 grey, 3 colour; light_share: of the training pictures' variance, what lies between pictures; schedule:
     factor on every stage's iterations, None: the settings'.
-    Raises SettingsError for what the recipe has no use for: a third kernel, weights, pictures one by one, the paper's
-    settings.
+    Raises SettingsError for what the recipe has no use for: a third kernel, weights, pictures one by one, a mask of
+    what is ignored, the paper's settings.
     """
     base = RECIPES[settings.recipe]
     if settings.third_kernel and base.network.body != "printed":
@@ -31,6 +33,10 @@ def recipe(settings: TrainSettings, channels: int, light_share: float = 0.0, sch
         raise SettingsError(f'pairing = "one_by_one"; {why}: leave it out, or take --recipe paper')
     if base.name != PAPER.name and settings.paper != PaperSettings():
         raise SettingsError(f"[paper] is of the recipe paper, and the recipe is {base.name}; leave it out")
+    terms = {name for stage in base.stages for name, _ in stage.losses}
+    if settings.ignore is not None and not (terms <= CAN_IGNORE and base.parts_of is own_parts):
+        what = f"ignore = {settings.ignore!r}; the recipe {base.name} looks at whole pictures"
+        raise SettingsError(f"{what}: leave it out, or take --recipe sharp")
     network = replace(
         base.network,
         channels=channels,

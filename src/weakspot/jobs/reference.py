@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from weakspot.errors import ModelFileError, shown
+from weakspot.inspection.ignore_mask import own_cells
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.runtimes import Answer, Pixels, Precision
 from weakspot.jobs.recipes import RECIPES
@@ -33,6 +34,8 @@ class TorchRuntime:
             recipe = RECIPES.get(str(model.manifest.settings.get("recipe")), SHARP)
             network = replace(NetworkSettings(**plain), weights_from=None)  # they are in the file
             self._detector = Detector(network, parts_of=recipe.parts_of)
+            cells = own_cells(model)
+            self._detector.ignored = None if cells is None else torch.zeros(cells.shape)
             self._detector.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in model.weights.items()})
         except (TypeError, ValueError, RuntimeError) as error:
             reason = shown(str(error).strip().splitlines()[0])

@@ -16,7 +16,7 @@ from weakspot.durable import refuse_below
 from weakspot.errors import amount
 from weakspot.evaluation import words
 from weakspot.evaluation.evaluate import Background, Evaluation
-from weakspot.inspection.manifest import Manifest
+from weakspot.inspection.manifest import Ignored, Manifest
 from weakspot.inspection.model_file import write_model_file
 from weakspot.jobs.begin import audited, folds_of, plan_of, record_beginnings, split_of
 from weakspot.jobs.evaluate import evaluate_samples
@@ -35,7 +35,8 @@ from weakspot.training.machine import prepare, process_as_found
 
 REDUCED = 1.5  # times, from which it is said what the size costs
 TOLD_FROM = 1.3  # times slower or faster than planned, from which it is said how long it will take
-SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned")  # settings that may differ when a run is gone on with
+# settings that may differ when a run is gone on with; of what is ignored the mask itself must be the same
+SHAPES_NO_TRAINING = ("minutes", "threshold", "unlearned", "ignore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ def train(
         "layout": layout,
         "settings": shaping,
         "masks_sha256": pictures.masks_sha256,
+        "ignored_sha256": pictures.ignore and pictures.ignore.sha256,
     }
     with process_as_found(), open_run(output, resume, identity) as run, observing(run, progress, lasting) as observer:
         record_beginnings(run, split, audit, settings)
@@ -207,6 +209,10 @@ def _told_of_masks(pictures: Pictures) -> str:
     return f"; {len(pictures.masks)} of the bad ones are taught by their masks" if pictures.masks else ""
 
 
+def _told_of_ignored(ignored: Ignored) -> str:
+    return f"{ignored.share:.0%} of each picture, white in {ignored.name}; of one grey on the sheet of drawn defects"
+
+
 def _background(
     split: Split,
     audit: Audit,
@@ -232,6 +238,7 @@ def _background(
         training={
             "seed": draft.seed, "seconds": round(seconds), "size": f"{size[0]} × {size[1]}",
             "reduced": f"{reduction(pictures, size, draft.fit):.1f} times",
+            **({} if draft.ignored is None else {"not inspected": _told_of_ignored(draft.ignored)}),
             "shares of the cells": ", ".join(f"{share:.0%}" for share in network.top_fractions),
             "normalization": network.normalization, "evidence": verdict.learned,
             "machine": draft.machine, "versions": draft.versions, "commit": draft.commit,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weakspot.network.blocks import Chain, ConvBlock
-from weakspot.settings import NetworkSettings
+from weakspot.settings import CELL, NetworkSettings
 
+IGNORED = -1000.0  # logit of an ignored cell: its heat is 0
 PARTS = ("shared", "localization", "decision")
 Parts = tuple[nn.Module, nn.Module, nn.Module]  # in that order
 PartsOf = Callable[[NetworkSettings], Parts]
@@ -29,21 +30,25 @@ class Logits(NamedTuple):
     heat: Tensor
 
 
-def top_means(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
+def top_means(heat: Tensor, fractions: tuple[float, ...], ignored: Tensor | None = None) -> Tensor:
     """For each of the fractions, the mean of the largest ⌈fraction × cells⌉ values of each map.
 
-    (B, 1, h, w) → (B, fractions). Sorted and weighted rather than cut: so an exported graph takes maps of any size.
+    (B, 1, h, w) → (B, fractions). ignored: bool (h, w) or (B, 1, h, w), cells that are none of them. Sorted and
+    weighted rather than cut: so an exported graph takes maps of any size.
     """
-    ordered = heat.flatten(1).float().sort(dim=1, descending=True).values
-    cells = ordered.shape[1]
-    places = torch.arange(cells, device=heat.device)
+    kept = heat if ignored is None else heat.masked_fill(ignored, IGNORED)
+    ordered = kept.flatten(1).float().sort(dim=1, descending=True).values
+    places = torch.arange(ordered.shape[1], device=heat.device)
+    cells: int | Tensor = ordered.shape[1]
+    if ignored is not None:
+        cells = (1 - ignored.float()).expand_as(heat).flatten(1).sum(dim=1, keepdim=True).clamp(min=1)
     chosen = [(places < fraction * cells).float() for fraction in fractions]
-    return torch.stack([(ordered * share).sum(dim=1) / share.sum() for share in chosen], dim=1)
+    return torch.stack([(ordered * share).sum(dim=1) / share.sum(dim=-1) for share in chosen], dim=1)
 
 
-def heat_score(heat: Tensor, fractions: tuple[float, ...]) -> Tensor:
+def heat_score(heat: Tensor, fractions: tuple[float, ...], ignored: Tensor | None = None) -> Tensor:
     """The heat's own score, a logit: its top means, averaged over the fractions. (B, 1, h, w) → (B,)."""
-    return top_means(heat, fractions).mean(1)
+    return top_means(heat, fractions, ignored).mean(1)
 
 
 class DecisionNetwork(nn.Module):
@@ -134,6 +139,7 @@ class Detector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    ignored: Tensor | None  # (h, w), 1 where a cell of a picture at the detector's size is ignored, else 0
 
     def __init__(
         self,
@@ -146,6 +152,7 @@ class Detector(nn.Module):
         self.settings = settings
         self.register_buffer("mean", torch.tensor(float(mean)))  # raw pixel units
         self.register_buffer("std", torch.tensor(float(std)))
+        self.register_buffer("ignored", None)
         self.shared, self.localization, self.decision = parts_of(settings)
 
     def features(self, images: Tensor) -> Tensor:
@@ -168,10 +175,24 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> Logits:
         """images (B, C, H, W), raw pixels → Logits."""
+        if self.ignored is not None:
+            return self._forward_without(images.float(), self.ignored)
         features = self.features(images)
         heat = self.heat(features)
         score = heat_score(heat, self.settings.top_fractions)
         return Logits(score if self.settings.decision == "heat" else self.decision(features, heat), score, heat)
+
+    def _forward_without(self, images: Tensor, ignored: Tensor) -> Logits:
+        """The same where some cells are ignored: their pixels get the mean of the others, and their heat is 0."""
+        assert self.settings.decision == "heat", "a decision network looks at all cells"
+        height, width = ignored.shape
+        pixels = ignored[:, None, :, None].expand(height, CELL, width, CELL).reshape(height * CELL, width * CELL)
+        pixels = pixels[: images.shape[-2], : images.shape[-1]]
+        mean = (images * (1 - pixels)).mean((1, 2, 3), keepdim=True) / (1 - pixels).mean()
+        heat = self.heat(self.features(torch.where(pixels > 0, mean, images)))
+        cells = ignored[: heat.shape[-2], : heat.shape[-1]] > 0
+        score = heat_score(heat, self.settings.top_fractions, cells)
+        return Logits(score, score, heat.masked_fill(cells, IGNORED))
 
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation that normalize images (B, C, H, W), raw units.

@@ -33,7 +33,7 @@ class View:
     contrast: float = 1.0  # factor about the training mean
     brightness: float = 0.0  # added, in training deviations
     shift: tuple[int, int] = (0, 0)  # pixels down and to the right, over the mirrored border
-    drawn: np.ndarray | None = field(default=None, compare=False)  # (C, H, W), the picture where it was drawn on
+    drawn: np.ndarray | None = field(default=None, compare=False)  # (C, H, W), as shifted, where it was drawn on
 
 
 Views = tuple[View, ...]
@@ -46,10 +46,11 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,), 1 bad, 0 good, of the first B views
     # (S, 1, h, w), 1 where a defect was marked or drawn on the last S views; None where on none
     known_cells: Tensor | None
+    ignored: Tensor | None = None  # (B + S, 1, h, w) bool, cells of the views that take no part
 
     def one_by_one(self) -> "Iterator[Batch]":
         """Each view as a batch of its own, in order; only of batches whose pictures are all known by their label."""
-        assert self.known_cells is None, "what is drawn is learned beside pairs"
+        assert self.known_cells is None and self.ignored is None, "what is drawn is learned beside pairs"
         return (Batch((view,), label[None], None) for view, label in zip(self.views, self.labels, strict=True))
 
 
@@ -63,6 +64,7 @@ class TrainingImages:
     pixels: np.ndarray  # (n, C, H, W), uint8 or uint16
     labels: np.ndarray  # (n,), 1 bad, 0 good
     marked: Mapping[int, np.ndarray] = field(default_factory=dict)  # by number, (H, W) bool, where the defect is
+    ignored: np.ndarray | None = None  # (H, W) bool, where nothing is looked at on any picture: whole cells
     _by_device: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +103,7 @@ class TrainingImages:
     def part(self, indices: np.ndarray) -> "TrainingImages":
         """Only these pictures, in that order."""
         marked = {new: self.marked[old] for new, old in enumerate(indices.tolist()) if old in self.marked}
-        return TrainingImages(self.pixels[indices], self.labels[indices], marked)
+        return TrainingImages(self.pixels[indices], self.labels[indices], marked, self.ignored)
 
     def _on(self, device: torch.device) -> Tensor:
         if device not in self._by_device:
@@ -125,7 +127,8 @@ def endless_batches(
         drawn, drawn_cells = next(drawings) if drawings else ((), torch.zeros(0))
         known = [*(_marked_cells(images.marked[view.index], view) for view in marked), *drawn_cells]
         known_cells = torch.stack(known).to(device) if known else None
-        yield Batch(views + marked + drawn, torch.stack([labels[view.index] for view in views]), known_cells)
+        all_views, of_views = views + marked + drawn, torch.stack([labels[view.index] for view in views])
+        yield Batch(all_views, of_views, known_cells, _ignored_cells(images.ignored, all_views, device))
 
 
 def endless_pairs(
@@ -180,19 +183,23 @@ def with_defects(images: TrainingImages, seed: int) -> TrainingImages:
     """The good pictures, in order, with a defect drawn on each, the same for a seed; no training draws these."""
     good = images.pixels[images.labels == 0]
     generators = [np.random.default_rng((seed, PROVING, index)) for index in range(len(good))]
-    drawn = [draw_defect(image, rng, images.std, good).image for image, rng in zip(good, generators, strict=True)]
-    return TrainingImages(np.stack(drawn), np.ones(len(drawn), int))
+    drawn = [
+        draw_defect(image, rng, images.std, good, images.ignored).image
+        for image, rng in zip(good, generators, strict=True)
+    ]
+    return TrainingImages(np.stack(drawn), np.ones(len(drawn), int), ignored=images.ignored)
 
 
 def _drawn_on(
     view: View, images: TrainingImages, others: list[np.ndarray], rng: np.random.Generator
 ) -> tuple[View, Tensor]:
     """The view with a defect on it, drawn after the shift, and its cells (1, h, w) of 0 and 1, mirrored as it is."""
-    defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others)
+    ignored = None if images.ignored is None else _shifted(images.ignored[None], view.shift)[0]
+    defect = draw_defect(_shifted(images.pixels[view.index], view.shift), rng, images.std, others, ignored)
     # before it is cut into cells, for the last ones may be parts of cells
     seen = mirrored(torch.from_numpy(defect.seen), view.mirror).numpy()
     cells = torch.from_numpy(cells_of(seen).astype(np.float32))[None]
-    return replace(view, shift=(0, 0), drawn=defect.image), cells
+    return replace(view, drawn=defect.image), cells
 
 
 def _marked_cells(mark: np.ndarray, view: View) -> Tensor:
@@ -200,6 +207,17 @@ def _marked_cells(mark: np.ndarray, view: View) -> Tensor:
     seen = mirrored(_shifted(torch.from_numpy(mark.astype(np.float32))[None], view.shift), view.mirror)
     height, width = mark.shape
     return F.max_pool2d(F.pad(seen, (0, -width % CELL, 0, -height % CELL)), CELL)
+
+
+def _ignored_cells(ignored: np.ndarray | None, views: Views, device: str) -> Tensor | None:
+    """The cells of which at least half is ignored where pictures are shown so: (B, 1, h, w) bool."""
+    if ignored is None:
+        return None
+    mask = torch.from_numpy(ignored.astype(np.float32))[None]
+    shown = torch.stack([mirrored(_shifted(mask, view.shift), view.mirror) for view in views])
+    height, width = ignored.shape
+    whole = F.pad(shown, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+    return (F.avg_pool2d(whole, CELL) >= 0.5).to(device)
 
 
 def mirrored(maps: Tensor, mirror: int) -> Tensor:
@@ -233,7 +251,8 @@ def _places(side: int, by: int) -> np.ndarray:
 
 
 def _seen(image: Tensor, view: View, mean: float, std: float) -> Tensor:
-    seen = mirrored(_shifted(image.float(), view.shift) if any(view.shift) else image.float(), view.mirror)
+    shifted = any(view.shift) and view.drawn is None
+    seen = mirrored(_shifted(image.float(), view.shift) if shifted else image.float(), view.mirror)
     if view.contrast == 1 and view.brightness == 0:
         return seen
     return (seen - mean) * view.contrast + (mean + view.brightness * std)

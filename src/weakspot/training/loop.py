@@ -107,7 +107,7 @@ def _loss(training: Training, stage: Stage, answer: Logits, batch: Batch) -> Ten
     """The stage's terms, weighted and added up."""
     fractions = training.recipe.network.top_fractions
     progress = training.state.step, stage.iterations
-    target = Target(batch.labels, batch.known_cells, fractions, stage.pairs, *progress, stage.alpha)
+    target = Target(batch.labels, batch.known_cells, fractions, stage.pairs, *progress, stage.alpha, batch.ignored)
     terms = [weight * TERMS[name](answer, target) for name, weight in stage.losses]
     return torch.stack(terms).sum()
 

@@ -21,6 +21,7 @@ class Target(NamedTuple):
     step: int  # of the stage, from 0
     iterations: int  # of the stage
     alpha: float  # weight of the good pictures in the weak loss, where it begins
+    ignored: Tensor | None = None  # (B + S, 1, h, w) bool, cells that are in no loss
 
 
 def weak_loss(heat: Tensor, labels: Tensor, alpha: float) -> Tensor:
@@ -46,30 +47,37 @@ def cosine_alpha(step: int, iterations: int, initial: float = 8.0, hold: int = 3
     return initial * (math.cos(2 * math.pi * (step // hold) / max(1, round(iterations / hold))) + 3) / 4
 
 
-def search_loss(heat: Tensor, labels: Tensor, fractions: tuple[float, ...], pairs: int) -> Tensor:
+def search_loss(
+    heat: Tensor, labels: Tensor, fractions: tuple[float, ...], pairs: int, ignored: Tensor | None = None
+) -> Tensor:
     """Some cells of a bad picture are bad; every cell of a good one is good.
 
     heat: logits (B, 1, h, w); labels: (B,); fractions: shares of the cells that a defect may cover, each with its own
-    term, since nobody knows how large defects are; pairs: B / 2, or more where bad pictures are missing. Of all pairs
-    the mean over the good plus the mean over the bad.
+    term, since nobody knows how large defects are; pairs: B / 2, or more where bad pictures are missing; ignored:
+    (B, 1, h, w) bool, cells that are left out. Of all pairs the mean over the good plus the mean over the bad.
     """
-    top = top_means(heat, fractions)
-    every_cell = F.softplus(heat.float()).mean((1, 2, 3))
+    top = top_means(heat, fractions, ignored)
+    dark = F.softplus(heat.float())
+    every_cell = dark.mean((1, 2, 3)) if ignored is None else _mean_where(dark.flatten(1), ~ignored.flatten(1))
     bad, good = F.softplus(-top).mean(1), every_cell + F.softplus(top).mean(1)
     return torch.where(labels > 0, bad, good).sum() / pairs
 
 
-def synthetic_loss(heat: Tensor, known_cells: Tensor, fraction: float) -> Tensor:
+def synthetic_loss(heat: Tensor, known_cells: Tensor, fraction: float, ignored: Tensor | None = None) -> Tensor:
     """Cell by cell, where a defect was drawn or marked and elsewhere.
 
     heat: logits (S, 1, h, w); known_cells: (S, 1, h, w) of 0 and 1; fraction: share of the cells that count as the
-    hottest. Bad cells, good cells and the hottest good ones weigh 1, 1 and 1/2, whatever their number. Mean over the
-    pictures.
+    hottest; ignored: (S, 1, h, w) bool, cells that are left out. Bad cells, good cells and the hottest good ones weigh
+    1, 1 and 1/2, whatever their number. Mean over the pictures.
     """
-    z, is_bad_cell = heat.float().flatten(1), known_cells.flatten(1) > 0
+    bad_cells = known_cells > 0
+    good_cells = ~bad_cells if ignored is None else ~(bad_cells | ignored)
+    bad_cells = bad_cells if ignored is None else bad_cells & ~ignored
+    z, is_bad_cell = heat.float().flatten(1), bad_cells.flatten(1)
     on_bad = _mean_where(F.softplus(-z), is_bad_cell)
-    on_good = _mean_where(F.softplus(z), ~is_bad_cell)
-    hottest_good = F.softplus(top_means(z.masked_fill(is_bad_cell, -30.0)[:, None, :, None], (fraction,))[:, 0])
+    on_good = _mean_where(F.softplus(z), good_cells.flatten(1))
+    darkened = heat.float().masked_fill(bad_cells, -30.0)
+    hottest_good = F.softplus(top_means(darkened, (fraction,), ignored)[:, 0])
     return (on_bad + on_good + hottest_good / 2).mean()
 
 
@@ -97,7 +105,14 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
 
 def _synthetic(answer: Logits, target: Target) -> Tensor:
     assert target.known_cells is not None, "the term is for pictures whose cells are known"
-    return synthetic_loss(answer.heat[len(target.labels) :], target.known_cells, min(target.fractions))
+    ignored = None if target.ignored is None else target.ignored[len(target.labels) :]
+    return synthetic_loss(answer.heat[len(target.labels) :], target.known_cells, min(target.fractions), ignored)
+
+
+def _search(answer: Logits, target: Target) -> Tensor:
+    pictures = len(target.labels)
+    ignored = None if target.ignored is None else target.ignored[:pictures]
+    return search_loss(answer.heat[:pictures], target.labels, target.fractions, target.pairs, ignored)
 
 
 def _all_labels(target: Target) -> Tensor:
@@ -106,10 +121,11 @@ def _all_labels(target: Target) -> Tensor:
     return target.labels if known is None else torch.cat([target.labels, known.amax((1, 2, 3))])
 
 
+CAN_IGNORE = frozenset({"search", "synthetic"})  # terms that leave ignored cells out
 TERMS: dict[str, Callable[[Logits, Target], Tensor]] = {  # by the names that stages have for them
     "weak": lambda answer, to: weak_loss(answer.heat, to.labels, cosine_alpha(to.step, to.iterations, to.alpha)),
     "weak, alpha fixed": lambda answer, to: weak_loss(answer.heat, to.labels, to.alpha),
-    "search": lambda answer, to: search_loss(answer.heat[: len(to.labels)], to.labels, to.fractions, to.pairs),
+    "search": _search,
     "synthetic": _synthetic,
     "decide": lambda answer, to: decision_loss(answer.raw_score, _all_labels(to)),
     "cells": lambda answer, to: cells_loss(answer.heat, to.labels, to.known_cells),

@@ -5,7 +5,7 @@ is. All randomness comes from the generator that is given, so a training that is
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp, log, sqrt
 from typing import Any
 
@@ -59,19 +59,24 @@ def cells_of(seen: Cells) -> Cells:
     return np.asarray(whole.reshape(rows, CELL, columns, CELL).sum((1, 3)) >= LEAST_PIXELS)
 
 
-def draw_defect(image: Pixels, rng: Generator, std: float, others: Sequence[Pixels] = ()) -> Drawn:
+def draw_defect(
+    image: Pixels, rng: Generator, std: float, others: Sequence[Pixels] = (), ignored: Cells | None = None
+) -> Drawn:
     """A defect drawn on a good image, and where it can be seen.
 
     image: (C, H, W), uint8 or uint16, left as it is; std: deviation of the good images' pixels, raw units, > 0; others:
-    good images of the same channels and dtype, of any size, to take patches from. What can hardly be seen is drawn
-    again: it would teach false alarms.
+    good images of the same channels and dtype, of any size, to take patches from; ignored: (H, W), where nothing is
+    drawn. What can hardly be seen is drawn again: it would teach false alarms.
     """
     assert image.ndim == 3 and image.dtype in (np.uint8, np.uint16) and std > 0, (image.shape, image.dtype, std)
     anywhere = rng.random() < ANYWHERE
-    scene = Scene(image, others if len(others) else (image,), std, None if anywhere else part_of(image, std), rng)
-    for _ in range(TRIES):
+    part = _left(None if anywhere else part_of(image, std), ignored)
+    scene = Scene(image, others if len(others) else (image,), std, part, rng)
+    for _ in range(0 if ignored is not None and ignored.all() else TRIES):
         shape, fill = _pick(SHAPES, rng), _pick(FILLS, rng)
         window = _placed(SHAPES[shape], FILLS[fill], scene)
+        if ignored is not None:
+            window = replace(window, share=window.share * ~ignored[window.rows, window.columns])
         after = _blended(scene, window, FILLS[fill])
         seen = np.zeros(image.shape[1:], bool)
         seen[window.rows, window.columns] = _seen(scene, window, after, FILLS[fill].copied)
@@ -81,6 +86,13 @@ def draw_defect(image: Pixels, rng: Generator, std: float, others: Sequence[Pixe
             drawn[:, window.rows, window.columns] = after
             return Drawn(drawn, seen, shape, fill)
     return Drawn(image.copy(), np.zeros(image.shape[1:], bool), "none", "none")
+
+
+def _left(part: Cells | None, ignored: Cells | None) -> Cells | None:
+    """What of the part is not ignored; where nothing of it is left, whatever is not ignored."""
+    if ignored is None:
+        return part
+    return part & ~ignored if part is not None and (part & ~ignored).any() else ~ignored
 
 
 def part_of(image: Pixels, std: float) -> Cells | None:
@@ -113,13 +125,18 @@ def _between(marked: Cells) -> Cells:
 
 
 def contact_sheet(
-    images: Sequence[Pixels], rng: Generator, std: float, count: int = 24, columns: int = 6
+    images: Sequence[Pixels],
+    rng: Generator,
+    std: float,
+    count: int = 24,
+    columns: int = 6,
+    ignored: Cells | None = None,
 ) -> NDArray[np.uint8]:
     """What is taught, for a person to see: `count` drawn defects, their cells outlined, in rows → (H, W, 3).
 
     images: good ones, (C, H, W), all of one size; reduced or enlarged by whole numbers to about 200 pixels a side.
     """
-    drawn = [draw_defect(images[int(rng.integers(len(images)))], rng, std, images) for _ in range(count)]
+    drawn = [draw_defect(images[int(rng.integers(len(images)))], rng, std, images, ignored) for _ in range(count)]
     tiles = [np.pad(_outlined(one), ((2, 2), (2, 2), (0, 0))) for one in drawn]
     tiles += [np.zeros_like(tiles[0])] * (-count % columns)
     return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])

@@ -10,6 +10,7 @@ import torch
 
 from weakspot.errors import SettingsError
 from weakspot.network.detector import Detector
+from weakspot.settings import CELL
 from weakspot.training.batches import TrainingImages, View
 from weakspot.training.loop import run_stage
 from weakspot.training.sparing import SparingDetector
@@ -32,8 +33,14 @@ def start_training(recipe: Recipe, images: TrainingImages, seed: int, machine: M
     _refuse_single_values(recipe, images)
     torch.manual_seed(seed)
     fresh = (SparingDetector if machine.small else Detector)(recipe.network, images.mean, images.std, recipe.parts_of)
+    fresh.ignored = _ignored_cells(images)
     detector = fresh.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Training(recipe, images, seed, machine, detector)
+
+
+def _ignored_cells(images: TrainingImages) -> torch.Tensor | None:
+    """The cells (h, w) that are ignored, as 0 and 1: a mask of pixels is made of whole cells."""
+    return None if images.ignored is None else torch.from_numpy(images.ignored[::CELL, ::CELL].astype(np.float32))
 
 
 def run_training(training: Training) -> Detector:
