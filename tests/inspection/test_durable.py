@@ -57,8 +57,8 @@ def test_files_that_belong_together_are_all_the_earlier_ones_where_the_disk_is_f
         def write(self, _):
             raise OSError(errno.ENOSPC, "full")
 
-    def new_file(target):
-        file = real(target)
+    def new_file(target, mode):
+        file = real(target, mode)
         if target.name != "three":
             return file
         full = Full()

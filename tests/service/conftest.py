@@ -106,7 +106,7 @@ def parts(tmp_path: Path, model: Path) -> Iterator[Parts]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread as long as it is there
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: pip install playwright")
     chromium = shutil.which("chromium")
