@@ -16,6 +16,10 @@ from weakspot.errors import OutputError, SettingsError, shown
 MARK = "run.json"  # what tells a run's folder from any other
 LOCK = ".lock"
 MODEL = "model.weakspot"
+MASKS = {  # of an identity, and what is said where they differ
+    "masks_sha256": "masks have changed",
+    "ignored_sha256": "the mask of what is ignored has changed",
+}
 JUDGED = "judged"
 
 
@@ -113,8 +117,8 @@ def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     begun, now = _flat(before), _flat(json.loads(json.dumps(after, default=str)))
     for key, value in now.items():
         if begun.get(key) != value:
-            if key == "masks_sha256":
-                raise SettingsError("--resume: masks have changed since; put them back, or begin a new run")
+            if key in MASKS:
+                raise SettingsError(f"--resume: {MASKS[key]} since; put it back, or begin a new run")
             found = f"--resume: {key} is {value!r}, but the run was begun with {begun.get(key)!r}"
             raise SettingsError(f"{found}; give the same, or begin a new run")
 

@@ -28,7 +28,7 @@ def test_seeds_that_both_have_are_compared_whatever_experiment_they_are_of(tmp_p
             of(tmp_path / "rivals", "mil_lse", seed, theirs, {"folds": 0, "threshold": {"rule": "best_f1"}})
     told = section(tmp_path)
     assert "| tiles | hold_out | 64×96 | 10 | mil_lse |  | 3 | 0.800 ± 0.100 | 0.667 ± 0.058 | +0.133 |" in told
-    assert "The default stands above 1 of 1 rivals that see no masks. None stands above it." in told
+    assert "The default stands above a rival that sees no masks in 1 of 1 rows. It stands above in all." in told
 
 
 def test_where_it_is_not_above_the_page_says_so_and_masks_are_apart(tmp_path: Path):
@@ -39,7 +39,7 @@ def test_where_it_is_not_above_the_page_says_so_and_masks_are_apart(tmp_path: Pa
     told = section(tmp_path)
     assert "| patchcore |  | 1 | 0.800 | 0.900 | **-0.100** |" in told
     assert "| segdec_masks | yes | 1 | 0.800 | 0.950 | **-0.150** |" in told
-    assert "above 0 of 2 rivals that see no masks; 2 of these rest on fewer than three seeds." in told
+    assert "above a rival that sees no masks in 0 of 2 rows; 2 rest on fewer than three seeds." in told
     assert "Not above: mil_lse on tiles, 10 bad; patchcore on tiles, 10 bad.\n" in told
 
 

@@ -48,10 +48,16 @@ def test_from_another_working_folder_the_same_pictures_are_gone_on_with(model_pa
 
 def test_a_picture_under_two_names_is_judged_once(model_path, parts, tmp_path, monkeypatch):
     monkeypatch.chdir(parts)
-    (parts / "list.txt").write_text("sub/../good.png\n")
-    given = ["good.png", str(parts / "good.png"), f"file://{parts}/good.png", "list.txt"]
+    (parts / "list.txt").write_text("sub/../good.png\n   \n")
+    addresses = [f"file://{parts}/good.png", f"file://localhost{parts}/g%6Fod.png"]
+    given = ["good.png", str(parts / "good.png"), *addresses, "list.txt"]
     inspect_many(model_path, given, str(tmp_path / "out"), HERE)
     assert rows(tmp_path / "out") == [("good.png", "good")]
+
+
+def test_a_file_of_another_computer_is_refused(model_path, parts, tmp_path):
+    with pytest.raises(DataError, match="file://plant/a.png: of the computer plant"):
+        inspect_many(model_path, ["file://plant/a.png"], str(tmp_path / "out"), HERE)
 
 
 def test_a_new_folder_is_written_by_its_address_too(model_path, parts, tmp_path):

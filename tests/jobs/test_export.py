@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
 from tests.inspection.conftest import made_graph, made_manifest, made_model, made_pixels
@@ -25,6 +26,9 @@ from weakspot.jobs import export as jobs
 from weakspot.jobs.export import export
 from weakspot.jobs.export_graph import OUTPUTS, build_graph
 from weakspot.jobs.quantize import quantized
+from weakspot.network.detector import Detector
+from weakspot.settings import NetworkSettings
+from weakspot.training.export import export_graph
 
 openvino = pytest.importorskip("openvino")
 TARGETS = ("onnx", "openvino")
@@ -261,6 +265,20 @@ def test_int8_does_not_cut_off_what_few_pictures_have(real):
     exact, rough = (open_runtime(each, "onnxruntime", 1).run(pictures[0][None, None]) for each in (model, int8))
     assert abs(exact.raw_score - rough.raw_score) < 0.02 * abs(exact.raw_score)
     assert np.abs(exact.heat_map - rough.heat_map).max() < 2e-4
+
+
+def test_int8_of_a_network_that_normalizes_each_picture_takes_more_light_than_it_was_calibrated_by():
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    network = Detector(NetworkSettings(body="narrow", decision="heat", normalization="picture"), 128, 60).eval()
+    graph, rng = export_graph(network, 64, 64, 8), np.random.default_rng(0)
+    dark = [rng.integers(50, 80, (1, 64, 64)).astype(np.uint8) for _ in range(6)]
+    exact, rough = (
+        onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"])
+        for each in (graph, quantized(graph, dark))
+    )
+    maps = [each.run(["anomaly_map"], {"image": dark[0][None] * 3})[0] for each in (exact, rough)]
+    assert maps[0].std() > 1e-4 and np.abs(maps[0] - maps[1]).max() < 0.2 * maps[0].std()
 
 
 def test_int8_that_changes_a_decision_is_not_written_unless_that_is_allowed(tmp_path, real, monkeypatch):

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.jobs.test_train import SETTINGS, write_parts
 from tests.training.toys import toy_images
 from weakspot.errors import ImageError, SettingsError
-from weakspot.inspection.ignore_mask import blanked, pixels_of
+from weakspot.inspection.ignore_mask import blanked, check_proportions, pixels_of, read_ignore_mask
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
 from weakspot.inspection.tiling import TiledRuntime
@@ -209,6 +209,42 @@ def test_pictures_of_other_proportions_than_the_mask_are_refused(finished, place
     Image.fromarray(np.asarray(Image.open(tmp_path / "a.png"))[:80]).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match=r"part \d+\.png: 72 × 72 pixels, of other proportions than the mask"):
         train(place / "parts", replace(SETTINGS, ignore=str(tmp_path / "a.png")), output=tmp_path / "run")
+
+
+def test_a_picture_that_takes_other_cells_than_its_mask_is_refused_though_its_proportions_are_near():
+    """Whole cells are taken where a shape is kept, so what is ignored would lie a row of cells lower on it."""
+    check_proportions("a.png", 246, 128, (250, 128), (128, 64), "stretch")
+    with pytest.raises(ImageError, match="a.png: 128 × 246 pixels, of other proportions than the mask"):
+        check_proportions("a.png", 246, 128, (250, 128), (128, 64), "keep")
+
+
+def test_pictures_and_mask_take_the_same_cells_in_training_too(tmp_path: Path):
+    write_parts(tmp_path / "parts")
+    for path in (tmp_path / "parts").rglob("*.png"):
+        Image.fromarray(np.resize(np.asarray(Image.open(path)), (246, 128))).save(path)
+    mask = np.zeros((250, 128), np.uint8)
+    mask[230:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    settings = replace(SETTINGS, size=(128, 64), fit="keep", ignore=str(tmp_path / "mask.png"))
+    with pytest.raises(ImageError, match=r"128 × 246 pixels, of other proportions than the mask"):
+        train(tmp_path / "parts", settings, output=tmp_path / "run")
+
+
+def test_grey_that_is_not_white_is_inspected(tmp_path: Path):
+    mask = np.full((64, 64), 3, np.uint8)
+    mask[:8, :8] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    cells = read_ignore_mask(tmp_path / "mask.png", 1).cells((64, 64), "stretch", touched=True)
+    assert cells.sum() == 1 and cells[0, 0]
+
+
+@pytest.mark.parametrize(("level", "what"), [(0, "nothing"), (127, "nothing"), (255, "everything")])
+def test_a_mask_of_one_grey_is_refused_before_a_run_is_begun(place: Path, tmp_path: Path, level: int, what: str):
+    Image.fromarray(np.full((72, 72), level, np.uint8)).save(tmp_path / "mask.png")
+    write_parts(tmp_path / "parts")
+    with pytest.raises(ImageError, match=f"mask.png: ignores {what}; make white what is to be ignored"):
+        train(tmp_path / "parts", replace(SETTINGS, ignore=str(tmp_path / "mask.png")), output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["paper", "patchcore", "mil_lse", "resnet18_cam"])

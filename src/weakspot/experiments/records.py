@@ -16,6 +16,7 @@ NEEDED: dict[str, type | UnionType] = {
     "run": str, "recipe": str, "split": dict, "positives": int, "seed": int, "size": list, "settings": dict,
     "data_fingerprint": str, "seconds": int | float, "learned": dict, "metrics": dict,
 }  # fmt: skip
+FILES = "weights_from", "ignore"  # settings that name a file; a record has its name alone
 TABLE_JSON = "table.json"  # lies beside the records, and is none
 AGAIN = "move it away, and the run is made again"
 
@@ -71,14 +72,14 @@ def loaded(path: Path) -> Record:
 def differing(record: Record, asked: TrainSettings) -> dict[str, tuple[Any, Any]]:
     """The settings in which a record is not what is asked for: key → (recorded, asked).
 
-    The threads may differ, the folder of a file of weights, and what this version no longer knows. The first records
-    have one seed for all that is drawn, and "evaluate" for masks.
+    The threads may differ, the folder of a file of weights or of a mask, and what this version no longer knows. The
+    first records have one seed for all that is drawn, and "evaluate" for masks.
     """
     known = {each.name for each in fields(TrainSettings)}
     kept = {key: value for key, value in record["settings"].items() if key in known and value != "evaluate"}
     drawn = {"split_seed": record["seed"], "draw_seed": record["seed"]}
-    first = None if asked.weights_from is None else Path(asked.weights_from).name
-    made, wanted = as_plain(TrainSettings(**drawn | kept)), as_plain(asked) | {"weights_from": first}
+    files = {key: path and Path(path).name for key in FILES for path in [getattr(asked, key)]}
+    made, wanted = as_plain(TrainSettings(**drawn | kept)), as_plain(asked) | files
     return {key: (made[key], wanted[key]) for key in made if made[key] != wanted[key] and key != "threads"}
 
 

@@ -71,7 +71,10 @@ def run_experiment(
         write_tables(place.results)  # a record that none can be made from is named now, not after hours
     failures: dict[str, str] = {}
     if left and ray:
-        failures = _run_by_ray(place, left, ray, jobs)
+        try:
+            failures = _run_by_ray(place, left, ray, jobs)
+        finally:
+            write_tables(place.results)
     elif len(left) == 1:
         _record(place, left[0], _audited(place, left[0]))
         write_tables(place.results)

@@ -58,13 +58,14 @@ def _made_with(record: Record) -> dict[str, Any]:
 
 
 def complete(seeds: dict[str, list[Record]], needed: Iterable[int] | None = None) -> dict[str, list[Record]]:
-    """The seeds of a series that have every fold that is needed on record; the rest would not compare.
+    """The seeds of a series that have every fold that is needed on record; without others.
 
     needed: numbers of folds; None: those that any seed has.
     """
-    held = {seed: sorted(folds_of(records)) for seed, records in seeds.items()}
-    every = sorted(set().union(*held.values()) if needed is None else set(needed))
-    return {seed: folds for seed, folds in seeds.items() if held[seed] == every}
+    held = {seed: folds_of(records) for seed, records in seeds.items()}
+    every = set[int]().union(*held.values()) if needed is None else set(needed)
+    whole = [seed for seed in seeds if held[seed] == every or (every and held[seed] > every)]
+    return {seed: [each for each in seeds[seed] if folds_of([each]) <= every] for seed in whole}
 
 
 def folds_of(records: Iterable[Record]) -> set[int]:

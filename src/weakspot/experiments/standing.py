@@ -128,8 +128,9 @@ def _in_words(found: list[Comparison]) -> str:
     """Of the rivals that see no masks."""
     if not found:
         return "No rival without masks is on record yet beside the default.\n"
-    few = f"; {sum(len(each.ours) < 3 for each in found)} of these rest on fewer than three seeds"
-    told = f"The default stands above {sum(each.ahead > 0 for each in found)} of {len(found)} rivals that see no masks"
+    few = f"; {sum(len(each.ours) < 3 for each in found)} rest on fewer than three seeds"
+    above = sum(each.ahead > 0 for each in found)
+    told = f"The default stands above a rival that sees no masks in {above} of {len(found)} rows"
     behind = [f"{each.rival} on {each.data}, {each.bad} bad" for each in found if each.ahead <= 0]
     few = few if any(len(each.ours) < 3 for each in found) else ""
-    return f"{told}{few}. " + (f"Not above: {'; '.join(behind)}.\n" if behind else "None stands above it.\n")
+    return f"{told}{few}. " + (f"Not above: {'; '.join(behind)}.\n" if behind else "It stands above in all.\n")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.data.reading import fit_image, read_image
+from weakspot.data.reading import area, fit_image, read_image
 from weakspot.errors import ImageError, ModelFileError, shown
 from weakspot.inspection.manifest import Ignored, Manifest
 from weakspot.inspection.model_file import ModelFile
@@ -19,6 +19,7 @@ from weakspot.settings import CELL, Fit, ReadSettings, Size
 PROPORTION = 0.02  # by which a picture's proportions may differ from its mask's
 WEIGHT = "ignored"  # name of the cells among a model file's weights, 1 where ignored, else 0
 _HALF = 128  # of 255: from there on a pixel of the mask is white
+_DRAWN = "make white what is to be ignored, and black what is not"
 Cells = NDArray[np.bool_]  # (⌈h/8⌉, ⌈w/8⌉), True where ignored
 
 
@@ -28,7 +29,7 @@ class IgnoreMask:
 
     name: str  # of its file, without folders
     sha256: str  # of its file
-    pixels: NDArray[np.uint8] = field(repr=False, compare=False)  # (H, W), grey
+    pixels: NDArray[np.uint8] = field(repr=False, compare=False)  # (H, W), 255 where nothing is inspected, else 0
 
     @property
     def size(self) -> Size:
@@ -56,14 +57,17 @@ class IgnoreMask:
         ignored = np.asarray((share > 0) & (share >= least))
         if ignored.all() or not ignored.any():
             what = "everything" if ignored.all() else f"nothing at the detector's size ({width} × {height} cells)"
-            raise ImageError(f"{self.name}: ignores {what}; make white what is to be ignored, and black what is not")
+            raise ImageError(f"{self.name}: ignores {what}; {_DRAWN}")
         return ignored
 
 
 def read_ignore_mask(path: Path, max_megapixels: float) -> IgnoreMask:
-    """The mask in a file. Raises ImageError."""
+    """The mask in a file. Raises ImageError, for one that is white everywhere or nowhere, too."""
     read = read_image(path, ReadSettings(max_megapixels=max_megapixels))
-    return IgnoreMask(shown(path.name), read.sha256, fit_image(read.pixels, read.pixels.shape[:2], 1, 8)[0])
+    white = fit_image(read.pixels, read.pixels.shape[:2], 1, 8)[0] >= _HALF
+    if white.all() or not white.any():
+        raise ImageError(f"{shown(path)}: ignores {'everything' if white.all() else 'nothing'}; {_DRAWN}")
+    return IgnoreMask(shown(path.name), read.sha256, np.where(white, np.uint8(255), np.uint8(0)))
 
 
 def check_mask(mask: IgnoreMask, manifest: Manifest) -> None:
@@ -75,9 +79,13 @@ def check_mask(mask: IgnoreMask, manifest: Manifest) -> None:
         raise ImageError(f"{found}, of other proportions than the training pictures, such as {high_w} × {high_h}")
 
 
-def check_proportions(name: str, height: int, width: int, mask: Size) -> None:
-    """Raise ImageError for a picture of other proportions than its mask: what is ignored would lie elsewhere on it."""
-    if abs(height / width * mask[1] / mask[0] - 1) > PROPORTION:
+def check_proportions(name: str, height: int, width: int, mask: Size, size: Size | None, fit: Fit) -> None:
+    """Raise ImageError for a picture of other proportions than its mask: what is ignored would lie elsewhere on it.
+
+    size: the detector's, at which they must also take as many cells; None where none is chosen yet.
+    """
+    alike = abs(height / width * mask[1] / mask[0] - 1) <= PROPORTION
+    if not alike or (size and area(height, width, size, fit) != area(*mask, size, fit)):
         found = f"{name}: {width} × {height} pixels, of other proportions than the mask of what is ignored"
         raise ImageError(f"{found} ({mask[1]} × {mask[0]}); crop the picture alike, or draw a mask for such pictures")
 

@@ -249,7 +249,7 @@ class LoadedDetector:
     def _check_size(self, name: str, height: int, width: int) -> None:
         check_size(name, height, width, self.manifest)
         for mask in self._masks:
-            check_proportions(name, height, width, mask)
+            check_proportions(name, height, width, mask, self.manifest.size, self.manifest.fit)
 
     def _read(
         self, picture: Picture, channels: Channels, path: str | None

@@ -156,7 +156,7 @@ def _listed(given: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{shown(given)}: no text ({shown(error)}); write the list again, as UTF-8") from None
     folder = given.rpartition("/")[0] if storage.is_remote(given) else str(Path(given).parent)
-    return [storage.absolute(storage.joined(folder, line)) for line in text.splitlines() if line]
+    return [storage.absolute(storage.joined(folder, line)) for line in text.splitlines() if line.strip()]
 
 
 def begin(output: str, plan: Plan, model: bytes) -> Plan:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 from weakspot.durable import make_folder, write_durably
-from weakspot.errors import StorageError, quoted, shown
+from weakspot.errors import DataError, StorageError, quoted, shown
 
 GO_ON = "see to it, then run the same command again: what is done is kept"
 _NEW_CONNECTIONS = {"use_listings_cache": False}  # a listing must show what another process has written
@@ -24,8 +25,15 @@ def is_remote(place: str) -> bool:
 
 
 def absolute(place: str) -> str:
-    """The place by a name that holds in any working folder; file://… is a path on this disk."""
-    place = place.removeprefix("file://")
+    """The place by a name that holds in any working folder; file://… is a path on this disk.
+
+    Raises DataError for one of another computer.
+    """
+    if place.startswith("file://"):
+        host, slash, path = place.removeprefix("file://").partition("/")
+        if host not in ("", "localhost"):
+            raise DataError(f"{shown(place)}: of the computer {shown(host)}; give file:///… or a path")
+        place = unquote(slash + path)
     return place if is_remote(place) else os.path.abspath(place)
 
 

@@ -52,6 +52,8 @@ class Pictures:
         marked = {number: fit_image(mask, size, 1, 16, fit)[0] > 0 for number, mask in full.items()}
         if self.ignore is None:
             return TrainingImages(np.stack(images), self.labels, marked)
+        for number in numbers:
+            check_proportions(f"picture {number}", *self.sizes[number], self.ignore.size, size, fit)
         ignored = pixels_of(self.ignore.cells(size, fit, touched=True), size)  # whatever lies there must not matter
         return TrainingImages(np.stack([blanked(image, ignored) for image in images]), self.labels, marked, ignored)
 
@@ -113,7 +115,7 @@ def _ignore_mask(settings: TrainSettings, pictures: Iterable[tuple[str, int, int
         return None
     mask = read_ignore_mask(Path(settings.ignore), settings.read.max_megapixels)
     for picture in pictures:
-        check_proportions(*picture, mask.size)
+        check_proportions(*picture, mask.size, None, "stretch")
     return mask
 
 

@@ -15,11 +15,11 @@ from weakspot.inspection.runtimes import no_telemetry
 def quantized(core: bytes, images: Sequence[NDArray[Any]]) -> bytes:
     """The graph with its convolutions in int8, its scales chosen on `images`, (C, h, w) raw at the detector's size.
 
-    Reading, scores, and the first and last convolution stay fp32. Any runtime takes it: quantization stands in it as
-    QuantizeLinear and DequantizeLinear.
+    All up to the first convolution and from the last one on stays fp32. Any runtime takes it: quantization stands in
+    it as QuantizeLinear and DequantizeLinear.
     """
     graph = onnx.load_from_string(core)
-    kept = _first_and_last(graph)
+    kept = _kept(graph)
     with _quiet():
         import nncf
         from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
@@ -34,18 +34,24 @@ def quantized(core: bytes, images: Sequence[NDArray[Any]]) -> bytes:
             graph,
             nncf.Dataset([image[None] for image in images], lambda image: {"image": image}),
             subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(names=kept),
+            ignored_scope=nncf.IgnoredScope(names=kept, validate=False),  # some NNCF never looks at
             advanced_parameters=advanced,
         )
     return bytes(made.SerializeToString())
 
 
-def _first_and_last(graph: onnx.ModelProto) -> list[str]:
-    """Names of its first and last convolution; all get new ones, since a graph may leave them out."""
-    convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
-    for place, node in enumerate(convolutions):
-        node.name = f"convolution_{place}"
-    return sorted({node.name for node in (*convolutions[:1], *convolutions[-1:])})
+def _kept(graph: onnx.ModelProto) -> list[str]:
+    """Names of what stays fp32: all up to the first convolution, and all from the last one on.
+
+    Before the first lies the normalization, whose range no calibration picture knows: a picture may be lighter than
+    all of them. Every node gets a new name, since a graph may leave them out.
+    """
+    nodes = list(graph.graph.node)
+    for place, node in enumerate(nodes):
+        node.name = f"node_{place}"
+    convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
+    inner = range(convolutions[0] + 1, convolutions[-1]) if convolutions else range(0)
+    return [node.name for place, node in enumerate(nodes) if place not in inner]
 
 
 @contextmanager
