@@ -270,15 +270,17 @@ def test_int8_does_not_cut_off_what_few_pictures_have(real):
 def test_int8_of_a_network_that_normalizes_each_picture_takes_more_light_than_it_was_calibrated_by():
     pytest.importorskip("nncf")
     torch.manual_seed(0)
-    network = Detector(NetworkSettings(body="narrow", decision="heat", normalization="picture"), 128, 60).eval()
-    graph, rng = export_graph(network, 64, 64, 8), np.random.default_rng(0)
+    network = Detector(NetworkSettings(body="narrow", decision="heat", normalization="picture"), 128, 60)
+    with torch.no_grad():
+        network(torch.rand(4, 1, 64, 64) * 255)  # what its layers see is on a scale
+    graph, rng = export_graph(network.eval(), 64, 64, 8), np.random.default_rng(0)
     dark = [rng.integers(50, 80, (1, 64, 64)).astype(np.uint8) for _ in range(6)]
     exact, rough = (
         onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"])
         for each in (graph, quantized(graph, dark))
     )
     maps = [each.run(["anomaly_map"], {"image": dark[0][None] * 3})[0] for each in (exact, rough)]
-    assert maps[0].std() > 1e-4 and np.abs(maps[0] - maps[1]).max() < 0.2 * maps[0].std()
+    assert np.corrcoef(*(each.ravel() for each in maps))[0, 1] > 0.95
 
 
 def test_int8_that_changes_a_decision_is_not_written_unless_that_is_allowed(tmp_path, real, monkeypatch):
