@@ -49,7 +49,9 @@ def test_the_table_of_parity_is_that_of_its_record() -> None:
     record = json.loads((ROOT / "results" / "parity.json").read_text(encoding="utf-8"))
     assert parity.page(page, record) == page
     assert {run["data"] for run in record["runs"]} == {"KolektorSDD", "magnetic_tile"}
-    assert all(row["changed"] == 0 for run in record["runs"] for row in run["rows"]), "as the page says below it"
+    rows = [row for run in record["runs"] for row in run["rows"]]
+    assert all(row["changed_outside_review"] == 0 for row in rows), "as the page says below it"
+    assert all(row["changed"] == 0 for row in rows if row["precision"] != "int8")
 
 
 def test_latencies_are_measured_and_their_record_becomes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
