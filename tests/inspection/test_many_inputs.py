@@ -65,6 +65,15 @@ def test_a_new_folder_is_written_by_its_address_too(model_path, parts, tmp_path)
     assert rows(tmp_path / "new" / "out") == [("good.png", "good")]
 
 
+def test_what_a_killed_worker_left_is_gone_once_all_is_done(model_path, parts, tmp_path):
+    inspect_many(model_path, [str(parts / "good.png")], str(tmp_path / "out"), HERE)
+    (tmp_path / "out" / "manifest.json").unlink()
+    for folder in ("", "parts", "done"):
+        (tmp_path / "out" / folder / ".weakspot-0123456789abcdef.tmp").write_bytes(b"half")
+    inspect_many(model_path, [str(parts / "good.png")], str(tmp_path / "out"), HERE)
+    assert (tmp_path / "out" / "manifest.json").exists() and not list((tmp_path / "out").rglob(".weakspot-*"))
+
+
 def test_a_list_in_utf_16_is_read(model_path, parts, tmp_path):
     (parts / "list.txt").write_text("good.png\nsub/doubtful.bmp\n", encoding="utf-16")
     inspect_many(model_path, [str(parts / "list.txt")], str(tmp_path / "out"), HERE)

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from weakspot.durable import remove_leftovers
 from weakspot.errors import DataError, OutputError, WeakspotError, shown
 from weakspot.inspection import storage
 from weakspot.inspection.inspection import ModelInfo
@@ -238,7 +239,7 @@ def keep(output: str, plan: Plan, piece: Piece, content: bytes, decisions: Count
 
 
 def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
-    """Write the manifest of all parts → how many pictures got which decision."""
+    """Write the manifest of all parts → how many pictures got which decision. What killed workers left is removed."""
     missing = [piece.number for piece in plan.pieces if piece.number not in done]
     if missing:
         raise WeakspotError(
@@ -252,4 +253,7 @@ def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
         del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
     manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}
     storage.write(storage.joined(output, MANIFEST), json.dumps(manifest, indent=1).encode())
+    if not storage.is_remote(output):
+        for folder in ("", PARTS, DONE):
+            remove_leftovers(Path(output, folder))  # nobody else writes: each piece is done
     return decisions
