@@ -195,6 +195,14 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all in it; a kill leaves it whole or as a leftover. Raises OutputError."""
+    with output_errors(path):
+        going = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
+        path.rename(going)
+        shutil.rmtree(going)
+
+
 def _writable_target(path: Path) -> Path:
     target = Path(os.path.realpath(path))
     try:

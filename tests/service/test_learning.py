@@ -13,11 +13,12 @@ from tests.inspection.conftest import made_model
 from tests.service.server import Server, png
 from tests.service.toys import judge, settings_file, toy
 from weakspot import cli
-from weakspot.errors import DataError, SettingsError
+from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file, write_model_file
 from weakspot.jobs.compare import Judged, compare
-from weakspot.service.learning import reviewed_pictures
+from weakspot.service.export import export_verdicts
+from weakspot.service.learning import judged_folder, reviewed_pictures
 
 Start = Callable[..., Server]
 
@@ -95,6 +96,36 @@ def test_a_source_that_cannot_be_is_one_line(words, status: int, said: str, tmp_
     assert weakspot("train", *words, "-o", "run") == status
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line and not (tmp_path / "run" / "run.json").exists()
+
+
+def begun_anew(judged: tuple[Server, dict[str, str]], run: Path) -> Path:
+    """What is left in a run's folder that was killed before its first step."""
+    return judged_folder(judged[0].data, None, run, resume=False)
+
+
+def test_a_snapshot_of_a_run_that_never_began_makes_way_for_a_new_one(judged, tmp_path: Path):
+    before = (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes()
+    assert (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes() != before, "of another moment"
+    assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+@pytest.mark.parametrize("name", ["good/mine.png", "notes/mine.txt", "verdicts.csv", "a picture"])
+def test_a_snapshot_to_which_a_person_added_something_is_never_removed(judged, tmp_path: Path, name: str):
+    folder = begun_anew(judged, tmp_path / "run")
+    mine = next(folder.glob("*/*/*.png")) if name == "a picture" else folder / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="judged: was changed since .*; move it away, or choose another --output"):
+        begun_anew(judged, tmp_path / "run")
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_folder_that_is_called_as_the_snapshot_is_never_removed(judged, tmp_path: Path):
+    export_verdicts(judged[0].data, None, tmp_path / "judged")
+    (tmp_path / "judged" / "good" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is not empty; choose another --output"):
+        judged_folder(judged[0].data, None, tmp_path, resume=False)
+    assert (tmp_path / "judged" / "good" / "mine.png").read_bytes() == b"mine"
 
 
 def test_too_few_verdicts_are_one_line_and_leave_nothing(start: Start, tmp_path: Path, capsys):

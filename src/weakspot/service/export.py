@@ -38,11 +38,11 @@ class Exported:
     contradicted: int  # pictures judged good once and bad once, left out
 
 
-def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
+def export_verdicts(data: Path, store: str | None, output: Path, mark: str | None = None) -> Exported:
     """Write the pictures whose verdict is good or bad, and verdicts.csv, a table that `weakspot train` takes, too.
 
-    The folder appears with all of them. Raises OutputError for one that is not empty, DataError where nothing was
-    judged.
+    The folder appears with all of them. mark: a file there that shall hold the table's SHA-256. Raises OutputError for
+    a folder that is not empty, DataError where nothing was judged.
     """
     if output.exists() and any(output.iterdir()):
         raise OutputError(f"{shown(output)}: is not empty; give a new folder")
@@ -61,7 +61,10 @@ def export_verdicts(data: Path, store: str | None, output: Path) -> Exported:
                 lines.append((*_written(folder, row, content), row.verdict_seq, taken))
         if not lines:
             raise DataError("nothing was judged good or bad; judge some inspections first")
-        write_durably(folder / TABLE, "".join(csv_line(line) for line in (COLUMNS, *lines)).encode())
+        table = "".join(csv_line(line) for line in (COLUMNS, *lines)).encode()
+        write_durably(folder / TABLE, table)
+        if mark is not None:
+            write_durably(folder / mark, sha256(table).hexdigest().encode())
     labels = [line[COLUMNS.index("label")] for line in lines]
     return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(lines), len(said) - len(once))
 

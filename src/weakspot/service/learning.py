@@ -1,12 +1,15 @@
 """What people judged as data: a frozen snapshot that a training goes on with, and pictures to compare two models on."""
 
-import shutil
+import csv
+import io
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
+from weakspot.durable import make_folder, output_errors, remove_folder
 from weakspot.errors import DataError, OutputError, StoreError, shown
 from weakspot.jobs.compare import Judged
-from weakspot.runs import Run, refuse_taken
+from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
 from weakspot.service.backup import snapshot
 from weakspot.service.export import TABLE, export_verdicts, judged
 from weakspot.service.files import Files
@@ -29,10 +32,15 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
                 f"{shown(output)}: this run did not learn from verdicts; go on with the DATA it began with"
             )
         return folder
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before it began
-    found = export_verdicts(data, store, folder)
+    make_folder(output)
+    with alone(output, "works on this run"):
+        refuse_taken(output, resume)  # again, now that nobody else can begin one
+        if folder.exists():  # of a run that was killed before it began
+            _remove_snapshot(folder)
+        found = export_verdicts(data, store, folder, mark=SNAPSHOT)
+        if found.good < FEWEST_GOOD:
+            remove_folder(folder)
     if found.good < FEWEST_GOOD:
-        shutil.rmtree(folder)
         has = f"{shown(data)}: {found.good} pictures were judged good and {found.bad} bad"
         raise DataError(f"{has}; needed are at least {FEWEST_GOOD} good ones, and far more to learn what varies")
     return folder
@@ -58,6 +66,25 @@ def reviewed_pictures(data: Path, store: str | None) -> list[Judged]:
         for digest, row in once.items()
         if files.path(digest).exists()
     ]  # fmt: skip
+
+
+def _remove_snapshot(folder: Path) -> None:
+    """Remove an earlier snapshot. Raises OutputError where anything in it is not as it was written."""
+    with output_errors(folder):
+        table = (folder / TABLE).read_bytes() if (folder / TABLE).is_file() else b""
+        rows = csv.DictReader(io.StringIO(table.decode(errors="replace"), newline=""))
+        written = {row.get("image_path") for row in rows}
+        found = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+        pictures = found - {folder / TABLE, folder / SNAPSHOT}
+        ours = (folder / SNAPSHOT).read_text(errors="replace") == sha256(table).hexdigest() and all(
+            path.relative_to(folder).as_posix() in written
+            and sha256(path.read_bytes()).hexdigest().startswith(path.stem)
+            for path in pictures
+        )
+    if not ours:
+        changed = "was changed since weakspot wrote it, and a new snapshot would take its place"
+        raise OutputError(f"{shown(folder)}: {changed}; move it away, or choose another --output")
+    remove_folder(folder)
 
 
 def _content(files: Files, digest: str) -> bytes:
