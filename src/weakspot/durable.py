@@ -184,15 +184,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a killed writer left it."""
-    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX) and path.is_file() and not path.is_symlink()
+    """Whether a killed writer left it: a file, or a folder that was to appear whole."""
+    named = path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
+    return named and not path.is_symlink() and (path.is_file() or path.is_dir())
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed writer left in a folder. Only for folders that nobody else is writing to."""
-    for path in filter(is_leftover, folder.iterdir()):
-        with suppress(OSError):
-            path.unlink()
+    for path in list(filter(is_leftover, folder.iterdir())):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def remove_folder(path: Path) -> None:

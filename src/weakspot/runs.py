@@ -85,10 +85,10 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
     with alone(folder, "works on this run"):
         if resume:
             _refuse_other(run.state().get("identity", {}), identity)
-            remove_leftovers(folder)
         else:
             refuse_taken(folder, resume)  # again, now that nobody else can begin one
             run.record(identity=identity, finished=False)
+        remove_leftovers(folder)
         yield run
 
 

@@ -198,8 +198,13 @@ def test_folders_are_made_with_those_above_them(tmp_path):
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
     for name in (".weakspot-0123.tmp", "kept.tmp", ".weakspot-kept"):
         (tmp_path / name).write_text("")
+    for name in (".weakspot-4567.tmp", "folder.tmp"):
+        (tmp_path / name / "good").mkdir(parents=True)
+        (tmp_path / name / "good" / "a.png").write_text("")
+    os.symlink(tmp_path / "folder.tmp", tmp_path / ".weakspot-link.tmp")
     remove_leftovers(tmp_path)
-    assert names(tmp_path) == [".weakspot-kept", "kept.tmp"]
+    assert names(tmp_path) == [".weakspot-kept", ".weakspot-link.tmp", "folder.tmp", "kept.tmp"]
+    assert names(tmp_path / "folder.tmp") == ["good"]
 
 
 @pytest.mark.parametrize("inside", ["parts/good/run", "parts", "parts/../parts/run", "link/run"])

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +109,37 @@ def test_a_snapshot_of_a_run_that_never_began_makes_way_for_a_new_one(judged, tm
     before = (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes()
     assert (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes() != before, "of another moment"
     assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_was_killed_while_verdicts_were_written_can_be_begun_again(judged, tmp_path: Path, how: int):
+    script = (
+        "import os, sys; from pathlib import Path; from weakspot.service import export, learning\n"
+        f"export._written = lambda *_: os.kill(os.getpid(), {int(how)})\n"
+        "learning.judged_folder(Path(sys.argv[1]), None, Path(sys.argv[2]), resume=False)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, judged[0].data, tmp_path / "run"])
+    assert killed.returncode == -how and any((tmp_path / "run").glob(".weakspot-*.tmp"))
+    begun_anew(judged, tmp_path / "run")
+    assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+def test_a_task_that_is_cancelled_while_verdicts_are_written_leaves_nothing(judged, tmp_path: Path):
+    """What is half written is removed before the process ends."""
+    (tmp_path / "order.json").write_text(json.dumps({"folder": None}))
+    (tmp_path / "settings.toml").write_bytes(settings_file(tmp_path).read_bytes())
+    script = (
+        "import os, signal, sys; from pathlib import Path; from weakspot.service import export, worker\n"
+        "export._written = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(worker.main('look', Path(sys.argv[1])))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE)
+    process.stdin.write(json.dumps({"data": str(judged[0].data), "store": None}).encode() + b"\n")
+    process.stdin.flush()
+    assert process.wait() == 130
+    process.stdin.close()
+    assert [each.name for each in (tmp_path / "run").iterdir()] == [".lock"]
+    assert not (tmp_path / "ended.json").exists(), "the service says who cancelled it"
 
 
 @pytest.mark.parametrize("name", ["good/mine.png", "notes/mine.txt", "verdicts.csv", "a picture"])

@@ -6,7 +6,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from weakspot.durable import make_folder, output_errors, remove_folder
+from weakspot.durable import make_folder, output_errors, remove_folder, remove_leftovers
 from weakspot.errors import DataError, OutputError, StoreError, shown
 from weakspot.jobs.compare import Judged
 from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
@@ -35,6 +35,7 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
     make_folder(output)
     with alone(output, "works on this run"):
         refuse_taken(output, resume)  # again, now that nobody else can begin one
+        remove_leftovers(output)
         if folder.exists():  # of a run that was killed before it began
             _remove_snapshot(folder)
         found = export_verdicts(data, store, folder, mark=SNAPSHOT)

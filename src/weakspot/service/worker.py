@@ -41,6 +41,7 @@ THUMBNAIL = 320  # pixels
 
 def main(step: str, folder: Path) -> int:
     """One step of a task → the exit status. What failed is told in one line in its folder."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end: what is half written is removed
     where = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     order = json.loads((folder / ORDER).read_bytes())
