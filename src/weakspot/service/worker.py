@@ -21,7 +21,7 @@ from weakspot.data.audit import Audit
 from weakspot.data.reading import read_image
 from weakspot.data.samples import Sample
 from weakspot.durable import write_durably
-from weakspot.errors import ImageError, WeakspotError, shown
+from weakspot.errors import ImageError, OutputError, WeakspotError, shown
 from weakspot.evaluation.pictures import as_8_bit, heat_png
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
@@ -52,19 +52,27 @@ def main(step: str, folder: Path) -> int:
         return STOPPED
     except WeakspotError as error:
         if error.exit_status != STOPPED:
-            write_end(folder, "failed", _without_places(str(error), folder, where))
+            _fail(folder, _without_places(str(error), folder, where))
         return error.exit_status
     except ModuleNotFoundError as error:
         way_out = "run there: pip install 'weakspot[train]'"
-        write_end(folder, "failed", f"{error.name} is not installed where the service runs; {way_out}")
+        _fail(folder, f"{error.name} is not installed where the service runs; {way_out}")
         return 1
     except MemoryError:
-        write_end(folder, "failed", "not enough memory; take a smaller size, or close other programs")
+        _fail(folder, "not enough memory; take a smaller size, or close other programs")
         return 1
     except Exception:
         log.exception("%s", step)
-        write_end(folder, "failed", "a mistake of ours; log.txt in the task's folder has more")
+        _fail(folder, "a mistake of ours; log.txt in the task's folder has more")
         return 1
+
+
+def _fail(folder: Path, why: str) -> None:
+    """Say why a step failed; where the disk takes nothing, the log has it, and the service sees that it ended."""
+    try:
+        write_end(folder, "failed", why)
+    except OutputError as error:
+        log.error("%s; %s", why, error)
 
 
 def _look(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
@@ -166,7 +174,7 @@ def _without_places(text: str, folder: Path, where: dict[str, Any]) -> str:
 
 def _end_with_the_service() -> None:
     """Ask this process to stop, as a person would, once nobody holds its standard input any more."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not by sys.stdin, whose lock it would hold as the process ends, which aborts it
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
