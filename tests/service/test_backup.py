@@ -109,6 +109,20 @@ def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, 
         export_verdicts(tmp_path / "data", None, tmp_path / "judged")
 
 
+def test_a_picture_that_was_judged_without_its_part_stays_with_it_and_one_of_two_parts_is_left_out(
+    start: Start, tmp_path: Path
+):
+    server = start()
+    for seed, part in ((1, "P"), (1, ""), (2, "P"), (2, "Q"), (3, "")):
+        sent = server.send(png("bad", seed), **({"part": part} if part else {}))
+        server.client.post(f"{sent.headers['location']}/verdicts", json={"verdict": "bad"})
+    exported = export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+    assert (exported.bad, exported.of_two_parts, exported.contradicted, exported.gone) == (2, 1, 0, 0)
+    with open(tmp_path / "judged" / "verdicts.csv", newline="") as file:
+        assert sorted(row["group"] for row in csv.DictReader(file)) == ["", "P"]
+    assert [len([*path.iterdir()]) for path in (tmp_path / "judged" / "bad").glob("part=P-*")] == [1]
+
+
 def test_what_was_killed_before_all_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
     def killed(source, url):
         whole(source, url)

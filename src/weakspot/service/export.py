@@ -1,13 +1,13 @@
 """Judged pictures as a folder to train on: good/ and bad/, each part a group, from one moment of the store."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from weakspot.csv_text import csv_line
 from weakspot.data.formats import recognise
@@ -36,6 +36,7 @@ class Exported:
     bad: int
     gone: int
     contradicted: int  # pictures judged good once and bad once, left out
+    of_two_parts: int  # pictures that were sent as two parts, left out
 
 
 def export_verdicts(data: Path, store: str | None, output: Path, mark: str | None = None) -> Exported:
@@ -50,15 +51,14 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
     with snapshot(store_url(data, store)) as connection:
         taken = now()
         rows = judged(connection)
-    said: dict[str, set[str]] = {}
-    for row in rows:
-        said.setdefault(row.picture_sha256, set()).add(row.verdict)
-    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
+        parts = parts_of(connection, {row.picture_sha256 for row in rows})
+    once, contradicted = of_one_verdict(rows)
+    sure = {digest: row for digest, row in once.items() if len(parts[digest]) <= 1}
     lines = []
     with new_folder(output) as folder:
-        for digest, row in once.items():
+        for digest, row in sure.items():
             if (content := files.get(digest)) is not None:  # one at a time: all of them may be more than memory holds
-                lines.append((*_written(folder, row, content), row.verdict_seq, taken))
+                lines.append((*_written(folder, row, "".join(parts[digest]), content), row.verdict_seq, taken))
         if not lines:
             raise DataError("nothing was judged good or bad; judge some inspections first")
         table = "".join(csv_line(line) for line in (COLUMNS, *lines)).encode()
@@ -66,7 +66,8 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
         if mark is not None:
             write_durably(folder / mark, sha256(table).hexdigest().encode())
     labels = [line[COLUMNS.index("label")] for line in lines]
-    return Exported(output, labels.count("good"), labels.count("bad"), len(once) - len(lines), len(said) - len(once))
+    counts = {"gone": len(sure) - len(lines), "contradicted": contradicted, "of_two_parts": len(once) - len(sure)}
+    return Exported(output, labels.count("good"), labels.count("bad"), **counts)
 
 
 def judged(connection: Connection) -> Sequence[Row[Any]]:
@@ -75,14 +76,33 @@ def judged(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(found.where(verdicts.c.verdict.in_(("good", "bad"))).order_by(inspections.c.seq)).all()
 
 
-def _written(folder: Path, row: Row[Any], content: bytes) -> tuple[Any, ...]:
+def of_one_verdict(rows: Sequence[Row[Any]]) -> tuple[dict[str, Row[Any]], int]:
+    """The last row of each picture that was judged one way, by SHA-256; how many were judged both ways."""
+    said: dict[str, set[str]] = {}
+    for row in rows:
+        said.setdefault(row.picture_sha256, set()).add(row.verdict)
+    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
+    return once, len(said) - len(once)
+
+
+def parts_of(connection: Connection, digests: Collection[str]) -> dict[str, frozenset[str]]:
+    """As which parts these pictures were ever sent, whatever was said of them; by SHA-256."""
+    sent = select(inspections.c.picture_sha256, inspections.c.part).where(inspections.c.part.is_not(None)).distinct()
+    found: dict[str, set[str]] = {digest: set() for digest in digests}
+    for digest, part in connection.execute(sent):
+        if digest in found:
+            found[digest].add(part)
+    return {digest: frozenset(parts) for digest, parts in found.items()}
+
+
+def _written(folder: Path, row: Row[Any], part: str, content: bytes) -> tuple[Any, ...]:
     """Put one picture into its folder → its line in the table."""
-    group = "" if row.part is None else f"part={_safe(row.part)}"
+    group = f"part={_safe(part)}" if part else ""
     place = Path(row.verdict) / group / f"{row.picture_sha256[:16]}{_ending(content)}"
     make_folder((folder / place).parent)
     write_durably(folder / place, content)
     of_model = (row.decision, row.raw_score, row.model_sha256)
-    return place.as_posix(), row.verdict, row.part or "", row.id, *of_model, row.station, row.line, row.time
+    return place.as_posix(), row.verdict, part, row.id, *of_model, row.station, row.line, row.time
 
 
 def _ending(content: bytes) -> str:

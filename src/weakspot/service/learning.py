@@ -8,10 +8,10 @@ from pathlib import Path
 
 from weakspot.durable import make_folder, output_errors, remove_folder, remove_leftovers
 from weakspot.errors import DataError, OutputError, StoreError, shown
-from weakspot.jobs.compare import Judged
+from weakspot.jobs.compare import Judged, Material
 from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
 from weakspot.service.backup import snapshot
-from weakspot.service.export import TABLE, export_verdicts, judged
+from weakspot.service.export import TABLE, export_verdicts, judged, of_one_verdict, parts_of
 from weakspot.service.files import Files
 from weakspot.service.serve import PICTURES, store_url
 
@@ -47,26 +47,25 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
     return folder
 
 
-def reviewed_pictures(data: Path, store: str | None) -> list[Judged]:
+def reviewed_pictures(data: Path, store: str | None, trained: frozenset[str]) -> Material:
     """Each picture whose verdict in force is good or bad, once, by the id of its last such inspection.
 
-    One that was judged both ways, or that retention removed, is left out. Raises StoreError where there is no store.
+    One that was judged both ways, or that retention removed, is left out. trained: SHA-256 of the pictures whose parts
+    are asked for, too, whatever was said of them. Raises StoreError where there is no store.
     """
     files = Files(data / PICTURES, ours=False)
     with snapshot(store_url(data, store)) as connection:
         rows = judged(connection)
-    said: dict[str, set[str]] = {}
-    for row in rows:
-        said.setdefault(row.picture_sha256, set()).add(row.verdict)
-    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
-    return [
+        parts = parts_of(connection, trained.union(row.picture_sha256 for row in rows))
+    once, contradicted = of_one_verdict(rows)
+    pictures = [
         Judged(
-            id=row.id, label=int(row.verdict == "bad"), part=row.part, sha256=digest,
-            content=partial(_content, files, digest),
+            id=row.id, label=int(row.verdict == "bad"), sha256=digest, content=partial(_content, files, digest)
         )
         for digest, row in once.items()
         if files.path(digest).exists()
     ]  # fmt: skip
+    return Material(pictures=pictures, parts=parts, contradicted=contradicted)
 
 
 def _remove_snapshot(folder: Path) -> None:

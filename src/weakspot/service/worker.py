@@ -98,10 +98,11 @@ def _train(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 
 
 def _compare(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
-    from weakspot.jobs.compare import compare
+    from weakspot.jobs.compare import compare, trained_on
 
     detectors = _detector(order["models"][0]), _detector(order["models"][1])
-    found = compare(detectors, reviewed_pictures(Path(where["data"]), where["store"]), _telling(folder))
+    material = reviewed_pictures(Path(where["data"]), where["store"], trained_on(detectors))
+    found = compare(detectors, material, _telling(folder))
     for number, pair in enumerate(found.differing[:SHOWN_DIFFERING]):
         for side, heat in zip("ab", pair.heats, strict=True):
             if heat is not None:
