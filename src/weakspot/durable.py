@@ -74,20 +74,33 @@ def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `path` (not there yet, or empty) when the block ends well, else vanishes.
 
-    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    A link is followed. An empty folder stays the one it is, with its rights: folders move into it, then files by name.
+    Raises OutputError; a kill leaves at most a folder beside it, or in the empty one, that begins with a dot.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))
+    is_there = path.is_dir()
     make_folder(path.parent)
     with output_errors(path):
-        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        staging = (path if is_there else path.parent) / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
         staging.mkdir()
     try:
         yield staging
         with output_errors(path):
-            os.rename(staging, path)
-            sync_folder(path.parent)
+            if is_there:
+                _move_up(staging)
+            else:
+                os.rename(staging, path)
+                sync_folder(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move_up(folder: Path) -> None:
+    """Move what is in a folder to beside it: folders first, so that a file tells that they are there."""
+    for entry in sorted(folder.iterdir(), key=lambda path: (path.is_file(), path.name)):
+        refuse_existing(folder.parent / entry.name)
+        os.rename(entry, folder.parent / entry.name)
+        sync_folder(folder.parent)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Judged pictures as a folder to train on: good/ and bad/, each part a group, from one moment of the store."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,9 +12,10 @@ from sqlalchemy import Connection, Row, select
 
 from weakspot.csv_text import csv_line
 from weakspot.data.formats import recognise
-from weakspot.durable import make_folder, new_folder, write_durably
+from weakspot.durable import is_leftover, make_folder, new_folder, remove_leftovers, write_durably
 from weakspot.errors import DataError, ImageError, OutputError, shown
 from weakspot.inspection.inspection import now
+from weakspot.runs import LOCK, alone
 from weakspot.service.backup import snapshot
 from weakspot.service.files import Files
 from weakspot.service.records import with_verdict
@@ -45,8 +47,7 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
     The folder appears with all of them. mark: a file there that shall hold the table's SHA-256. Raises OutputError for
     a folder that is not empty, DataError where nothing was judged.
     """
-    if output.exists() and any(output.iterdir()):
-        raise OutputError(f"{shown(output)}: is not empty; give a new folder")
+    _refuse_filled(output)
     files = Files(data / PICTURES, ours=False)
     with snapshot(store_url(data, store)) as connection:
         taken = now()
@@ -55,7 +56,7 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
     once, contradicted = of_one_verdict(rows)
     sure = {digest: row for digest, row in once.items() if len(parts[digest]) <= 1}
     lines = []
-    with new_folder(output) as folder:
+    with _staged(output) as folder:
         for digest, row in sure.items():
             if (content := files.get(digest)) is not None:  # one at a time: all of them may be more than memory holds
                 lines.append((*_written(folder, row, "".join(parts[digest]), content), row.verdict_seq, taken))
@@ -68,6 +69,25 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
     labels = [line[COLUMNS.index("label")] for line in lines]
     counts = {"gone": len(sure) - len(lines), "contradicted": contradicted, "of_two_parts": len(once) - len(sure)}
     return Exported(output, labels.count("good"), labels.count("bad"), **counts)
+
+
+def _refuse_filled(output: Path) -> None:
+    """Raise OutputError unless a folder is new, empty, or was left so by an export that was killed."""
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{shown(output)}: is no folder; give a new one")
+    if output.is_dir() and any(path.name != LOCK and not is_leftover(path) for path in output.iterdir()):
+        raise OutputError(f"{shown(output)}: is not empty; give a new folder")
+
+
+@contextmanager
+def _staged(output: Path) -> Iterator[Path]:
+    """A folder to write into, whose content becomes that of a new or an empty one; one process at a time there."""
+    with alone(output, "writes there") if output.is_dir() else nullcontext():
+        if output.is_dir():
+            _refuse_filled(output)  # again, now that nobody else can fill it
+            remove_leftovers(output)
+        with new_folder(output) as folder:
+            yield folder
 
 
 def judged(connection: Connection) -> Sequence[Row[Any]]:
