@@ -187,6 +187,28 @@ def test_what_cannot_be_trained_on_is_told_in_one_line_without_a_path(plant: Ser
     problem(plant.client.post("/v1/comparisons", json={"one": same, "other": "0" * 64}), 404, "missing")
 
 
+def test_a_root_that_is_gone_is_left_out_and_logged_and_back_when_it_is_there(tmp_path: Path, first: Path):
+    roots = tmp_path / "share"
+    write_parts(roots / "brackets")
+    server = serving(tmp_path, roots, first)
+    number = begun(server, "brackets")
+    assert ended(server, number)["outcome"] == "done"
+    (roots / "brackets").rename(roots / "away")
+    assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
+    failed = ended(server, number)
+    assert failed["outcome"] == "failed" and failed["why"].startswith("the data: ") and str(roots) not in failed["why"]
+    (roots / "away").rename(roots / "brackets")
+    roots.rename(tmp_path / "unmounted")
+    for _ in range(2):
+        assert [each["title"] for each in server.get("/v1/trainings")["sources"]] == ["What people judged here"]
+    assert server.client.get("/train", headers=HTML).status_code == 200
+    assert server.client.post("/v1/trainings", json={"source": "verdicts"}).status_code == 201
+    (tmp_path / "unmounted").rename(roots)
+    assert "brackets" in [each["title"] for each in server.get("/v1/trainings")["sources"]]
+    server.stop()
+    assert sum("cannot be listed (No such file or directory)" in line for line in server.said) == 1
+
+
 def test_a_training_that_fails_says_why_and_can_be_tried_again(tmp_path: Path, roots: Path, first: Path):
     server = serving(tmp_path, roots, first)
     judge(server, toy(True, 1), "bad")

@@ -52,7 +52,7 @@ def main(step: str, folder: Path) -> int:
         return STOPPED
     except WeakspotError as error:
         if error.exit_status != STOPPED:
-            _fail(folder, _without_places(str(error), folder, where))
+            _fail(folder, _without_places(str(error), folder, order, where))
         return error.exit_status
     except ModuleNotFoundError as error:
         way_out = "run there: pip install 'weakspot[train]'"
@@ -166,10 +166,11 @@ def _telling(folder: Path) -> Callable[[int, int], None]:
     return tell
 
 
-def _without_places(text: str, folder: Path, where: dict[str, Any]) -> str:
+def _without_places(text: str, folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
     """A message for a client, without the folders of the server."""
-    for place in (str(folder / RUN), str(folder), str(where["data"])):
-        text = text.replace(f"{place}/", "").replace(place, "the data")
+    for place in (folder / RUN, folder, where["data"], order.get("folder")):
+        for said in {str(place), shown(place)} if place else ():
+            text = text.replace(f"{said}/", "").replace(said, "the data")
     return text
 
 
