@@ -220,6 +220,13 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, 
         compare(detectors, material(seen, **parts))
 
 
+def test_the_heat_of_the_first_differing_pairs_alone_is_kept(model: Path, other_model: Path, monkeypatch):
+    monkeypatch.setattr("weakspot.jobs.compare.MOST_HEATS", 2, raising=False)
+    pictures = [picture(f"bad{n}", 1, png("bad", n)) for n in range(4)]
+    found = compare((detector(model), detector(other_model)), material(pictures))
+    assert [pair.heats[0] is not None for pair in found.differing] == [True, True, False, False]
+
+
 def test_a_new_detector_is_compared_on_verdicts_that_it_did_not_learn_from(judged, trained: Path, capsys):
     server = judged[0]
     for word, bad, seed in (("good", False, 60), ("bad", True, 61)):

@@ -5,7 +5,7 @@ Knows no store: whoever has the pictures hands them over.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from weakspot.inspection.inspection import HeatMap, ModelInfo
 from weakspot.inspection.loaded import LoadedDetector
 
 TRUTH = ("good", "bad")
+MOST_HEATS = 60  # differing pairs whose heat is kept: each holds the heat of two detectors
 PROVES_LITTLE = 0.05  # a rate that so few pictures without a miss cannot even show to be below this
 
 
@@ -47,7 +48,7 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """What both say of one picture. heats: only where they decide differently; None where it was not inspected."""
+    """What both say of one picture. heats: of the first where they differ; None where it was not inspected."""
 
     id: str
     label: int
@@ -186,9 +187,12 @@ def compare(
     if not unseen:
         why = f"all {left_out} were trained on by one of the two" if left_out else "nothing was judged good or bad"
         raise DataError(f"no judged picture is left to compare on: {why}; judge others first")
-    pairs = []
+    pairs: list[Pair] = []
+    differing = 0
     for number, picture in enumerate(unseen, start=1):
-        pairs.append(_pair(detectors, picture))
+        pair = _pair(detectors, picture)
+        differing += pair.differs
+        pairs.append(pair if differing <= MOST_HEATS else replace(pair, heats=(None, None)))
         on_image(number, len(unseen))
     sides = (_side(detectors[0].info, pairs, 0), _side(detectors[1].info, pairs, 1))
     unknown = tuple(each.info.name for each in detectors if not each.manifest.training_files)

@@ -35,7 +35,6 @@ from weakspot.settings import TrainSettings, read_settings
 log = logging.getLogger(__name__)
 STOPPED = 130  # exit status of what was asked to stop
 SHOWN_PAIRS = 6  # of pictures that are odd
-SHOWN_DIFFERING = 60  # pictures
 THUMBNAIL = 320  # pixels
 
 
@@ -98,12 +97,12 @@ def _train(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 
 
 def _compare(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
-    from weakspot.jobs.compare import compare, trained_on
+    from weakspot.jobs.compare import MOST_HEATS, compare, trained_on
 
     detectors = _detector(order["models"][0]), _detector(order["models"][1])
     material = reviewed_pictures(Path(where["data"]), where["store"], trained_on(detectors))
     found = compare(detectors, material, _telling(folder))
-    for number, pair in enumerate(found.differing[:SHOWN_DIFFERING]):
+    for number, pair in enumerate(found.differing[:MOST_HEATS]):
         for side, heat in zip("ab", pair.heats, strict=True):
             if heat is not None:
                 write_durably(folder / f"heat-{number}-{side}.png", heat_png(heat))
