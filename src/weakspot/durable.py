@@ -74,20 +74,33 @@ def write_folder(path: Path, contents: Mapping[Path, bytes]) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `path` (not there yet, or empty) when the block ends well, else vanishes.
 
-    Raises OutputError; a kill leaves at most a folder beside it that begins with a dot.
+    A link is followed. An empty folder stays the one it is, with its rights: folders move into it, then files by name.
+    Raises OutputError; a kill leaves at most a folder beside it, or in the empty one, that begins with a dot.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))
+    is_there = path.is_dir()
     make_folder(path.parent)
     with output_errors(path):
-        staging = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        staging = (path if is_there else path.parent) / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
         staging.mkdir()
     try:
         yield staging
         with output_errors(path):
-            os.rename(staging, path)
-            sync_folder(path.parent)
+            if is_there:
+                _move_up(staging)
+            else:
+                os.rename(staging, path)
+                sync_folder(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move_up(folder: Path) -> None:
+    """Move what is in a folder to beside it: folders first, so that a file tells that they are there."""
+    for entry in sorted(folder.iterdir(), key=lambda path: (path.is_file(), path.name)):
+        refuse_existing(folder.parent / entry.name)
+        os.rename(entry, folder.parent / entry.name)
+        sync_folder(folder.parent)
 
 
 @contextmanager
@@ -184,15 +197,27 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a killed writer left it."""
-    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX) and path.is_file() and not path.is_symlink()
+    """Whether a killed writer left it: a file, or a folder that was to appear whole."""
+    named = path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
+    return named and not path.is_symlink() and (path.is_file() or path.is_dir())
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed writer left in a folder. Only for folders that nobody else is writing to."""
-    for path in filter(is_leftover, folder.iterdir()):
-        with suppress(OSError):
-            path.unlink()
+    for path in list(filter(is_leftover, folder.iterdir())):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all in it; a kill leaves it whole or as a leftover. Raises OutputError."""
+    with output_errors(path):
+        going = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
+        path.rename(going)
+        shutil.rmtree(going)
 
 
 def _writable_target(path: Path) -> Path:

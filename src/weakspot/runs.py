@@ -21,6 +21,7 @@ MASKS = {  # of an identity, and what is said where they differ
     "ignored_sha256": "the mask of what is ignored has changed",
 }
 JUDGED = "judged"
+SNAPSHOT = ".weakspot-snapshot"  # in such a folder: the SHA-256 of its table; tells it from any other
 
 
 class Run:
@@ -67,7 +68,8 @@ def refuse_taken(folder: Path, resume: bool) -> None:
 
 def _is_ours(path: Path) -> bool:
     """Whether a run that was killed as it began left it."""
-    return path.name in (LOCK, JUDGED) or is_leftover(path)
+    is_snapshot = path.name == JUDGED and (path / SNAPSHOT).is_file() and not path.is_symlink()
+    return path.name == LOCK or is_snapshot or is_leftover(path)
 
 
 @contextmanager
@@ -83,10 +85,10 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
     with alone(folder, "works on this run"):
         if resume:
             _refuse_other(run.state().get("identity", {}), identity)
-            remove_leftovers(folder)
         else:
             refuse_taken(folder, resume)  # again, now that nobody else can begin one
             run.record(identity=identity, finished=False)
+        remove_leftovers(folder)
         yield run
 
 

@@ -10,6 +10,7 @@ import pytest
 from weakspot import durable
 from weakspot.durable import (
     make_folder,
+    new_folder,
     refuse_below,
     refuse_unwritable,
     remove_leftovers,
@@ -198,8 +199,25 @@ def test_folders_are_made_with_those_above_them(tmp_path):
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
     for name in (".weakspot-0123.tmp", "kept.tmp", ".weakspot-kept"):
         (tmp_path / name).write_text("")
+    for name in (".weakspot-4567.tmp", "folder.tmp"):
+        (tmp_path / name / "good").mkdir(parents=True)
+        (tmp_path / name / "good" / "a.png").write_text("")
+    os.symlink(tmp_path / "folder.tmp", tmp_path / ".weakspot-link.tmp")
     remove_leftovers(tmp_path)
-    assert names(tmp_path) == [".weakspot-kept", "kept.tmp"]
+    assert names(tmp_path) == [".weakspot-kept", ".weakspot-link.tmp", "folder.tmp", "kept.tmp"]
+    assert names(tmp_path / "folder.tmp") == ["good"]
+
+
+def test_an_empty_folder_is_filled_with_its_last_file_last(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    moved, rename = [], os.rename
+    monkeypatch.setattr(durable.os, "rename", lambda old, new: (moved.append(Path(new).name), rename(old, new)))
+    with new_folder(tmp_path / "empty") as staging:
+        (staging / "a.csv").write_text("all of it")
+        for name in ("good", "z"):
+            (staging / name).mkdir()
+        assert staging.parent == tmp_path / "empty", "on the same disk, whatever is mounted there"
+    assert moved == ["good", "z", "a.csv"] and names(tmp_path / "empty") == ["a.csv", "good", "z"]
 
 
 @pytest.mark.parametrize("inside", ["parts/good/run", "parts", "parts/../parts/run", "link/run"])

@@ -1,6 +1,8 @@
 """A backup of a running service is the whole of one moment; what was judged becomes a folder to train on."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,6 +111,20 @@ def test_a_picture_that_was_judged_both_ways_is_in_neither_folder(start: Start, 
         export_verdicts(tmp_path / "data", None, tmp_path / "judged")
 
 
+def test_a_picture_that_was_judged_without_its_part_stays_with_it_and_one_of_two_parts_is_left_out(
+    start: Start, tmp_path: Path
+):
+    server = start()
+    for seed, part in ((1, "P"), (1, ""), (2, "P"), (2, "Q"), (3, "")):
+        sent = server.send(png("bad", seed), **({"part": part} if part else {}))
+        server.client.post(f"{sent.headers['location']}/verdicts", json={"verdict": "bad"})
+    exported = export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+    assert (exported.bad, exported.of_two_parts, exported.contradicted, exported.gone) == (2, 1, 0, 0)
+    with open(tmp_path / "judged" / "verdicts.csv", newline="") as file:
+        assert sorted(row["group"] for row in csv.DictReader(file)) == ["", "P"]
+    assert [len([*path.iterdir()]) for path in (tmp_path / "judged" / "bad").glob("part=P-*")] == [1]
+
+
 def test_what_was_killed_before_all_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
     def killed(source, url):
         whole(source, url)
@@ -150,3 +166,35 @@ def test_an_export_that_was_cut_short_is_taken_for_no_folder_to_train_on(judged:
             export_verdicts(judged[0].data, None, tmp_path / "judged")
     assert [*tmp_path.iterdir()] == []
     assert export_verdicts(judged[0].data, None, tmp_path / "judged").bad == 1
+
+
+def test_an_empty_folder_is_filled_and_stays_the_one_it_is(judged: Judged, tmp_path: Path):
+    """A mount point, or one with rights of its own, in a folder where nothing may be written."""
+    folder, link = tmp_path / "above" / "stick", tmp_path / "link"
+    folder.mkdir(parents=True)
+    folder.chmod(0o2770)
+    link.symlink_to(folder)
+    before, above = folder.stat(), folder.parent.stat().st_mtime_ns
+    assert export_verdicts(judged[0].data, None, link).good == 1
+    after = folder.stat()
+    assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
+    assert folder.parent.stat().st_mtime_ns == above and link.is_symlink()
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "bad", "good", "verdicts.csv"]
+    assert len(read_layout(folder, "folder")) == 2
+    with pytest.raises(OutputError, match="not empty"):
+        export_verdicts(judged[0].data, None, folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is no folder"):
+        export_verdicts(judged[0].data, None, tmp_path / "file")
+
+
+def test_an_empty_folder_in_which_an_export_was_killed_is_filled_by_the_next(judged: Judged, tmp_path: Path):
+    script = (
+        "import os, sys; from pathlib import Path; from weakspot.service import export\n"
+        "export._written = lambda *_: os.kill(os.getpid(), 9)\n"
+        "export.export_verdicts(Path(sys.argv[1]), None, Path(sys.argv[2]))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, judged[0].data, tmp_path])
+    assert any(tmp_path.glob(".weakspot-*.tmp"))
+    export_verdicts(judged[0].data, None, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "bad", "good", "verdicts.csv"]

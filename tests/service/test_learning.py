@@ -2,8 +2,11 @@
 
 import csv
 import json
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,14 @@ import pytest
 
 from tests.inspection.conftest import made_model
 from tests.service.server import Server, png
-from tests.service.toys import judge, settings_file, toy
+from tests.service.toys import judge, settings_file, toy, write_parts
 from weakspot import cli
-from weakspot.errors import DataError, SettingsError
+from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file, write_model_file
-from weakspot.jobs.compare import Judged, compare
-from weakspot.service.learning import reviewed_pictures
+from weakspot.jobs.compare import Judged, Material, compare, labelled_pictures, trained_on
+from weakspot.service.export import export_verdicts
+from weakspot.service.learning import judged_folder, reviewed_pictures
 
 Start = Callable[..., Server]
 
@@ -63,7 +67,7 @@ def test_a_training_learns_from_the_verdicts_in_force_and_keeps_which(judged, tr
     assert len({row["verdict"] for row in rows}) == len(rows) and len({row["snapshot"] for row in rows}) == 1
     manifest = read_model_file(trained / "model.weakspot").manifest
     assert manifest.name == "next", "a detector is called as its run, since all data of this kind are called alike"
-    pictures = {each.sha256 for each in reviewed_pictures(judged[0].data, None)}
+    pictures = {each.sha256 for each in reviewed(judged[0])}
     assert set(manifest.training_files) < pictures, "some were kept apart for the report"
 
 
@@ -97,6 +101,72 @@ def test_a_source_that_cannot_be_is_one_line(words, status: int, said: str, tmp_
     assert said in line and not (tmp_path / "run" / "run.json").exists()
 
 
+def reviewed(server: Server) -> Sequence[Judged]:
+    """The pictures of a service whose verdict in force is good or bad."""
+    return reviewed_pictures(server.data, None, frozenset()).pictures
+
+
+def begun_anew(judged: tuple[Server, dict[str, str]], run: Path) -> Path:
+    """What is left in a run's folder that was killed before its first step."""
+    return judged_folder(judged[0].data, None, run, resume=False)
+
+
+def test_a_snapshot_of_a_run_that_never_began_makes_way_for_a_new_one(judged, tmp_path: Path):
+    before = (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes()
+    assert (begun_anew(judged, tmp_path / "run") / "verdicts.csv").read_bytes() != before, "of another moment"
+    assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_was_killed_while_verdicts_were_written_can_be_begun_again(judged, tmp_path: Path, how: int):
+    script = (
+        "import os, sys; from pathlib import Path; from weakspot.service import export, learning\n"
+        f"export._written = lambda *_: os.kill(os.getpid(), {int(how)})\n"
+        "learning.judged_folder(Path(sys.argv[1]), None, Path(sys.argv[2]), resume=False)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, judged[0].data, tmp_path / "run"])
+    assert killed.returncode == -how and any((tmp_path / "run").glob(".weakspot-*.tmp"))
+    begun_anew(judged, tmp_path / "run")
+    assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+def test_a_task_that_is_cancelled_while_verdicts_are_written_leaves_nothing(judged, tmp_path: Path):
+    """What is half written is removed before the process ends."""
+    (tmp_path / "order.json").write_text(json.dumps({"folder": None}))
+    (tmp_path / "settings.toml").write_bytes(settings_file(tmp_path).read_bytes())
+    script = (
+        "import os, signal, sys; from pathlib import Path; from weakspot.service import export, worker\n"
+        "export._written = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(worker.main('look', Path(sys.argv[1])))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE)
+    process.stdin.write(json.dumps({"data": str(judged[0].data), "store": None}).encode() + b"\n")
+    process.stdin.flush()
+    assert process.wait() == 130
+    process.stdin.close()
+    assert [each.name for each in (tmp_path / "run").iterdir()] == [".lock"]
+    assert not (tmp_path / "ended.json").exists(), "the service says who cancelled it"
+
+
+@pytest.mark.parametrize("name", ["good/mine.png", "notes/mine.txt", "verdicts.csv", "a picture"])
+def test_a_snapshot_to_which_a_person_added_something_is_never_removed(judged, tmp_path: Path, name: str):
+    folder = begun_anew(judged, tmp_path / "run")
+    mine = next(folder.glob("*/*/*.png")) if name == "a picture" else folder / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="judged: was changed since .*; move it away, or choose another --output"):
+        begun_anew(judged, tmp_path / "run")
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_folder_that_is_called_as_the_snapshot_is_never_removed(judged, tmp_path: Path):
+    export_verdicts(judged[0].data, None, tmp_path / "judged")
+    (tmp_path / "judged" / "good" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="is not empty; choose another --output"):
+        judged_folder(judged[0].data, None, tmp_path, resume=False)
+    assert (tmp_path / "judged" / "good" / "mine.png").read_bytes() == b"mine"
+
+
 def test_too_few_verdicts_are_one_line_and_leave_nothing(start: Start, tmp_path: Path, capsys):
     server, run = start(), tmp_path / "run"
     for picture, word, said in ((None, "", "nothing was judged good or bad"), (png("bad"), "bad", "0 pictures were")):
@@ -111,8 +181,14 @@ def detector(path: Path) -> LoadedDetector:
     return LoadedDetector.load_exact(path, 1)
 
 
-def picture(number: str, bad: int, content: bytes, sha256: str = "", part: str | None = None) -> Judged:
-    return Judged(id=number, label=bad, part=part, sha256=sha256 or number, content=lambda: content)
+def picture(number: str, bad: int, content: bytes, digest: str = "") -> Judged:
+    return Judged(id=number, label=bad, sha256=digest or number, content=lambda: content)
+
+
+def material(pictures: Sequence[Judged], **parts: str) -> Material:
+    """parts: the part of a picture, by its id."""
+    shows = {each.sha256: frozenset({parts[each.id]}) for each in pictures if each.id in parts}
+    return Material(pictures=pictures, parts=shows, contradicted=3)
 
 
 def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, model: Path, other_model: Path):
@@ -121,8 +197,10 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, 
     pictures = [picture(f"bad{n}", 1, png("bad", n)) for n in range(3)]
     pictures += [picture("alarm", 0, png("bad", 9)), *(picture(f"good{n}", 0, png("good", n)) for n in range(5))]
     pictures += [picture("none", 1, b"no picture")]
-    seen = [picture("seen", 1, png("bad", 20), "5" * 64, "p1"), picture("its part", 1, png("good", 21), part="p1")]
-    found = compare((detector(tmp_path / "learned.weakspot"), detector(other_model)), [*pictures, *seen])
+    seen = [picture("seen", 1, png("bad", 20), "5" * 64), picture("other", 1, png("good", 21))]
+    parts = {"seen": "p1", "other": "p1"}
+    detectors = detector(tmp_path / "learned.weakspot"), detector(other_model)
+    found = compare(detectors, material([*pictures, *seen], **parts))
     assert [pair.id for pair in found.pairs] == [each.id for each in pictures] and found.left_out == 2
     one, other = found.sides
     assert (one.right, one.wrong, one.review, one.not_inspected) == (8, 1, 0, 1)
@@ -132,13 +210,21 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, 
     assert all(heat is not None for heat in found.differing[0].heats)
     told = " ".join(found.sentences)
     assert "10 judged pictures that neither was trained on: 6 good, 4 bad; 2 left out" in told
+    assert "3 left out that were called good and bad" in told
     assert "only the first is right on 3, only the second on 0; between equals chance" in told and "25 % of" in told
     assert "4 bad pictures prove little" in told
     assert "other was trained on pictures in memory" in told
     with pytest.raises(SettingsError, match="the same model twice"):
-        compare((detector(model), detector(model)), pictures)
+        compare((detector(model), detector(model)), material(pictures))
     with pytest.raises(DataError, match="all 2 were trained on"):
-        compare((detector(tmp_path / "learned.weakspot"), detector(other_model)), seen)
+        compare(detectors, material(seen, **parts))
+
+
+def test_the_heat_of_the_first_differing_pairs_alone_is_kept(model: Path, other_model: Path, monkeypatch):
+    monkeypatch.setattr("weakspot.jobs.compare.MOST_HEATS", 2, raising=False)
+    pictures = [picture(f"bad{n}", 1, png("bad", n)) for n in range(4)]
+    found = compare((detector(model), detector(other_model)), material(pictures))
+    assert [pair.heats[0] is not None for pair in found.differing] == [True, True, False, False]
 
 
 def test_a_new_detector_is_compared_on_verdicts_that_it_did_not_learn_from(judged, trained: Path, capsys):
@@ -149,8 +235,7 @@ def test_a_new_detector_is_compared_on_verdicts_that_it_did_not_learn_from(judge
     assert weakspot("compare", first, new, "--from", server.data, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     learned = len(read_model_file(new).manifest.training_files)
-    reviewed = len(reviewed_pictures(server.data, None))
-    assert (found["compared"], found["left_out"]) == (reviewed - learned, learned)
+    assert (found["compared"], found["left_out"]) == (len(reviewed(server)) - learned, learned)
     assert [each["name"] for each in found["models"]] == ["first", "next"]
     assert weakspot("compare", first, new, trained / "judged") == 0
     assert "On the same pictures" in capsys.readouterr().out
@@ -162,4 +247,36 @@ def test_a_picture_that_was_judged_both_ways_is_compared_on_no_more(start: Start
         judge(server, png("bad", 1), word)
     judge(server, png("bad", 2), "bad")
     judge(server, png("bad", 2), "bad")
-    assert [each.label for each in reviewed_pictures(server.data, None)] == [1]
+    found = reviewed_pictures(server.data, None, frozenset())
+    assert ([each.label for each in found.pictures], found.contradicted) == ([1], 1)
+
+
+def test_no_picture_of_a_part_that_was_trained_on_is_compared_on(start: Start, tmp_path: Path, other_model: Path):
+    """Whatever was said of the one that was trained on, and though it was also sent without its part."""
+    server: Any = start()
+    unsure, again = png("bad", 1), png("bad", 2)
+    judge(server, unsure, "unsure", "P")
+    judge(server, png("bad", 3), "bad", "P")
+    judge(server, again, "unsure", "Q")
+    judge(server, again, "bad")
+    judge(server, png("bad", 4), "bad", "Q")
+    judge(server, png("bad", 5), "unsure", "P")
+    judge(server, png("bad", 5), "bad", "R")
+    other = judge(server, png("bad", 6), "bad", "R")
+    learned = tmp_path / "learned.weakspot"
+    files = sorted(sha256(content).hexdigest() for content in (unsure, again))
+    write_model_file(learned, made_model(name="learned", training_files=files))
+    detectors = detector(learned), detector(other_model)
+    found = compare(detectors, reviewed_pictures(server.data, None, trained_on(detectors)))
+    assert [pair.id for pair in found.pairs] == [other] and found.left_out == 4
+
+
+def test_a_labelled_picture_is_compared_on_once_and_not_under_both_labels(tmp_path: Path):
+    write_parts(tmp_path, good=3, bad=2)
+    for copied, copy in (("good/00", "good/copy"), ("bad/00", "bad/part=1/copy"), ("good/01", "bad/called_bad")):
+        (tmp_path / f"{copy}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{copy}.png").write_bytes((tmp_path / f"{copied}.png").read_bytes())
+    found = labelled_pictures(tmp_path)
+    assert sorted(each.label for each in found.pictures) == [0, 0, 1, 1] and found.contradicted == 1
+    twice = sha256((tmp_path / "bad" / "00.png").read_bytes()).hexdigest()
+    assert len(found.parts[twice]) == 2

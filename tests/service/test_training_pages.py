@@ -1,6 +1,8 @@
 """Trainings and comparisons of a running service: by its pages in a real browser, and when it is killed meanwhile."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from tests.inspection.conftest import made_model
 from tests.service.server import Server
 from tests.service.test_http import problem
 from tests.service.toys import judge, settings_file, toy, write_parts
+from weakspot.errors import OutputError
 from weakspot.inspection.model_file import write_model_file
 from weakspot.service.problems import Problem
 from weakspot.service.tasks import Tasks
@@ -184,6 +187,28 @@ def test_what_cannot_be_trained_on_is_told_in_one_line_without_a_path(plant: Ser
     problem(plant.client.post("/v1/comparisons", json={"one": same, "other": "0" * 64}), 404, "missing")
 
 
+def test_a_root_that_is_gone_is_left_out_and_logged_and_back_when_it_is_there(tmp_path: Path, first: Path):
+    roots = tmp_path / "share"
+    write_parts(roots / "brackets")
+    server = serving(tmp_path, roots, first)
+    number = begun(server, "brackets")
+    assert ended(server, number)["outcome"] == "done"
+    (roots / "brackets").rename(roots / "away")
+    assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
+    failed = ended(server, number)
+    assert failed["outcome"] == "failed" and failed["why"].startswith("the data: ") and str(roots) not in failed["why"]
+    (roots / "away").rename(roots / "brackets")
+    roots.rename(tmp_path / "unmounted")
+    for _ in range(2):
+        assert [each["title"] for each in server.get("/v1/trainings")["sources"]] == ["What people judged here"]
+    assert server.client.get("/train", headers=HTML).status_code == 200
+    assert server.client.post("/v1/trainings", json={"source": "verdicts"}).status_code == 201
+    (tmp_path / "unmounted").rename(roots)
+    assert "brackets" in [each["title"] for each in server.get("/v1/trainings")["sources"]]
+    server.stop()
+    assert sum("cannot be listed (No such file or directory)" in line for line in server.said) == 1
+
+
 def test_a_training_that_fails_says_why_and_can_be_tried_again(tmp_path: Path, roots: Path, first: Path):
     server = serving(tmp_path, roots, first)
     judge(server, toy(True, 1), "bad")
@@ -219,6 +244,52 @@ def test_a_process_that_dies_is_told_and_ran_at_the_lowest_priority(
     assert not any(b"secret" in path.read_bytes() for path in task.folder.iterdir())
     tasks.remove(number)
     assert tasks.all("comparison") == []
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_task_whose_end_no_disk_takes_is_told_and_at_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+):
+    stand_in = tmp_path / "python"
+    stand_in.write_text("#!/bin/sh\nread secret\nuntil [ -e $4/go ]; do sleep 0.05; done\nexit 3\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stand_in))
+    tasks = Tasks(tmp_path / "tasks", {})
+    number = tasks.add("comparison", "compare", "Ada", {"title": "two"})
+    folder = tmp_path / "tasks" / number
+    with monkeypatch.context() as full:
+        full.setattr("weakspot.service.tasks.write_durably", no_room)
+        if cancelled:
+            tasks.cancel(number, "Ada")
+        else:
+            (folder / "go").touch()
+        deadline = time.monotonic() + 10
+        while (task := tasks.find(number, "comparison")).outcome == "running" and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert (task.outcome, task.why.split(";")[0]) == (
+        ("cancelled", "cancelled by Ada") if cancelled else ("failed", "its process ended unexpectedly (status 3)")
+    )
+    (folder / "go").touch()
+    tasks.begin(number, "comparison", "compare")
+    tasks.close()
+
+
+def no_room(path: Path, *_: object) -> None:
+    raise OutputError(f"{path}: cannot be written: the disk is full; free some space or choose another place")
+
+
+def test_a_process_of_a_task_that_can_say_nothing_ends_in_one_line(tmp_path: Path):
+    (tmp_path / "order.json").write_text('{"folder": "/nowhere"}')
+    (tmp_path / "settings.toml").write_text("")
+    (tmp_path / "ended.json").mkdir()
+    (tmp_path / "ended.json" / "in the way").touch()
+    command = [sys.executable, "-m", "weakspot.service.worker", "look", tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdin.write(f'{{"data": "{tmp_path}", "store": null}}\n')
+        process.stdin.flush()  # and left open, as the service does
+        assert process.wait() == 1
+        said = process.stderr.read()
+    assert "Traceback" not in said and "ended.json" in said
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

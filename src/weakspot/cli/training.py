@@ -9,7 +9,7 @@ from weakspot.cli import flags
 from weakspot.cli.entry import app, examples
 
 if TYPE_CHECKING:
-    from weakspot.jobs.compare import Judged
+    from weakspot.jobs.compare import Material
 
 
 @app.command(
@@ -171,15 +171,18 @@ def compare(
     from weakspot import progress, terminal
     from weakspot.inspection.loaded import LoadedDetector
     from weakspot.jobs.compare import compare as compare_on
+    from weakspot.jobs.compare import trained_on
 
     detectors = LoadedDetector.load_exact(one, threads), LoadedDetector.load_exact(other, threads)
-    pictures = _judged(data, verdicts, store, layout)
+    material = _judged(data, verdicts, store, layout, trained_on(detectors))
     with progress.counting("images judged", quiet) as on_image:
-        found = compare_on(detectors, pictures, on_image)
+        found = compare_on(detectors, material, on_image)
     terminal.show_comparison(found, as_json)
 
 
-def _judged(data: Path | None, verdicts: Path | None, store: str | None, layout: str) -> "list[Judged]":
+def _judged(
+    data: Path | None, verdicts: Path | None, store: str | None, layout: str, trained: frozenset[str]
+) -> "Material":
     """What two models are compared on."""
     flags.refuse_two_sources(data, verdicts, store)
     if verdicts is None:
@@ -188,7 +191,7 @@ def _judged(data: Path | None, verdicts: Path | None, store: str | None, layout:
         return labelled_pictures(data or Path(), layout)
     from weakspot.service.learning import reviewed_pictures
 
-    return reviewed_pictures(verdicts, store)
+    return reviewed_pictures(verdicts, store, trained)
 
 
 @app.command(

@@ -4,8 +4,8 @@ Knows no store: whoever has the pictures hands them over.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,36 @@ from weakspot.inspection.inspection import HeatMap, ModelInfo
 from weakspot.inspection.loaded import LoadedDetector
 
 TRUTH = ("good", "bad")
+MOST_HEATS = 60  # differing pairs whose heat is kept: each holds the heat of two detectors
 PROVES_LITTLE = 0.05  # a rate that so few pictures without a miss cannot even show to be below this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A picture of which a person said what it is. part: the physical part that it shows, where that is known."""
+    """A picture of which a person said what it is."""
 
     id: str
     label: int  # 1 bad, 0 good
-    part: str | None
     sha256: str  # of the file
     content: Callable[[], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Material:
+    """What two detectors are asked of, each picture once.
+
+    parts: the physical parts that a picture shows, by its SHA-256, also of pictures that nobody judged; contradicted:
+    pictures that were called good and bad, left out.
+    """
+
+    pictures: Sequence[Judged]
+    parts: Mapping[str, frozenset[str]]
+    contradicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pair:
-    """What both say of one picture. heats: only where they decide differently; None where it was not inspected."""
+    """What both say of one picture. heats: of the first where they differ; None where it was not inspected."""
 
     id: str
     label: int
@@ -87,11 +100,15 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Both sides. left_out: pictures on which one of them was trained, or on another one of the same part."""
+    """Both sides. left_out: pictures on which one of them was trained, or on another one of the same part.
+
+    contradicted: pictures that were called good and bad, left out, too.
+    """
 
     sides: tuple[Side, Side]
     pairs: tuple[Pair, ...]
     left_out: int
+    contradicted: int
     unknown: tuple[str, ...]  # names of models that do not say on what they were trained
 
     @property
@@ -108,9 +125,9 @@ class Comparison:
     def _basis(self) -> str:
         good, bad = (sum(pair.label == label for pair in self.pairs) for label in (0, 1))
         left = f"{self.left_out} left out, since one of them was trained on that picture or another of the same part"
-        return (
-            f"{amount(len(self.pairs), 'judged picture')} that neither was trained on: {good} good, {bad} bad; {left}"
-        )
+        both = f"; {self.contradicted} left out that were called good and bad" if self.contradicted else ""
+        judged = f"{amount(len(self.pairs), 'judged picture')} that neither was trained on"
+        return f"{judged}: {good} good, {bad} bad; {left}{both}"
 
     @property
     def _unknown(self) -> list[str]:
@@ -144,18 +161,19 @@ class Comparison:
             {"id": pair.id, "truth": TRUTH[pair.label], "decisions": pair.decisions, "raw_scores": pair.raw_scores}
             for pair in self.differing
         ]
-        counts = {"compared": len(self.pairs), "left_out": self.left_out, "sentences": self.sentences}
+        counts = {"compared": len(self.pairs), "left_out": self.left_out, "contradicted": self.contradicted}
         return {
             "schema_version": 1,
             "models": [side.as_dict() for side in self.sides],
             **counts,
+            "sentences": self.sentences,
             "differing": differing,
         }
 
 
 def compare(
     detectors: tuple[LoadedDetector, LoadedDetector],
-    pictures: Sequence[Judged],
+    material: Material,
     on_image: Callable[[int, int], object] = lambda *_: None,
 ) -> Comparison:
     """Ask two detectors, each at its own thresholds, of all pictures on which neither was trained.
@@ -164,32 +182,58 @@ def compare(
     """
     if detectors[0].info.sha256 == detectors[1].info.sha256:
         raise SettingsError("the same model twice; name two that differ")
-    learned = [frozenset(each.manifest.training_files) for each in detectors]
-    unseen = _unseen(pictures, learned[0] | learned[1])
-    left_out = len(pictures) - len(unseen)
+    unseen = _unseen(material, trained_on(detectors))
+    left_out = len(material.pictures) - len(unseen)
     if not unseen:
         why = f"all {left_out} were trained on by one of the two" if left_out else "nothing was judged good or bad"
         raise DataError(f"no judged picture is left to compare on: {why}; judge others first")
-    pairs = []
+    pairs: list[Pair] = []
+    differing = 0
     for number, picture in enumerate(unseen, start=1):
-        pairs.append(_pair(detectors, picture))
+        pair = _pair(detectors, picture)
+        differing += pair.differs
+        pairs.append(pair if differing <= MOST_HEATS else replace(pair, heats=(None, None)))
         on_image(number, len(unseen))
     sides = (_side(detectors[0].info, pairs, 0), _side(detectors[1].info, pairs, 1))
-    unknown = tuple(each.info.name for each, files in zip(detectors, learned, strict=True) if not files)
-    return Comparison(sides=sides, pairs=tuple(pairs), left_out=left_out, unknown=unknown)
+    unknown = tuple(each.info.name for each in detectors if not each.manifest.training_files)
+    counts = {"left_out": left_out, "contradicted": material.contradicted}
+    return Comparison(sides=sides, pairs=tuple(pairs), unknown=unknown, **counts)
 
 
-def labelled_pictures(data: Path, layout: str = "auto") -> list[Judged]:
-    """The pictures of a labelled folder or table. Raises DataError, ImageError for a file that cannot be opened."""
-    return [
-        Judged(id=each.id, label=each.label, part=each.group, sha256=_digest(each.path), content=each.path.read_bytes)
-        for each in read_layout(data, layout, good_needed=False)
+def trained_on(detectors: Sequence[LoadedDetector]) -> frozenset[str]:
+    """The SHA-256 of all files on which any of them was trained."""
+    return frozenset(digest for each in detectors for digest in each.manifest.training_files)
+
+
+def labelled_pictures(data: Path, layout: str = "auto") -> Material:
+    """The pictures of a labelled folder or table; of exact copies one.
+
+    Raises DataError, ImageError for a file that cannot be opened.
+    """
+    samples = [(_digest(each.path), each) for each in read_layout(data, layout, good_needed=False)]
+    labels: dict[str, set[int]] = {}
+    parts: dict[str, set[str]] = {}
+    for digest, each in samples:
+        labels.setdefault(digest, set()).add(each.label)
+        parts.setdefault(digest, set()).add(each.group)
+    once = {digest: each for digest, each in samples if len(labels[digest]) == 1}
+    pictures = [
+        Judged(id=each.id, label=each.label, sha256=digest, content=each.path.read_bytes)
+        for digest, each in once.items()
     ]
+    shows = {digest: frozenset(groups) for digest, groups in parts.items()}
+    return Material(pictures=pictures, parts=shows, contradicted=len(labels) - len(once))
 
 
-def _unseen(pictures: Sequence[Judged], trained: frozenset[str]) -> list[Judged]:
-    parts = {each.part for each in pictures if each.sha256 in trained} - {None}
-    return [each for each in pictures if each.sha256 not in trained and each.part not in parts]
+def _unseen(material: Material, trained: frozenset[str]) -> list[Judged]:
+    """The pictures that are not trained on and show no part that is on one that is."""
+    none: frozenset[str] = frozenset()
+    learned = none.union(*(material.parts.get(digest, none) for digest in trained))
+    return [
+        each
+        for each in material.pictures
+        if each.sha256 not in trained and not material.parts.get(each.sha256, none) & learned
+    ]
 
 
 def _pair(detectors: tuple[LoadedDetector, LoadedDetector], picture: Judged) -> Pair:

@@ -1,5 +1,4 @@
-"""A store with its pictures and models, copied whole import os
-from one moment, also while it is in use; and back again.
+"""A store with its pictures and models, copied whole from one moment, also while it is in use; and back again.
 
 A backup is a data folder of its own with an SQLite store, whatever the original was: `weakspot serve` runs on it.
 """

@@ -1,14 +1,17 @@
 """What people judged as data: a frozen snapshot that a training goes on with, and pictures to compare two models on."""
 
-import shutil
+import csv
+import io
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
+from weakspot.durable import make_folder, output_errors, remove_folder, remove_leftovers
 from weakspot.errors import DataError, OutputError, StoreError, shown
-from weakspot.jobs.compare import Judged
-from weakspot.runs import Run, refuse_taken
+from weakspot.jobs.compare import Judged, Material
+from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
 from weakspot.service.backup import snapshot
-from weakspot.service.export import TABLE, export_verdicts, judged
+from weakspot.service.export import TABLE, export_verdicts, judged, of_one_verdict, parts_of
 from weakspot.service.files import Files
 from weakspot.service.serve import PICTURES, store_url
 
@@ -29,35 +32,59 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
                 f"{shown(output)}: this run did not learn from verdicts; go on with the DATA it began with"
             )
         return folder
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before it began
-    found = export_verdicts(data, store, folder)
+    make_folder(output)
+    with alone(output, "works on this run"):
+        refuse_taken(output, resume)  # again, now that nobody else can begin one
+        remove_leftovers(output)
+        if folder.exists():  # of a run that was killed before it began
+            _remove_snapshot(folder)
+        found = export_verdicts(data, store, folder, mark=SNAPSHOT)
+        if found.good < FEWEST_GOOD:
+            remove_folder(folder)
     if found.good < FEWEST_GOOD:
-        shutil.rmtree(folder)
         has = f"{shown(data)}: {found.good} pictures were judged good and {found.bad} bad"
         raise DataError(f"{has}; needed are at least {FEWEST_GOOD} good ones, and far more to learn what varies")
     return folder
 
 
-def reviewed_pictures(data: Path, store: str | None) -> list[Judged]:
+def reviewed_pictures(data: Path, store: str | None, trained: frozenset[str]) -> Material:
     """Each picture whose verdict in force is good or bad, once, by the id of its last such inspection.
 
-    One that was judged both ways, or that retention removed, is left out. Raises StoreError where there is no store.
+    One that was judged both ways, or that retention removed, is left out. trained: SHA-256 of the pictures whose parts
+    are asked for, too, whatever was said of them. Raises StoreError where there is no store.
     """
     files = Files(data / PICTURES, ours=False)
     with snapshot(store_url(data, store)) as connection:
         rows = judged(connection)
-    said: dict[str, set[str]] = {}
-    for row in rows:
-        said.setdefault(row.picture_sha256, set()).add(row.verdict)
-    once = {row.picture_sha256: row for row in rows if len(said[row.picture_sha256]) == 1}
-    return [
+        parts = parts_of(connection, trained.union(row.picture_sha256 for row in rows))
+    once, contradicted = of_one_verdict(rows)
+    pictures = [
         Judged(
-            id=row.id, label=int(row.verdict == "bad"), part=row.part, sha256=digest,
-            content=partial(_content, files, digest),
+            id=row.id, label=int(row.verdict == "bad"), sha256=digest, content=partial(_content, files, digest)
         )
         for digest, row in once.items()
         if files.path(digest).exists()
     ]  # fmt: skip
+    return Material(pictures=pictures, parts=parts, contradicted=contradicted)
+
+
+def _remove_snapshot(folder: Path) -> None:
+    """Remove an earlier snapshot. Raises OutputError where anything in it is not as it was written."""
+    with output_errors(folder):
+        table = (folder / TABLE).read_bytes() if (folder / TABLE).is_file() else b""
+        rows = csv.DictReader(io.StringIO(table.decode(errors="replace"), newline=""))
+        written = {row.get("image_path") for row in rows}
+        found = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+        pictures = found - {folder / TABLE, folder / SNAPSHOT}
+        ours = (folder / SNAPSHOT).read_text(errors="replace") == sha256(table).hexdigest() and all(
+            path.relative_to(folder).as_posix() in written
+            and sha256(path.read_bytes()).hexdigest().startswith(path.stem)
+            for path in pictures
+        )
+    if not ours:
+        changed = "was changed since weakspot wrote it, and a new snapshot would take its place"
+        raise OutputError(f"{shown(folder)}: {changed}; move it away, or choose another --output")
+    remove_folder(folder)
 
 
 def _content(files: Files, digest: str) -> bytes:

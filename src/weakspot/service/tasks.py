@@ -5,6 +5,7 @@ that a task whose process died with the service is known by what it left.
 """
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -18,9 +19,11 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from weakspot.durable import make_folder, write_durably
+from weakspot.errors import OutputError
 from weakspot.inspection.inspection import now
 from weakspot.service.problems import Problem, missing
 
+log = logging.getLogger(__name__)
 Kind = Literal["training", "comparison"]
 Step = Literal["look", "train", "compare"]
 Outcome = Literal["running", "done", "failed", "cancelled", "interrupted"]
@@ -50,6 +53,7 @@ class Tasks:
         self._folder, self._secret = folder, secret
         self._running: dict[str, tuple[Kind, subprocess.Popen[bytes]]] = {}
         self._cancelled: dict[str, str] = {}
+        self._unwritten: dict[str, dict[str, Any]] = {}  # how tasks ended for which the disk had no room
         self._changing = threading.Lock()
         self._closing = False
 
@@ -89,6 +93,7 @@ class Tasks:
             if number in self._running:
                 raise Problem(409, "at-work", "it is at work; cancel it first")
             shutil.rmtree(self._folder / number, ignore_errors=True)
+            self._unwritten.pop(number, None)
 
     def find(self, number: str, kind: Kind) -> Task:
         """The task of that id and kind. Raises Problem where there is none."""
@@ -125,6 +130,7 @@ class Tasks:
         folder = self._folder / number
         write_durably(folder / BEGUN, json.dumps({"step": step, "time": now()}).encode())
         (folder / ENDED).unlink(missing_ok=True)
+        self._unwritten.pop(number, None)
         command = [sys.executable, "-m", "weakspot.service.worker", step, str(folder)]
         with (folder / LOG).open("ab") as log:
             # a group of its own, so that Ctrl-C is for the service; no session, within which alone niceness would count
@@ -143,16 +149,29 @@ class Tasks:
     def _wait(self, number: str, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()
         with self._changing:
-            by, folder = self._cancelled.pop(number, None), self._folder / number
-            if by is not None and not (folder / ENDED).exists():
-                write_end(folder, "cancelled", f"cancelled by {by}")
-            elif not self._closing and not (folder / ENDED).exists():
-                write_end(folder, "failed", _why_it_died(status))
-            del self._running[number]  # last: whoever finds it at rest finds how it ended
+            by = self._cancelled.pop(number, None)
+            try:
+                if by is not None:
+                    self._end(number, "cancelled", f"cancelled by {by}")
+                elif not self._closing:
+                    self._end(number, "failed", _why_it_died(status))
+            finally:
+                del self._running[number]  # last: whoever finds it at rest finds how it ended
+
+    def _end(self, number: str, outcome: Outcome, why: str) -> None:
+        """Say how a task ended that did not say so itself; until the service ends also where no disk takes it."""
+        if (self._folder / number / ENDED).exists():
+            return
+        try:
+            write_end(self._folder / number, outcome, why)
+        except OutputError as error:
+            log.error("%s", error)
+            self._unwritten[number] = {"outcome": outcome, "why": why}
 
     def _read(self, folder: Path) -> Task | None:
         at_work = folder.name in self._running  # asked first; also while a process that has done its work ends
         order, begun, ended = (_plain(folder / name) for name in (ORDER, BEGUN, ENDED))
+        ended = ended or self._unwritten.get(folder.name, {})
         if not order or not begun:
             return None
         outcome: Outcome = "running" if at_work else ended.get("outcome", "interrupted")

@@ -3,6 +3,7 @@
 A client names a source by a word that was told to it; nothing that it sends is ever part of a path.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from weakspot.service.problems import Problem, missing
 from weakspot.service.tasks import RUN, SETTINGS, Task, Tasks
 from weakspot.settings import TrainSettings, to_toml
 
+log = logging.getLogger(__name__)
 VERDICTS = "verdicts"  # the source that is no folder
 
 
@@ -36,6 +38,7 @@ class Trainings:
         """Raises OutputError for a root that is no folder."""
         self.tasks, self.settings = tasks, settings
         self._roots = [root.absolute() for root in roots]
+        self._gone: set[Path] = set()  # those that could not be listed the last time
         for root in self._roots:
             if not root.is_dir():
                 raise OutputError(f"--training-data {shown(root)}: there is no such folder; name one that is there")
@@ -72,9 +75,22 @@ class Trainings:
 
     def _folders(self) -> Iterator[Source]:
         for root in self._roots:
-            inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-            for folder in filter(_is_labelled, [root, *inside]):
+            for folder in filter(_is_labelled, self._listed(root)):
                 yield Source(sha256(str(folder).encode()).hexdigest()[:32], shown(folder.name), folder)
+
+    def _listed(self, root: Path) -> list[Path]:
+        """A root and the folders in it; nothing, which is logged once, while it cannot be listed, as on a share."""
+        try:
+            inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except OSError as error:
+            if root not in self._gone:
+                log.warning(
+                    "--training-data %s: cannot be listed (%s); left out until it can", shown(root), error.strerror
+                )
+            self._gone.add(root)
+            return []
+        self._gone.discard(root)
+        return [root, *inside]
 
 
 def is_finished(task: Task) -> bool:

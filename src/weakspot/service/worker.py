@@ -21,7 +21,7 @@ from weakspot.data.audit import Audit
 from weakspot.data.reading import read_image
 from weakspot.data.samples import Sample
 from weakspot.durable import write_durably
-from weakspot.errors import ImageError, WeakspotError, shown
+from weakspot.errors import ImageError, OutputError, WeakspotError, shown
 from weakspot.evaluation.pictures import as_8_bit, heat_png
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file
@@ -35,12 +35,12 @@ from weakspot.settings import TrainSettings, read_settings
 log = logging.getLogger(__name__)
 STOPPED = 130  # exit status of what was asked to stop
 SHOWN_PAIRS = 6  # of pictures that are odd
-SHOWN_DIFFERING = 60  # pictures
 THUMBNAIL = 320  # pixels
 
 
 def main(step: str, folder: Path) -> int:
     """One step of a task → the exit status. What failed is told in one line in its folder."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end: what is half written is removed
     where = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     order = json.loads((folder / ORDER).read_bytes())
@@ -51,19 +51,27 @@ def main(step: str, folder: Path) -> int:
         return STOPPED
     except WeakspotError as error:
         if error.exit_status != STOPPED:
-            write_end(folder, "failed", _without_places(str(error), folder, where))
+            _fail(folder, _without_places(str(error), folder, order, where))
         return error.exit_status
     except ModuleNotFoundError as error:
         way_out = "run there: pip install 'weakspot[train]'"
-        write_end(folder, "failed", f"{error.name} is not installed where the service runs; {way_out}")
+        _fail(folder, f"{error.name} is not installed where the service runs; {way_out}")
         return 1
     except MemoryError:
-        write_end(folder, "failed", "not enough memory; take a smaller size, or close other programs")
+        _fail(folder, "not enough memory; take a smaller size, or close other programs")
         return 1
     except Exception:
         log.exception("%s", step)
-        write_end(folder, "failed", "a mistake of ours; log.txt in the task's folder has more")
+        _fail(folder, "a mistake of ours; log.txt in the task's folder has more")
         return 1
+
+
+def _fail(folder: Path, why: str) -> None:
+    """Say why a step failed; where the disk takes nothing, the log has it, and the service sees that it ended."""
+    try:
+        write_end(folder, "failed", why)
+    except OutputError as error:
+        log.error("%s; %s", why, error)
 
 
 def _look(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
@@ -89,11 +97,12 @@ def _train(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 
 
 def _compare(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
-    from weakspot.jobs.compare import compare
+    from weakspot.jobs.compare import MOST_HEATS, compare, trained_on
 
     detectors = _detector(order["models"][0]), _detector(order["models"][1])
-    found = compare(detectors, reviewed_pictures(Path(where["data"]), where["store"]), _telling(folder))
-    for number, pair in enumerate(found.differing[:SHOWN_DIFFERING]):
+    material = reviewed_pictures(Path(where["data"]), where["store"], trained_on(detectors))
+    found = compare(detectors, material, _telling(folder))
+    for number, pair in enumerate(found.differing[:MOST_HEATS]):
         for side, heat in zip("ab", pair.heats, strict=True):
             if heat is not None:
                 write_durably(folder / f"heat-{number}-{side}.png", heat_png(heat))
@@ -156,16 +165,17 @@ def _telling(folder: Path) -> Callable[[int, int], None]:
     return tell
 
 
-def _without_places(text: str, folder: Path, where: dict[str, Any]) -> str:
+def _without_places(text: str, folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
     """A message for a client, without the folders of the server."""
-    for place in (str(folder / RUN), str(folder), str(where["data"])):
-        text = text.replace(f"{place}/", "").replace(place, "the data")
+    for place in (folder / RUN, folder, where["data"], order.get("folder")):
+        for said in {str(place), shown(place)} if place else ():
+            text = text.replace(f"{said}/", "").replace(said, "the data")
     return text
 
 
 def _end_with_the_service() -> None:
     """Ask this process to stop, as a person would, once nobody holds its standard input any more."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not by sys.stdin, whose lock it would hold as the process ends, which aborts it
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
