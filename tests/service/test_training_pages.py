@@ -1,5 +1,6 @@
 """Trainings and comparisons of a running service: by its pages in a real browser, and when it is killed meanwhile."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from tests.service.test_http import problem
 from tests.service.toys import judge, settings_file, toy, write_parts
 from weakspot.errors import OutputError
 from weakspot.inspection.model_file import write_model_file
+from weakspot.service.pages.tasks import watched
 from weakspot.service.problems import Problem
-from weakspot.service.tasks import Tasks
+from weakspot.service.tasks import Task, Tasks
 
 Start = Callable[..., Server]
 Open = Callable[..., Any]
@@ -244,6 +246,35 @@ def test_a_process_that_dies_is_told_and_ran_at_the_lowest_priority(
     assert not any(b"secret" in path.read_bytes() for path in task.folder.iterdir())
     tasks.remove(number)
     assert tasks.all("comparison") == []
+
+
+def test_a_watched_history_is_parsed_once_and_anew_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    history = tmp_path / "run" / "history.jsonl"
+    history.parent.mkdir()
+    task = Task(id="x", folder=tmp_path, kind="training", order={}, step="train", outcome="done", why="")
+    lines = [json.dumps({"training": "fold 1", "note": "begins"})]
+    for stage in ("search", "decide"):
+        said = {"training": "fold 1", "stage": stage, "of": 100}
+        lines += [json.dumps(said | {"step": step, "running_loss": 1 / (step + 1)}) for step in range(50)]
+    parsed: list[object] = []
+    loads = json.loads
+    monkeypatch.setattr("weakspot.service.pages.tasks.json.loads", lambda text: parsed.append(text) or loads(text))
+
+    def seen() -> tuple[str, int, int]:
+        curve = watched(task).curve
+        assert curve is not None
+        return curve.stage, curve.step, len(curve.points.split())
+
+    history.write_text("\n".join(lines[:81]) + "\n" + lines[81][:20])
+    assert (seen(), len(parsed)) == (("decide", 29, 31), 81)
+    history.write_text("\n".join(lines) + "\n")
+    parsed.clear()
+    assert (seen(), len(parsed)) == (("decide", 49, 51), 20)
+    assert seen() and len(parsed) == 20 and watched(task).notes == ("begins",)
+    history.write_text("\n".join(lines[:60]) + "\n")
+    assert seen() == ("decide", 8, 10)
+    history.unlink()
+    assert watched(task).curve is None
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

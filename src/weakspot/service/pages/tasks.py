@@ -1,9 +1,13 @@
 """Trainings and comparisons as the pages show them: the values of templates, read from what their processes wrote."""
 
 import json
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ from weakspot.service.training import run_of
 
 POINTS = 240  # of a curve
 MOST_HISTORY = 1 << 23  # bytes of it that are looked at: its end
+TAIL = 200  # bytes by which what was read is known again
+NOTES = 8  # that are shown
 MOMENTS = 4  # of a fixed picture's heat maps that are shown
 WORDS = {  # of a training, by its step and how that stands
     ("look", "running"): "looking at the pictures",
@@ -70,7 +76,7 @@ def in_words(task: Task) -> str:
 def watched(task: Task) -> Watched:
     """All that a training has written until now."""
     run = run_of(task)
-    rows = _history(run.history)
+    steps, notes = _history(run.history).now()
     pictures = pictures_of(task)
     return Watched(
         task=task,
@@ -78,8 +84,8 @@ def watched(task: Task) -> Watched:
         done=how_far(task),
         looked=_plain(task.folder / LOOKED),
         minutes=_minutes_since(task) if task.outcome == "running" and task.step == "train" else "",
-        curve=_curve([row for row in rows if "step" in row]),
-        notes=tuple(line for row in rows if "note" in row for line in str(row["note"]).splitlines())[-8:],
+        curve=_curve(steps),
+        notes=notes,
         sheet=run.contact_sheet.name in pictures,
         heat_maps=_moments([name for name in pictures if name.startswith(("bad-", "good-"))]),
         has_report=run.report.is_file() and task.outcome == "done",
@@ -99,29 +105,64 @@ def pictures_of(task: Task) -> dict[str, Path]:
     return {path.name: path for path in found}
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The rows of history.jsonl, from its end; one that is half written is left out."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - MOST_HISTORY))
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        return []
-    rows = []
-    for line in lines:
+class _History:
+    """A history.jsonl as far as it was read: the steps of the training and stage that ran last, and the last notes.
+
+    What was read is not read again, unless the file no longer has it: a run that was killed goes on with a shorter one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._reading = path, threading.Lock()
+        self._begin_anew()
+
+    def now(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """The steps and the notes, from the file's end; a line that is half written is left out."""
+        with self._reading:
+            for line in self._new_lines():
+                with suppress(ValueError):
+                    self._take(json.loads(line))
+            return list(self._steps), tuple(self._notes)
+
+    def _begin_anew(self) -> None:
+        self._offset, self._tail = 0, b""  # bytes that were read, and the last of them
+        self._steps: list[dict[str, Any]] = []
+        self._notes: deque[str] = deque(maxlen=NOTES)
+
+    def _new_lines(self) -> list[bytes]:
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            self._begin_anew()
+            return []
+        with file:
+            file.seek(self._offset - len(self._tail))
+            if file.read(len(self._tail)) != self._tail:
+                self._begin_anew()
+            self._offset = file.seek(max(self._offset, file.seek(0, 2) - MOST_HISTORY))
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset, self._tail = self._offset + len(whole), (whole or self._tail)[-TAIL:]
+        return whole.splitlines()
+
+    def _take(self, row: dict[str, Any]) -> None:
+        if "note" in row:
+            self._notes.extend(str(row["note"]).splitlines())
+        if "step" in row:
+            if self._steps and any(row[name] != self._steps[-1][name] for name in ("training", "stage")):
+                self._steps.clear()
+            self._steps.append(row)
 
 
-def _curve(rows: Sequence[dict[str, Any]]) -> Curve | None:
-    """Of the training and stage that ran last."""
-    if not rows:
+@lru_cache(maxsize=8)  # trainings that are watched at once
+def _history(path: Path) -> _History:
+    return _History(path)
+
+
+def _curve(mine: Sequence[dict[str, Any]]) -> Curve | None:
+    """Of the steps of one stage."""
+    if not mine:
         return None
-    last = rows[-1]
-    mine = [row for row in rows if (row["training"], row["stage"]) == (last["training"], last["stage"])]
+    last = mine[-1]
     taken = mine[:: max(1, len(mine) // POINTS)]
     highest = max(max(row["running_loss"] for row in mine), 1e-9)
     points = " ".join(
