@@ -94,10 +94,8 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    limits = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes)
-    what = flags.given(
-        recipe=recipe, masks=masks, weights_from=weights, seed=seed, ignore=ignore, threshold=limits or None
-    )
+    limits = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes) or None
+    what = flags.given(recipe=recipe, masks=masks, weights_from=weights, seed=seed, ignore=ignore, threshold=limits)
     how = {"minutes": minutes, "schedule": schedule, "hold_out": hold_out, "device": device, "threads": threads}
     chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), positives=positives, **what, **how)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
