@@ -171,10 +171,10 @@ def test_ignored_cells_neither_score_nor_show_heat(hot_corner, tmp_path: Path):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.zeros(SIZE, np.uint8), "ignores nothing at the detector's size"),
+        (np.zeros(SIZE, np.uint8), "ignores nothing; make white"),
         (np.full(SIZE, 255, np.uint8), "ignores everything"),
-        (np.eye(1000, dtype=np.uint8) * 255, "ignores nothing"),
-        (np.full((100, 2000), 255, np.uint8), "of other proportions than the training pictures"),
+        (np.eye(1000, dtype=np.uint8) * 255, "ignores nothing at the detector's size"),
+        (np.eye(100, 2000, dtype=np.uint8) * 255, "of other proportions than the training pictures"),
     ],
     ids=["nothing", "everything", "too thin", "other proportions"],
 )
