@@ -4,11 +4,16 @@ Toy data are made where they are used.
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait for each other cost most of the time
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests press Ctrl-C, and children inherit what is ignored
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

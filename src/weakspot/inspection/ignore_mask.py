@@ -79,7 +79,9 @@ def check_mask(mask: IgnoreMask, manifest: Manifest) -> None:
         raise ImageError(f"{found}, of other proportions than the training pictures, such as {high_w} × {high_h}")
 
 
-def check_proportions(name: str, height: int, width: int, mask: Size, size: Size | None, fit: Fit) -> None:
+def check_proportions(
+    name: str, height: int, width: int, mask: Size, size: Size | None = None, fit: Fit = "stretch"
+) -> None:
     """Raise ImageError for a picture of other proportions than its mask: what is ignored would lie elsewhere on it.
 
     size: the detector's, at which they must also take as many cells; None where none is chosen yet.

@@ -115,7 +115,7 @@ def _ignore_mask(settings: TrainSettings, pictures: Iterable[tuple[str, int, int
         return None
     mask = read_ignore_mask(Path(settings.ignore), settings.read.max_megapixels)
     for picture in pictures:
-        check_proportions(*picture, mask.size, None, "stretch")
+        check_proportions(*picture, mask.size)
     return mask
 
 
