@@ -12,8 +12,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait for each other cost most of the time
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it runs in the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests press Ctrl-C, and children inherit what is ignored
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # nohup and a shell's background ignore some of them
+    if signal.getsignal(number) is signal.SIG_IGN:  # children inherit that, and tests send them
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
