@@ -1,6 +1,7 @@
 """A detector ready to inspect: a model file opened by a runtime; one call from a picture to its Inspection."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -33,6 +34,8 @@ from weakspot.inspection.preparation import Channels, Picture, Preparation, Prep
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
 from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles, refuse_undivided
 from weakspot.settings import CELL, Size
+
+NO_TURNS = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,16 @@ class LoadedDetector:
         """
         return self._preparation.prepare(picture, channels, path)
 
-    def judge(self, prepared: Prepared) -> Inspection:
+    def judge(self, prepared: Prepared, turn: AbstractContextManager[Any] = NO_TURNS) -> Inspection:
         """What the detector says of a prepared picture.
 
-        Raises ImageError when the runtime fails, or answers with something that is no number.
+        turn: held while the runtime computes and no longer, where threads take turns. Raises ImageError when the
+        runtime fails, or answers with something that is no number.
         """
-        start = perf_counter()
-        answer = _answer(self.runtime, prepared.image, prepared.name)
-        infer = milliseconds_since(start)
+        with turn:
+            start = perf_counter()
+            answer = _answer(self.runtime, prepared.image, prepared.name)
+            infer = milliseconds_since(start)
         raw_score = float(answer.raw_score[0])
         decision = _decide(prepared.name, answer, self.thresholds)
         if prepared.unlike and decision == "good":
