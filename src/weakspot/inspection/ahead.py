@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from weakspot.errors import ImageError
-from weakspot.inspection.loaded import Prepared
+from weakspot.inspection.preparation import Prepared
 from weakspot.inspection.processor import usable_cores
 
 READERS = 4  # threads at most

@@ -15,8 +15,9 @@ from weakspot.errors import ImageError, shown
 from weakspot.inspection.ahead import read_ahead
 from weakspot.inspection.drift import Change, changes
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
-from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.output import Writer, check_output, staged
+from weakspot.inspection.preparation import Prepared
 from weakspot.inspection.sources import find_images, refuse_output_below
 
 log = logging.getLogger(__name__)

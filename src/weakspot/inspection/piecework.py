@@ -17,9 +17,10 @@ from weakspot.inspection import storage
 from weakspot.inspection.ahead import read_ahead
 from weakspot.inspection.folder import judged
 from weakspot.inspection.inspection import Inspection, NotInspected
-from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.picture_tables import rows
 from weakspot.inspection.pieces import Done, Piece, Plan, keep
+from weakspot.inspection.preparation import Prepared
 
 
 def _texts(*names: str) -> list[tuple[str, Any]]:

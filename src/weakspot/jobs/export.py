@@ -19,7 +19,8 @@ from weakspot.errors import ImageError, ModelFileError, SettingsError, shown
 from weakspot.evaluation.metrics import average_precision
 from weakspot.inspection.fastest import selftest_image
 from weakspot.inspection.inspection import ImageInfo, Inspection
-from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.preparation import Prepared
 from weakspot.inspection.processor import usable_cores
 from weakspot.inspection.refusals import check_size
 from weakspot.inspection.runtimes import require_runtime

@@ -22,7 +22,8 @@ from weakspot.inspection.drift import FEWEST_TOGETHER
 from weakspot.inspection.folder import OnImage, judged, told_changes
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.ledger import Results, refuse_foreign
-from weakspot.inspection.loaded import LoadedDetector, Prepared
+from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.preparation import Prepared
 from weakspot.runs import alone
 from weakspot.stopping import asked_to_stop
 

@@ -144,8 +144,7 @@ class Inspector:
         try:
             image = self._decoders.decode(picture, self._limits.bounded(detector.manifest.read))
             prepared = detector.prepare(image)
-            with self._judging:
-                return detector.judge(prepared)
+            return detector.judge(prepared, self._judging)
         except ImageError as error:
             return NotInspected(ImageInfo(None, digest), detector.info, str(error))
         except MemoryError:

@@ -39,37 +39,28 @@ def add_inspection(
     """Keep an answer, its picture's name and its event in one commit → the answer as JSON."""
     if connection.execute(select(pictures.c.removed).where(pictures.c.sha256 == picture_sha256)).first() is None:
         row = {"sha256": picture_sha256, "bytes": len(sent.picture), "time": entry.time}
-        connection.execute(insert(pictures).values(row))
+        connection.execute(insert(pictures), row)
     else:  # seen before; it may have been removed since
         connection.execute(
             update(pictures).where(pictures.c.sha256 == picture_sha256).values(removed=None, time=entry.time)
         )
     answer = json.dumps(entry.as_dict(), ensure_ascii=False, allow_nan=False)
-    connection.execute(
-        insert(inspections).values(
-            id=entry.id,
-            time=entry.time,
-            picture_sha256=picture_sha256,
-            model_sha256=entry.model.sha256,
-            decision=entry.decision,
-            raw_score=entry.raw_score if isinstance(entry, Inspection) else None,
-            part=sent.part,
-            station=sent.station,
-            line=sent.line,
-            key=sent.key,
-            request_sha256=sent.sha256,
-            answer=answer,
-        )
-    )
+    row = {
+        "id": entry.id, "time": entry.time, "picture_sha256": picture_sha256, "model_sha256": entry.model.sha256,
+        "decision": entry.decision, "raw_score": entry.raw_score if isinstance(entry, Inspection) else None,
+        "part": sent.part, "station": sent.station, "line": sent.line, "key": sent.key, "request_sha256": sent.sha256,
+        "answer": answer,
+    }  # fmt: skip
+    connection.execute(insert(inspections), row)
     if heat_map is not None:
-        connection.execute(insert(heat_maps).values(inspection_id=entry.id, png=heat_map))
+        connection.execute(insert(heat_maps), {"inspection_id": entry.id, "png": heat_map})
     add_event(connection, "inspection", entry.id)
     return answer
 
 
 def add_event(connection: Connection, kind: str, subject: str) -> None:
     """What other systems are to be told, in the commit of what it tells of."""
-    connection.execute(insert(outbox).values(kind=kind, subject=subject, time=now()))
+    connection.execute(insert(outbox), {"kind": kind, "subject": subject, "time": now()})
 
 
 def earlier(connection: Connection, station: str, key: str) -> Row[Any] | None:

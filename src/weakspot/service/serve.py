@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -37,6 +38,7 @@ from weakspot.stopping import Stop, asked_to_stop
 log = logging.getLogger(__name__)
 STORE, PICTURES, MODELS, TASKS, ADMIN_TOKEN = "store.sqlite", "pictures", "models", "tasks", "admin.token"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+SWITCH_SECONDS = 0.0005  # between threads: whoever judges waits that long for Python, not Python's own 5 ms
 GRACE = 2.0  # seconds by which a route's own deadline comes first
 
 
@@ -64,6 +66,7 @@ class Serving:
 def serve(models: Sequence[Path], serving: Serving) -> int:
     """Answer until SIGTERM (0) or Ctrl-C (130) → the exit status. Raises WeakspotError, also when the store failed."""
     make_folder(serving.data)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with (
         alone(serving.data, "serves from there"),
         _alone_on_store(store_url(serving.data, serving.store)),
