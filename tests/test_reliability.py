@@ -1,4 +1,4 @@
-"""docs/reliability.md: its counts are those of the records, and each test and soak that it names is there."""
+"""docs/reliability.md and docs/many.md: figures are those of the records; each test and soak that is named is there."""
 
 import json
 import re
@@ -7,11 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+MANY = (ROOT / "docs" / "many.md").read_text(encoding="utf-8")
 TABLE = runpy.run_path(str(ROOT / "scripts" / "reliability_table"))
 
 
 def test_the_counts_are_those_of_the_records() -> None:
     assert TABLE["written"](PAGE) == PAGE, "run scripts/reliability_table"
+    assert TABLE["written_many"](MANY) == MANY, "run scripts/reliability_table"
     kills = json.loads((ROOT / "results" / "soak" / "service.json").read_text())["kills"]
     assert f"| {kills:,} kills, " in PAGE
 
@@ -34,3 +36,10 @@ def test_what_is_missing_is_told_and_what_went_wrong_is_counted(tmp_path: Path) 
     made = TABLE["written"](PAGE, tmp_path)
     assert "| 1,000 switches, 5 sent, 4 answered; dropped 1, other 0; at 0123456 |" in made
     assert "| p99 | <= 2 | 3.0 | **missed** |" in made
+
+
+def test_the_cores_for_many_pictures_come_from_what_the_workers_judged(tmp_path: Path) -> None:
+    record = {"workers": {"2": {"images_a_second": 20.0, "worker_seconds_an_image": 0.09}}}
+    (tmp_path / "scaling.json").write_text(json.dumps(record))
+    assert "| 2 | 20.0 | 0.09 | 166 |" in TABLE["written_many"](MANY, tmp_path)  # 1,157 a second at 70 % load
+    assert TABLE["MISSING"] in TABLE["written_many"](MANY, tmp_path / "none")
