@@ -125,6 +125,17 @@ def test_train_passes_flags_and_settings_on_and_says_where_the_model_lies(
     assert err == ""
 
 
+def test_a_training_is_gone_on_with_by_its_own_settings_and_what_is_given_beside_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = instead_of(monkeypatch, "weakspot.jobs.train:train", TRAINED)
+    (tmp_path / "settings.toml").write_text("seed = 4\nsize = [64, 72]\n")
+    asked = "train", "parts/", "-o", str(tmp_path), "--quiet"
+    assert call(monkeypatch, *asked, "--resume", "--threads", "1") == 0
+    assert (job.given[1].seed, job.given[1].size, job.given[1].threads) == (4, (64, 72), 1)
+    assert call(monkeypatch, *asked) == 0 and job.given[1].seed == 0  # a new one has nothing to do with them
+
+
 def test_train_with_json_prints_data_alone_on_stdout(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

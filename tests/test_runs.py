@@ -36,6 +36,26 @@ def test_an_earlier_run_is_gone_on_with_only_when_asked(tmp_path: Path):
         begin(tmp_path / "run", {"seed": 1})
 
 
+@pytest.mark.parametrize(("has_trained", "is_left"), [(False, False), (True, True)])
+def test_a_run_that_is_refused_before_any_training_is_in_nobodys_way(
+    tmp_path: Path, has_trained: bool, is_left: bool
+) -> None:
+    def refuse() -> None:
+        with open_run(tmp_path / "run", False, {"seed": 1}) as run:
+            for path in (run.settings, run.split, run.audit, run.history):
+                path.write_text("begun")
+            run.events.mkdir()
+            if has_trained:
+                run.trainings.mkdir()
+            raise SettingsError("that cannot be")
+
+    with pytest.raises(SettingsError, match="cannot"):
+        refuse()
+    assert (tmp_path / "run" / "run.json").exists() is is_left
+    if not is_left:
+        begin(tmp_path / "run", {"seed": 2})
+
+
 def test_other_settings_are_named_on_resumption(tmp_path: Path):
     begin(tmp_path / "run", {"settings": {"seed": 1}})
     with (

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from weakspot.durable import is_leftover, make_folder, output_errors, remove_leftovers, write_durably
-from weakspot.errors import OutputError, SettingsError, shown
+from weakspot.errors import DataError, OutputError, SettingsError, TrainingError, shown
 
 MARK = "run.json"  # what tells a run's folder from any other
 LOCK = ".lock"
@@ -21,6 +22,7 @@ MASKS = {  # of an identity, and what is said where they differ
     "ignored_sha256": "the mask of what is ignored has changed",
 }
 JUDGED = "judged"
+STOPPED = 130  # exit status of what was asked to stop and can be gone on with
 SNAPSHOT = ".weakspot-snapshot"  # in such a folder: the SHA-256 of its table; tells it from any other
 
 
@@ -55,6 +57,12 @@ class Run:
         state = json.dumps(self.state() | more, indent=1, allow_nan=False, default=str)
         write_durably(self.folder / MARK, state.encode())
 
+    def forget(self) -> None:
+        """Remove what was written before any training, so that a run that was refused is in nobody's way."""
+        shutil.rmtree(self.events, ignore_errors=True)
+        for path in (self.settings, self.split, self.audit, self.history, self.contact_sheet, self.folder / MARK):
+            path.unlink(missing_ok=True)
+
 
 def refuse_taken(folder: Path, resume: bool) -> None:
     """Raise OutputError unless the folder is new or empty, or with `resume` holds a run; asked before any work."""
@@ -76,8 +84,9 @@ def _is_ours(path: Path) -> bool:
 def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[Run]:
     """A new run in an empty or new folder, or with `resume` the one that lies there, for one process at a time.
 
-    identity: what may not differ between a run and its resumption. Raises OutputError where something else lies there
-    or another process works on it, SettingsError naming what differs.
+    identity: what may not differ between a run and its resumption. A new one that is refused before any training leaves
+    nothing. Raises OutputError where something else lies there or another process works on it, SettingsError naming
+    what differs.
     """
     refuse_taken(folder, resume)
     make_folder(folder)
@@ -89,7 +98,12 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
             refuse_taken(folder, resume)  # again, now that nobody else can begin one
             run.record(identity=identity, finished=False)
         remove_leftovers(folder)
-        yield run
+        try:
+            yield run
+        except (SettingsError, DataError, TrainingError) as error:
+            if not resume and not run.trainings.exists() and error.exit_status != STOPPED:
+                run.forget()
+            raise
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from weakspot.errors import SettingsError
+from weakspot.runs import Run
 from weakspot.settings import RecipeName, RuleName
 
 Data = Annotated[
@@ -133,9 +134,20 @@ StoreUrl = Annotated[
         show_default=False,
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --output, by its settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors still come on stderr.")]
+
+
+def limits(rule: str | None, max_false_alarms: float | None, max_escapes: float | None) -> dict[str, object] | None:
+    """The settings of `threshold` that were given; None where none were."""
+    return given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes) or None
+
+
+def settings_of(settings: Path | None, output: Path, resume: bool) -> Path | None:
+    """The file of settings that was given, or the one of the run that is gone on with."""
+    mine = Run(output).settings
+    return mine if resume and settings is None and mine.is_file() else settings
 
 
 def given(**values: object) -> dict[str, object]:

@@ -94,10 +94,10 @@ def train(
     from weakspot import progress, terminal
     from weakspot.settings import TrainSettings, parse_size, read_settings
 
-    limits = flags.given(rule=rule, max_false_alarm_rate=max_false_alarms, max_escape_rate=max_escapes) or None
-    what = flags.given(recipe=recipe, masks=masks, weights_from=weights, seed=seed, ignore=ignore, threshold=limits)
+    what = flags.given(recipe=recipe, masks=masks, weights_from=weights, seed=seed, ignore=ignore, positives=positives)
+    what |= {"size": size and parse_size(size), "threshold": flags.limits(rule, max_false_alarms, max_escapes)}
     how = {"minutes": minutes, "schedule": schedule, "hold_out": hold_out, "device": device, "threads": threads}
-    chosen = read_settings(TrainSettings, settings, size=size and parse_size(size), positives=positives, **what, **how)
+    chosen = read_settings(TrainSettings, flags.settings_of(settings, output, resume), **what, **how)
     flags.refuse_idle_limits(chosen.threshold.rule, max_false_alarms, max_escapes)
     from weakspot.jobs import train as jobs  # now that the settings are right: it brings torch, which takes seconds
 
@@ -249,7 +249,8 @@ def demo(
     from weakspot.settings import parse_size
 
     numbers = {"minutes": minutes, "schedule": schedule, "seed": seed, "threads": threads}
-    chosen = jobs.demo_settings(settings, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
+    mine = flags.settings_of(settings, output, resume)
+    chosen = jobs.demo_settings(mine, recipe=recipe, size=size and parse_size(size), device=device, **numbers)
     with progress.progress(quiet) as shows:
         shows.note(terminal.differing(chosen))
         result = jobs.demo(chosen, output=output, resume=resume, progress=shows)
