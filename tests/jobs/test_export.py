@@ -328,7 +328,7 @@ def without_review(model: Path, folder: Path) -> Path:
 
 
 def test_pictures_of_which_only_a_smaller_view_is_kept_are_exported_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("weakspot.inspection.loaded.LARGE", 1)
+    monkeypatch.setattr("weakspot.inspection.preparation.LARGE", 1)
     monkeypatch.setattr("weakspot.data.large.LONGEST", 32)
     model, data = saved(tmp_path), labelled(tmp_path / "data")
     export(model, "onnx", tmp_path / "part.onnx", precision="fp16", calibrate=data)
