@@ -338,7 +338,12 @@ def test_runtime_threads_precision_and_memory_are_passed_on(model_path, monkeypa
     monkeypatch.setattr("weakspot.inspection.loaded.open_fastest", lambda model, *how: asked.append(how))
     LoadedDetector.load(model_path)
     LoadedDetector.load(model_path, "openvino", 2, "bf16", "small")
-    assert asked == [("auto", None, "auto", "fast"), ("openvino", 2, "bf16", "small")]
+    LoadedDetector.load(model_path, max_memory=77.0)
+    assert asked == [
+        ("auto", None, "auto", "fast", 1000.0),
+        ("openvino", 2, "bf16", "small", 1000.0),
+        ("auto", None, "auto", "fast", 77.0),
+    ]
 
 
 def test_a_png_is_inspected_without_what_it_does_not_need(model_path, tmp_path, save_picture, make_pixels):

@@ -14,12 +14,15 @@ from onnx import helper
 
 from weakspot.data import large
 from weakspot.errors import ImageError, ModelFileError, SettingsError
+from weakspot.inspection import fastest, tiling
+from weakspot.inspection.fastest import selftest_image
 from weakspot.inspection.heat_graph import HeatGraph, heat_graph
 from weakspot.inspection.loaded import LoadedDetector
-from weakspot.inspection.manifest import ImageSizes
+from weakspot.inspection.manifest import ImageSizes, SelfTest
 from weakspot.inspection.model_file import ModelFile, write_model_file
-from weakspot.inspection.runtimes import open_runtime
+from weakspot.inspection.runtimes import open_runtime, present_runtimes
 from weakspot.inspection.tiling import TiledRuntime, needs_tiles, tile_size, windows
+from weakspot.inspection.timings import Timing
 from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings
 from weakspot.training.export import export_graph
@@ -141,6 +144,34 @@ def test_tiles_are_taken_where_the_whole_takes_too_much(sharp, tmp_path: Path):
     one, other = (each.inspect(noise()[0]) for each in (tiled, whole))
     assert one.raw_score == pytest.approx(other.raw_score, abs=1e-4)
     assert one.decision == other.decision and len(one.regions) == len(other.regions)
+
+
+def test_figures_and_the_self_test_keep_to_the_same_memory_in_tiles(sharp, tmp_path: Path, monkeypatch):
+    model = sharp()
+    answer = open_runtime(model, "onnxruntime", 1).run(selftest_image(model)[None])
+    scores = SelfTest(raw_score=float(answer.raw_score[0]), heat_score=float(answer.heat_score[0]))
+    write_model_file(
+        tmp_path / "a.weakspot", replace(model, manifest=model.manifest.model_copy(update={"selftest": scores}))
+    )
+    opened, run = [], TiledRuntime.run
+    monkeypatch.setattr(tiling, "MAX_MEMORY", 20)
+    monkeypatch.setattr(tiling.TiledRuntime, "run", lambda self, images: opened.append(self.name) or run(self, images))
+    detector = LoadedDetector.load_exact(tmp_path / "a.weakspot", 1)
+    assert isinstance(detector.runtime, TiledRuntime)
+    assert all(each.ok for each in detector.verify(threads=1))
+    assert opened == list(present_runtimes())
+
+
+def test_measuring_which_runtime_is_faster_keeps_to_the_memory(sharp, monkeypatch):
+    """16 MB for the picture whole: one graph fits into half of 40, two at once do not."""
+    measured = []
+    monkeypatch.setattr(fastest, "measure", lambda model, _: measured.append(model) or Timing(None, {}))
+    monkeypatch.setattr(fastest, "known_times", lambda *_: {})
+    assert fastest.open_fastest(sharp(), threads=1, max_memory=40).name == present_runtimes()[0]
+    assert not measured
+    fastest.open_fastest(sharp(), threads=1, max_memory=400)
+    assert measured
+    assert isinstance(fastest.open_fastest(sharp(), threads=1, max_memory=30), TiledRuntime)
 
 
 def test_a_large_tiff_is_judged_from_its_strips(sharp, tmp_path: Path, monkeypatch):

@@ -15,7 +15,7 @@ from weakspot.inspection.heat_graph import HeatGraph, heat_graph, with_graph
 from weakspot.inspection.ignore_mask import Cells, own_cells, pixels_of
 from weakspot.inspection.inspection import HeatMap
 from weakspot.inspection.model_file import ModelFile
-from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, open_runtime
+from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, Runtime, open_runtime
 from weakspot.settings import CELL
 
 MAX_MEMORY = 1000.0  # megabytes that an inspection may take where nothing else is said
@@ -111,6 +111,13 @@ def _together(one: Cells | None, other: Cells | None) -> Cells | None:
     if (one | other).all():
         raise SettingsError("--ignore: leaves nothing that the model does not ignore; give another mask, or none")
     return one | other
+
+
+def open_first(model: ModelFile, name: str = "auto", threads: int | None = None) -> Runtime:
+    """A runtime in fp32, the first one present for `auto`, within MAX_MEMORY: in tiles where inspection takes them."""
+    if needs_tiles(model, MAX_MEMORY):
+        return TiledRuntime(model, name, threads, max_memory=MAX_MEMORY)
+    return open_runtime(model, name, threads)
 
 
 def needs_tiles(model: ModelFile, max_memory: float) -> bool:
