@@ -142,8 +142,9 @@ class LoadedDetector:
             decision = "review"  # such pictures were never learned
         height, width = prepared.info.height, prepared.info.width
         assert height and width, prepared.info
-        heat_map = self._cropped(answer.heat_map[0], height, width)
-        regions = find_regions(heat_map, height, width, self.thresholds.region_from)
+        seen = area(height, width, self.manifest.size, self.manifest.fit)
+        heat_map = answer.heat_map[0][: -(-seen[0] // CELL), : -(-seen[1] // CELL)]  # the rest is mirrored
+        regions = find_regions(heat_map, height, width, self.thresholds.region_from, seen)
         total = prepared.milliseconds + milliseconds_since(start)
         return Inspection(
             image=prepared.info,
@@ -155,6 +156,7 @@ class LoadedDetector:
             bad_from=self.thresholds.bad_from,
             good_below=self.thresholds.good_below,
             heat_map=heat_map,
+            seen=seen,
             regions=regions,
             milliseconds={"read": prepared.milliseconds, "infer": infer, "total": total},
             warnings=prepared.warnings,
@@ -171,11 +173,6 @@ class LoadedDetector:
     def save(self, path: Path | str) -> None:
         """Write the model file, whole or not at all, over the one it was loaded from too. Raises OutputError."""
         write_model_file(Path(path), self.model)
-
-    def _cropped(self, heat_map: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-        """The heat (h, w) without what lies over the picture's mirrored borders. height, width: of the picture."""
-        rows, columns = (-(-side // CELL) for side in area(height, width, self.manifest.size, self.manifest.fit))
-        return heat_map[:rows, :columns]
 
     def _verified(self, name: str, image: NDArray[Any], threads: int | None) -> Verified:
         expected = self.manifest.selftest
