@@ -69,8 +69,9 @@ def _path(graph: Message) -> list[Message]:
 
 def _geometry(graph: Message, path: list[Message], channels: int) -> tuple[int, float]:
     """Margin and bytes a pixel. Blocks of pixels that become channels show in the first convolution's."""
-    kernels = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     layers = [node for node in path if node.op_type in ("Conv", "MaxPool")]
+    names = {node.input[1] for node in layers if node.op_type == "Conv"}
+    kernels = {tensor.name: onnx.floats(tensor).shape for tensor in graph.initializer if tensor.name in names}
     step = isqrt(kernels[layers[0].input[1]][1] // channels)
     field, most = step, 0.0
     for node in layers:

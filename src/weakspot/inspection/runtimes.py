@@ -171,7 +171,7 @@ def _open_by_onnxruntime(
     """ONNX Runtime's CPU provider, which computes in fp32 alone."""
     options = library.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors; they are raised as well
+    options.log_severity_level = 4  # errors are raised
     options.enable_cpu_mem_arena = memory == "fast"  # else what it frees between two pictures is handed back
 
     def open_graph(shape: Shape) -> Compute:
