@@ -1,6 +1,7 @@
 """The short forms of long tests; `scripts/soak` runs them for as long as one likes."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,15 @@ def test_memory_stays_flat_over_pictures_of_mixed_sizes() -> None:
         f"{name} fp32, {side} × 96" for name in present_runtimes() for side in (64, 128)
     }
     assert any("bf16" in name for name in record["runtimes"]) or not offers_bf16()
+
+
+def test_a_long_test_leaves_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "run", lambda number: {"pictures": number, "grown": []})
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SOAK))["main"]("memory", "7", str(tmp_path))
+    record = json.loads((tmp_path / "memory.json").read_text())
+    assert (ended.value.code, record["pictures"], record["grown"]) == (0, 7, [])
+    assert record["versions"]
 
 
 def test_memory_that_grows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,9 +177,10 @@ class Fitting:
         weights = np.maximum(0, 1 - np.abs((np.arange(first, behind) - middle + 0.5) * (1 / reach)))
         weights /= np.cumsum(weights)[-1]  # one after the other
         seen = plane[first - self._top : behind - self._top]
-        if plane.dtype == np.uint8:
-            return np.floor(np.floor(weights * (1 << _BITS) + 0.5) @ seen / (1 << _BITS) + 0.5).astype(np.uint8)[None]
         total = np.zeros(plane.shape[1])
+        if plane.dtype == np.uint8:
+            total[:] = np.floor(weights * (1 << _BITS) + 0.5) @ seen / (1 << _BITS)
+            return np.floor(total + 0.5).astype(np.uint8)[None]
         for weight, values in zip(weights, seen):
             total += weight * values.astype(np.float64)
         return total.astype(np.float32)[None]

@@ -82,8 +82,7 @@ def _bands(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
 
 def _strips(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
     """Rows of each strip; of one that is stored as it is, no more than a band at a time: it may be all of a picture."""
-    kind = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}") if page.bitspersample in (8, 16) else None
-    stored = kind is not None and page.compression == 1 and page.predictor == 1 and page.fillorder == 1
+    stored = page.bitspersample in (8, 16) and page.compression == page.predictor == page.fillorder == 1
     row = page.imagewidth * page.samplesperpixel * page.bitspersample // 8  # bytes
     strip = page.rowsperstrip or page.imagelength
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
@@ -95,6 +94,7 @@ def _strips(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
         step = max(1, BAND // row)
         for top in range(0, rows, step):
             some = min(step, rows - top)
+            kind = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}")
             values = np.frombuffer(_at(file, offset + top * row, some * row), kind)
             yield _as_pixels(page, values.astype(kind.newbyteorder("="), copy=False), some)[0]
 

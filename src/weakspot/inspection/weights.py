@@ -43,7 +43,7 @@ def unpack_weights(data: bytes, shapes: dict[str, tuple[int, ...]]) -> Weights:
 
 
 def _denormal(array: NDArray[Any]) -> NDArray[np.bool_]:
-    return (array != 0) & (np.abs(array) < np.finfo(np.float32).tiny)
+    return np.asarray((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
 
 
 def strict_json(data: bytes) -> Any:

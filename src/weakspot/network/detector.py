@@ -211,7 +211,7 @@ def _mean(images: Tensor) -> Tensor:
     In an exported graph axis by axis: ONNX Runtime adds up three axes at once so that millions of values are off by
     more than the parity allows.
     """
-    if torch.jit.is_tracing():
+    if torch.onnx.is_in_onnx_export():
         return images.mean(3, keepdim=True).mean(2, keepdim=True).mean(1, keepdim=True)
     return images.mean((1, 2, 3), keepdim=True)
 
