@@ -1,4 +1,4 @@
-"""Damaged pictures and model files, for NUMBER minutes in all, are read or refused in our words."""
+"""Damaged pictures, model files and graphs, for NUMBER minutes in all, are read, opened or refused in our words."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ KEPT = Path(__file__).resolve().parents[1] / "results" / "soak" / "fuzz_inputs" 
 
 
 def run(number: int) -> dict[str, Any]:
-    """Damaged inputs, as long for pictures as for model files; the inputs at which something went wrong are kept."""
+    """Damaged inputs, as long for each kind of them; the inputs at which something went wrong are kept."""
     seed = int(time.time())
     logging.getLogger("tifffile").setLevel(
         logging.CRITICAL
@@ -22,11 +22,15 @@ def run(number: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         place = Path(folder)
         write_model_file(place / "made.weakspot", made_model())
+        sharp = fuzzing.small_sharp()
         ways = {
             "pictures": (fuzzing.read_picture, fuzzing.pictures),
+            "strips": (fuzzing.read_strips, fuzzing.strips),
+            "graphs": (fuzzing.open_graphs(sharp), fuzzing.graphs(sharp.graph)),
             "model_files": (fuzzing.read_model, fuzzing.model_files(read_members(place / "made.weakspot"))),
         }
-        came = {name: fuzzing.run(*way, number * 30, seed, place / name) for name, way in ways.items()}
+        seconds = number * 60 / len(ways)
+        came = {name: fuzzing.run(*way, seconds, seed, place / name) for name, way in ways.items()}
         for path in place.glob("*/input-*"):
             KEPT.mkdir(parents=True, exist_ok=True)
             (KEPT / path.name).write_bytes(path.read_bytes())

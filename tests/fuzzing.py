@@ -1,10 +1,11 @@
-"""Damaged pictures and model files without end: whatever is in them, they are read or refused in our words, at once.
+"""Damaged pictures, model files and graphs without end: they are read, opened or refused in our words, at once.
 
 A child process reads them one after the other and writes each down before it reads it, so that one that brings it down
 or holds it up is known.
 """
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -14,14 +15,26 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import tifffile
 
 from tests.hostile import encoded, png, surface, tiff
+from tests.inspection.conftest import made_model
+from weakspot.data import large
 from weakspot.data.reading import decode_image
 from weakspot.errors import ImageError, ModelFileError
 from weakspot.inspection.container import pack
-from weakspot.inspection.model_file import read_model_file
-from weakspot.settings import ReadSettings
+from weakspot.inspection.model_file import ModelFile, read_model_file
+from weakspot.inspection.runtimes import open_runtime
+from weakspot.inspection.tiling import TiledRuntime
+from weakspot.network.detector import Detector
+from weakspot.settings import NetworkSettings, ReadSettings
+from weakspot.training.export import export_graph
 
 SETTINGS = ReadSettings(max_megapixels=1)
 LONGEST = 1.0  # seconds of computing that one input may take
@@ -100,9 +113,103 @@ def read_picture(data: bytes, _: Path) -> None:
         check_words(str(error))
 
 
+def strips(chance: random.Random) -> bytes:
+    """A damaged TIFF in strips."""
+    return damaged(chance.choice(IN_STRIPS), chance)
+
+
+def whole_strips() -> list[bytes]:
+    """A small TIFF of each kind that is read strip by strip."""
+    grey, colour = surface(40, 48), surface(40, 48, channels=3)
+    opaque = np.dstack([colour, np.full(grey.shape, 255, np.uint8)])
+    kinds: list[tuple[np.ndarray, dict[str, Any]]] = [
+        *((grey, {"compression": how}) for how in (None, "zlib", "packbits")),
+        (grey, {"compression": "zlib", "predictor": True}),
+        (grey, {"bigtiff": True}),
+        (grey, {"photometric": "miniswhite", "rowsperstrip": 40}),
+        (grey.astype(np.uint16) * 200, {"byteorder": ">", "rowsperstrip": 40}),
+        (colour, {"photometric": "rgb"}),
+        (opaque, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    ]
+    found = []
+    for pixels, how in kinds:
+        tifffile.imwrite(file := io.BytesIO(), pixels, **{"rowsperstrip": 8} | how)
+        found.append(file.getvalue())
+    return found
+
+
+def read_strips(data: bytes, folder: Path) -> None:
+    large.LARGE = 100  # in this process alone, so that small ones are read by strips
+    path = folder / "fuzzed.tif"
+    path.write_bytes(data)
+    try:
+        large.read_large(path, SETTINGS, large.Target((16, 16), 1, 8, "stretch"))
+    except ImageError as error:
+        check_words(str(error).removeprefix(f"{folder}/"))
+
+
+def graphs(whole: bytes) -> Fuzz:
+    """This graph with some of its nodes, names, numbers and shapes changed; one of four with bytes changed."""
+
+    def fuzz(chance: random.Random) -> bytes:
+        if chance.random() < 1 / 4:
+            return damaged(whole, chance)
+        made = onnx.load_from_string(whole)
+        for _ in range(chance.randint(1, 3)):
+            _alter(made.graph, chance)
+        return bytes(made.SerializeToString())
+
+    return fuzz
+
+
+def _alter(graph: onnx.GraphProto, chance: random.Random) -> None:
+    node, other = chance.choice(graph.node), chance.choice(graph.node)
+    names = [name for each in graph.node for name in (*each.input, *each.output)]
+    numbers = [attribute for attribute in node.attribute if attribute.ints]
+    match chance.randrange(7):
+        case 0 if node.input:
+            node.input[chance.randrange(len(node.input))] = chance.choice(names)  # into a ring, too
+        case 1 if node.output:
+            node.output[0] = chance.choice(names)
+        case 2 if numbers:
+            ints = chance.choice(numbers).ints
+            ints[chance.randrange(len(ints))] = chance.choice((*NUMBERS, -1, -8, 1 << 40))
+        case 3:
+            node.op_type = other.op_type
+        case 4:
+            graph.node.remove(node)
+        case 5:
+            graph.node.append(other)
+        case _:
+            tensor = chance.choice(graph.initializer)
+            tensor.dims[:] = [chance.choice((*NUMBERS, -1, 1 << 40)) for _ in tensor.dims]
+
+
+def small_sharp() -> ModelFile:
+    """The network of `sharp`, which has learned nothing, for pictures of 128 × 128 pixels."""
+    network = NetworkSettings(body="narrow", decision="heat", top_fractions=(0.01, 0.1), normalization="picture")
+    detector = Detector(network, 100.0, 60.0).eval()
+    weights = {name: tensor.numpy() for name, tensor in detector.state_dict().items()}
+    made = made_model(export_graph(detector, 128, 128, 8), size=(128, 128), network=asdict(network))
+    return replace(made, weights=weights)
+
+
+def open_graphs(model: ModelFile) -> Callable[[bytes, Path], None]:
+    """What opens graphs in this model's place, whole and cut into tiles."""
+
+    def read(data: bytes, _: Path) -> None:
+        hostile = replace(model, graph=data)
+        for way in (open_runtime, TiledRuntime):
+            try:
+                way(hostile, "onnxruntime", 1)
+            except ModelFileError as error:
+                check_words(f"fuzzed: {error}")
+
+    return read
+
+
 def model_files(members: dict[str, bytes]) -> Fuzz:
     """Damaged files of this model; two of three with checksums that fit."""
-    import io
 
     def packed(content: dict[str, bytes]) -> bytes:
         file = io.BytesIO()
@@ -158,7 +265,7 @@ def run(read: Callable[[bytes, Path], None], fuzz: Fuzz, seconds: float, seed: i
         if not child:
             _child(read, fuzz, end, seed, folder)
         crash = _watched(child, folder)
-        count += int((folder / "count").read_text() or 0)
+        count += _count(folder)
         for line in (folder / "found.jsonl").read_text().splitlines() if (folder / "found.jsonl").exists() else ():
             kind, name, what = json.loads(line)
             found[kind].append(f"{name}: {what}")
@@ -171,12 +278,12 @@ def run(read: Callable[[bytes, Path], None], fuzz: Fuzz, seconds: float, seed: i
 
 def _watched(child: int, folder: Path) -> str:
     """Wait for a child; how it ended where that was not well."""
-    seen, since = "", time.monotonic()
+    seen, since = 0, time.monotonic()
     while True:
         process, status = os.waitpid(child, os.WNOHANG)
         if process:
             return "" if status == 0 else f"ended with {os.waitstatus_to_exitcode(status)}"
-        count = (folder / "count").read_text() if (folder / "count").exists() else ""
+        count = _count(folder)
         if count != seen:
             seen, since = count, time.monotonic()
         if time.monotonic() - since > HUNG:
@@ -184,6 +291,12 @@ def _watched(child: int, folder: Path) -> str:
             os.waitpid(child, 0)
             return f"hung for {HUNG:.0f} s"
         time.sleep(0.05)
+
+
+def _count(folder: Path) -> int:
+    """How many inputs a child has come to; it may have come to none before the time was over."""
+    path = folder / "count"
+    return int(path.read_text() or 0) if path.exists() else 0
 
 
 def _child(read: Callable[[bytes, Path], None], fuzz: Fuzz, end: float, seed: int, folder: Path) -> None:
@@ -223,3 +336,4 @@ def _kept(folder: Path, data: bytes) -> str:
 
 
 WHOLE = whole_pictures()
+IN_STRIPS = whole_strips()

@@ -38,6 +38,21 @@ def test_damaged_model_files_are_read_or_refused_in_our_words(
     assert came["inputs"]
 
 
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_damaged_pictures_in_strips_are_read_or_refused_in_our_words(tmp_path: Path, seconds: int) -> None:
+    came = fuzzing.run(fuzzing.read_strips, fuzzing.strips, seconds, 0, tmp_path)
+    assert (came["untyped"], came["slow"], came["crashed"]) == ([], [], [])
+    assert came["inputs"]
+
+
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_damaged_graphs_are_opened_or_refused_in_our_words(tmp_path: Path, seconds: int) -> None:
+    model = fuzzing.small_sharp()
+    came = fuzzing.run(fuzzing.open_graphs(model), fuzzing.graphs(model.graph), seconds, 0, tmp_path)
+    assert (came["untyped"], came["slow"], came["crashed"]) == ([], [], [])
+    assert came["inputs"]
+
+
 def spin(_: bytes, __: Path) -> None:
     start = time.process_time()
     while time.process_time() - start < 0.05:
@@ -53,7 +68,7 @@ def test_what_may_not_happen_is_told_with_its_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, read: object, said: str
 ) -> None:
     monkeypatch.setattr(fuzzing, "LONGEST", 0.02)
-    came = fuzzing.run(read, fuzzing.pictures, 0.2, 0, tmp_path)  # type: ignore[arg-type]
+    came = fuzzing.run(read, fuzzing.pictures, 1, 0, tmp_path)  # type: ignore[arg-type]
     name, _, what = came[kind][0].partition(": ")  # type: ignore[index]
     assert said in what
     assert (tmp_path / name).read_bytes() == fuzzing.pictures(random.Random(0))

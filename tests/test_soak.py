@@ -1,6 +1,7 @@
 """The short forms of long tests; `scripts/soak` runs them for as long as one likes."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,25 +10,41 @@ from typing import Any
 import pytest
 
 from soaks import load, memory, switches
+from weakspot.inspection.runtimes import offers_bf16, present_runtimes
 
-SOAK = Path(__file__).parents[1] / "scripts" / "soak"
+ROOT = Path(__file__).parents[1]
+SOAK = ROOT / "scripts" / "soak"
+TWO_SIZES = (64, 96), (128, 96)
 
 
-def test_memory_stays_flat_over_pictures_of_mixed_sizes(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, SOAK, "memory", "600", tmp_path], capture_output=True, text=True, timeout=300
-    )
+def test_memory_stays_flat_over_pictures_of_mixed_sizes() -> None:
+    """By small detectors, in a process of its own."""
+    script = f"import json; from soaks import memory; print(json.dumps(memory.run(600, {TWO_SIZES})))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads(done.stdout)
+    assert memory.went_well(record), record
+    assert record["runtimes"].keys() >= {
+        f"{name} fp32, {side} × 96" for name in present_runtimes() for side in (64, 128)
+    }
+    assert any("bf16" in name for name in record["runtimes"]) or not offers_bf16()
+
+
+def test_a_long_test_leaves_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "run", lambda number: {"pictures": number, "grown": []})
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SOAK))["main"]("memory", "7", str(tmp_path))
     record = json.loads((tmp_path / "memory.json").read_text())
-    assert (record["pictures"], record["grown"]) == (600, [])
-    assert set(record["runtimes"]) >= {"onnxruntime"}
+    assert (ended.value.code, record["pictures"], record["grown"]) == (0, 7, [])
+    assert record["versions"]
 
 
 def test_memory_that_grows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     grown = iter(range(1000))
     monkeypatch.setattr(memory, "resident_mb", lambda: 0.01 * next(grown))
-    record = memory.run(50)
-    assert "onnxruntime" in record["grown"] and not memory.went_well(record)
+    record = memory.run(50, TWO_SIZES[:1])
+    assert "onnxruntime fp32, 64 × 96" in record["grown"]
+    assert not memory.went_well(record)
 
 
 def test_without_arguments_every_long_test_is_listed_with_what_it_holds() -> None:

@@ -105,6 +105,18 @@ def test_regions_cover_their_cells_on_pictures_of_any_size():
         assert bottom <= region.y + region.height < bottom + 1
 
 
+@pytest.mark.parametrize("side", [65, 70, 100, 130, 500])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_regions_lie_on_their_cells_where_the_size_is_no_whole_number_of_them(side, scale):
+    cells = -(-side // 8)
+    for cell in (cells - 2, cells - 1):
+        heat = np.zeros((cells, cells), np.float32)
+        heat[cell, cell] = 1
+        (region,) = find_regions(heat, scale * side, scale * side, 0.5, (side, side))
+        assert (region.x, region.x + region.width) == (8 * cell * scale, min(8 * cell + 8, side) * scale)
+        assert (region.y, region.height) == (region.x, region.width)
+
+
 def test_a_ring_and_what_lies_inside_it_are_two_regions():
     heat = np.zeros((5, 5), np.float32)
     heat[[0, 4], :] = heat[:, [0, 4]] = 0.8

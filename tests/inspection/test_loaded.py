@@ -12,6 +12,7 @@ from weakspot.errors import ImageError, ModelFileError, SettingsError
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, SelfTest, ThresholdRecord
+from weakspot.inspection.overlay import render
 from weakspot.inspection.refusals import channel_levels
 from weakspot.inspection.runtimes import Answer, open_runtime, present_runtimes
 from weakspot.settings import ReadSettings
@@ -338,7 +339,12 @@ def test_runtime_threads_precision_and_memory_are_passed_on(model_path, monkeypa
     monkeypatch.setattr("weakspot.inspection.loaded.open_fastest", lambda model, *how: asked.append(how))
     LoadedDetector.load(model_path)
     LoadedDetector.load(model_path, "openvino", 2, "bf16", "small")
-    assert asked == [("auto", None, "auto", "fast"), ("openvino", 2, "bf16", "small")]
+    LoadedDetector.load(model_path, max_memory=77.0)
+    assert asked == [
+        ("auto", None, "auto", "fast", 1000.0),
+        ("openvino", 2, "bf16", "small", 1000.0),
+        ("auto", None, "auto", "fast", 77.0),
+    ]
 
 
 def test_a_png_is_inspected_without_what_it_does_not_need(model_path, tmp_path, save_picture, make_pixels):
@@ -392,3 +398,20 @@ def test_heat_over_mirrored_borders_is_left_out(model_path, make_pixels):
     found = LoadedDetector(keeps, open_runtime(keeps, threads=1)).inspect(tall)
     assert found.heat_map.shape == (8, 4)
     assert [(region.x, region.y, region.width, region.height) for region in found.regions] == [(32, 0, 32, 32)]
+
+
+def test_regions_and_overlay_of_a_size_that_is_no_whole_number_of_cells(make_detector, monkeypatch):
+    """70 × 100 pixels are 9 × 13 cells, of which the last are cut."""
+    heat = np.zeros((1, 9, 13), np.float32)
+    heat[0, 7, 11] = 0.9
+    detector = make_detector(size=(72, 104), image_sizes=ImageSizes(min=(70, 100), max=(140, 200)))
+    model = replace(detector.model, manifest=detector.manifest.model_copy(update={"size": (70, 100)}))
+    answer = Answer(np.array([5.0]), np.array([5.0]), heat)
+    monkeypatch.setattr(detector.runtime, "run", lambda _: answer)
+    pixels = np.random.default_rng(0).integers(0, 256, (140, 200), np.uint8)
+    found = LoadedDetector(model, detector.runtime).inspect(pixels)
+    (region,) = found.regions
+    assert (region.x, region.y, region.width, region.height) == (176, 112, 16, 16)
+    over = render(np.zeros((140, 200), np.uint8), found)[:140]
+    assert np.unravel_index(over.sum(2).argmax(), (140, 200))[0] in range(112, 128)
+    assert np.unravel_index(over.sum(2).argmax(), (140, 200))[1] in range(176, 192)

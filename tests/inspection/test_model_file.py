@@ -152,6 +152,13 @@ def test_a_model_that_nobody_could_read_is_not_written(tmp_path, model):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_faded_away_in_training_is_kept_as_0(tmp_path, model):
+    """The variance of a channel that is always dark shrinks by a tenth at each step of a training."""
+    faded = {**model.weights, "mean": np.array(1e-42, np.float32)}
+    written = write_model_file(tmp_path / "x.weakspot", replace(model, weights=faded))
+    assert written.weights["mean"] == 0 == read_model_file(tmp_path / "x.weakspot").weights["mean"]
+
+
 def test_thresholds_change_and_nothing_else_and_the_change_is_kept(model_path, same):
     before = read_model_file(model_path)
     first = Thresholds(bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="a talk with the line")

@@ -140,6 +140,7 @@ def test_the_file_that_the_next_test_alters_is_accepted(model_path, forge):
         save_safetensors({**GOOD, "shared.weight": np.zeros((2, 3, 4), np.float16)}),
         save_safetensors({**GOOD, "mean": np.array(np.nan, np.float32)}),
         save_safetensors({**GOOD, "mean": np.array(np.inf, np.float32)}),
+        save_safetensors({**GOOD, "shared.weight": np.full((2, 3, 4), -1e-42, np.float32)}),
         save_safetensors(GOOD, metadata={"note": "nobody asked"}),
         save_safetensors(GOOD) + b"trailing",
         header(

@@ -125,6 +125,17 @@ def test_heat_is_spread_over_the_picture_in_place():
     assert np.unravel_index(spread.argmax(), spread.shape)[1] // 80 == 3
 
 
+@pytest.mark.parametrize("side", [65, 70, 100, 500])
+def test_heat_lies_in_place_where_the_size_is_no_whole_number_of_cells(side):
+    cells = -(-side // 8)
+    heat = np.zeros((cells, cells), np.float32)
+    heat[:, cells - 2] = 1
+    spread = heat_on_picture(heat, side, side, (side, side))[side // 2]
+    first = 8 * (cells - 2)
+    assert spread[first + 3 : first + 5].min() > 0.9, "in the middle of the cell"
+    assert spread[first - 1] == pytest.approx(spread[first + 8] if side > first + 8 else 0.4375, abs=1e-3)
+
+
 def test_the_colours_are_turbo():
     matplotlib = pytest.importorskip("matplotlib")
     original = np.array(matplotlib.colormaps["turbo"].colors) * 255

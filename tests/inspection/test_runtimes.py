@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx import TensorProto, load_from_string
+from onnx import ModelProto, TensorProto, helper, load_from_string
 
 from weakspot.errors import ModelFileError, SettingsError
 from weakspot.inspection import runtimes
@@ -100,19 +100,72 @@ def test_a_graph_without_our_outputs_is_refused(model, make_graph, runtime):
         open_runtime(replace(model, graph=make_graph(outputs=("raw_score", "anomaly_map"))), runtime)
 
 
+def in_other_order(data: bytes) -> bytes:
+    """The entry that names the file with its value before its key, which protobuf takes as well."""
+    plain, other = b"\x0a\x08location\x12\x0asecret.bin", b"\x12\x0asecret.bin\x0a\x08location"
+    assert data.count(plain) == 1
+    return data.replace(plain, other)
+
+
+def as_initializer(model: ModelProto, tensor: TensorProto) -> None:
+    model.graph.initializer.append(tensor)
+
+
+def as_constant(model: ModelProto, tensor: TensorProto) -> None:
+    model.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+
+
+def as_list_of_a_node(model: ModelProto, tensor: TensorProto) -> None:
+    as_initializer(model, TensorProto(name="kernel", dims=[0], data_type=1))
+    model.graph.node[0].attribute.append(helper.make_attribute("more", [tensor]))
+
+
+def in_a_nested_graph(model: ModelProto, tensor: TensorProto) -> None:
+    inner = helper.make_graph([], "inner", [], [], [tensor])
+    middle = helper.make_graph([helper.make_node("If", ["x"], ["y"], then_branch=inner)], "middle", [], [])
+    model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=middle))
+
+
+def as_sparse(model: ModelProto, tensor: TensorProto) -> None:
+    indices = TensorProto(name="places", dims=[1], data_type=7, int64_data=[0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(tensor, indices, [8]))
+
+
+def as_sparse_constant(model: ModelProto, tensor: TensorProto) -> None:
+    node = helper.make_node("Constant", [], ["kernel"])
+    indices = TensorProto(name="places", dims=[1], data_type=7, int64_data=[0])
+    node.attribute.add(name="sparse_value", sparse_tensor=helper.make_sparse_tensor(tensor, indices, [8]), type=11)
+    model.graph.node.insert(0, node)
+
+
+def in_a_function(model: ModelProto, tensor: TensorProto) -> None:
+    node = helper.make_node("Constant", [], ["y"], value=tensor)
+    model.functions.append(helper.make_function("own", "f", [], ["y"], [node], [helper.make_opsetid("", 18)]))
+
+
+WAYS = [
+    as_initializer, as_constant, as_list_of_a_node, in_a_nested_graph, as_sparse, as_sparse_constant, in_a_function
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
-def test_a_graph_that_reads_other_files_is_refused(model, tmp_path, monkeypatch, runtime):
+@pytest.mark.parametrize("written", [bytes, in_other_order])
+@pytest.mark.parametrize("put", WAYS)
+def test_a_graph_that_reads_other_files_is_refused(model, tmp_path, monkeypatch, runtime, written, put):
     """Both runtimes would take them from the working directory."""
     graph = load_from_string(model.graph)
-    kernel = next(value for value in graph.graph.initializer if value.name == "kernel")
+    place = next(place for place, value in enumerate(graph.graph.initializer) if value.name == "kernel")
+    kernel = TensorProto()
+    kernel.CopyFrom(graph.graph.initializer[place])
+    del graph.graph.initializer[place]
     (tmp_path / "secret.bin").write_bytes(kernel.raw_data)
     kernel.ClearField("raw_data")
     kernel.data_location = TensorProto.EXTERNAL
-    location = kernel.external_data.add()
-    location.key, location.value = "location", "secret.bin"
+    kernel.external_data.add(key="location", value="secret.bin")
+    put(graph, kernel)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelFileError, match="other files"):
-        open_runtime(replace(model, graph=graph.SerializeToString()), runtime)
+        open_runtime(replace(model, graph=written(graph.SerializeToString())), runtime)
 
 
 def test_openvino_computes_in_fp32_unless_told_otherwise(model):

@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tifffile
 import torch
+from onnx import helper
 
 from weakspot.data import large
 from weakspot.errors import ImageError, ModelFileError, SettingsError
-from weakspot.inspection.heat_graph import heat_graph
+from weakspot.inspection import fastest, tiling
+from weakspot.inspection.fastest import selftest_image
+from weakspot.inspection.heat_graph import HeatGraph, heat_graph
 from weakspot.inspection.loaded import LoadedDetector
-from weakspot.inspection.manifest import ImageSizes
+from weakspot.inspection.manifest import ImageSizes, SelfTest
 from weakspot.inspection.model_file import ModelFile, write_model_file
-from weakspot.inspection.runtimes import open_runtime
-from weakspot.inspection.tiling import TiledRuntime, needs_tiles, windows
+from weakspot.inspection.runtimes import open_runtime, present_runtimes
+from weakspot.inspection.tiling import TiledRuntime, needs_tiles, tile_size, windows
+from weakspot.inspection.timings import Timing
 from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings
 from weakspot.training.export import export_graph
@@ -93,15 +98,38 @@ def test_the_margin_is_that_of_the_layers(sharp):
     assert heat_graph(sharp((128, 128), body="printed", third_kernel=7)).margin == 80  # 164
 
 
-@pytest.mark.parametrize(("length", "tile", "margin"), [(1000, 128, 32), (301, 152, 32), (128, 128, 32), (129, 128, 8)])
+@pytest.mark.parametrize(
+    ("length", "tile", "margin"), [(1000, 128, 32), (301, 149, 32), (128, 128, 32), (137, 129, 8), (2100, 1028, 112)]
+)
 def test_windows_cover_a_side_once_with_their_margins(length, tile, margin):
     covered = 0
     for window in windows(length, tile, margin):
-        assert window.kept_from == covered and window.stop - window.start <= tile and window.start % 8 == 0
+        assert window.kept_from == covered and window.stop - window.start == tile and window.start % 8 == 0
         assert window.start == 0 or window.kept_from - window.start >= margin
         assert window.stop == length or window.stop - window.kept_to >= margin
         covered = window.kept_to
     assert covered == length
+
+
+@pytest.mark.parametrize("size", [(2100, 4100), (2500, 5000), (133, 9001), (9001, 133), (1003, 1003)])
+@pytest.mark.parametrize("megabytes", [20, 100, 1000, float("inf")])
+def test_all_tiles_have_one_shape_for_which_memory_is_kept(size, megabytes):
+    cut = HeatGraph(b"", 32, 264.0, 0.0)
+    tile = tile_size(size, cut, megabytes)
+    assert tile[0] * tile[1] * cut.bytes_a_pixel <= 0.25 * megabytes * 1e6
+    assert tile == size or tile[0] * tile[1] * cut.bytes_a_pixel > 0.12 * megabytes * 1e6, "much smaller than it may be"
+    shapes = {
+        (down.stop - down.start, across.stop - across.start)
+        for down in windows(size[0], tile[0], 32)
+        for across in windows(size[1], tile[1], 32)
+    }
+    assert shapes == {tile}
+
+
+def test_one_graph_is_opened_for_all_tiles(sharp):
+    tiled = TiledRuntime(sharp(), "onnxruntime", 1, max_memory=12)
+    tiled.run(noise()[None])
+    assert list(tiled._runtime._opened.made) == [(1, 1, *tiled._tile)]
 
 
 def test_tiles_are_taken_where_the_whole_takes_too_much(sharp, tmp_path: Path):
@@ -118,13 +146,41 @@ def test_tiles_are_taken_where_the_whole_takes_too_much(sharp, tmp_path: Path):
     assert one.decision == other.decision and len(one.regions) == len(other.regions)
 
 
+def test_figures_and_the_self_test_keep_to_the_same_memory_in_tiles(sharp, tmp_path: Path, monkeypatch):
+    model = sharp()
+    answer = open_runtime(model, "onnxruntime", 1).run(selftest_image(model)[None])
+    scores = SelfTest(raw_score=float(answer.raw_score[0]), heat_score=float(answer.heat_score[0]))
+    write_model_file(
+        tmp_path / "a.weakspot", replace(model, manifest=model.manifest.model_copy(update={"selftest": scores}))
+    )
+    opened, run = [], TiledRuntime.run
+    monkeypatch.setattr(tiling, "MAX_MEMORY", 20)
+    monkeypatch.setattr(tiling.TiledRuntime, "run", lambda self, images: opened.append(self.name) or run(self, images))
+    detector = LoadedDetector.load_exact(tmp_path / "a.weakspot", 1)
+    assert isinstance(detector.runtime, TiledRuntime)
+    assert all(each.ok for each in detector.verify(threads=1))
+    assert opened == list(present_runtimes())
+
+
+def test_measuring_which_runtime_is_faster_keeps_to_the_memory(sharp, monkeypatch):
+    """16 MB for the picture whole: one graph fits into half of 40, two at once do not."""
+    measured = []
+    monkeypatch.setattr(fastest, "measure", lambda model, _: measured.append(model) or Timing(None, {}))
+    monkeypatch.setattr(fastest, "known_times", lambda *_: {})
+    assert fastest.open_fastest(sharp(), threads=1, max_memory=40).name == present_runtimes()[0]
+    assert not measured
+    fastest.open_fastest(sharp(), threads=1, max_memory=400)
+    assert measured
+    assert isinstance(fastest.open_fastest(sharp(), threads=1, max_memory=30), TiledRuntime)
+
+
 def test_a_large_tiff_is_judged_from_its_strips(sharp, tmp_path: Path, monkeypatch):
     detector = LoadedDetector(model := sharp(), open_runtime(model, "onnxruntime", threads=1))
     path = tmp_path / "scan.tif"
     tifffile.imwrite(path, noise(size=(602, 840))[0], rowsperstrip=16)
     whole = detector.inspect(path)
-    monkeypatch.setattr("weakspot.inspection.loaded.decode_image", lambda *_: pytest.fail("decoded whole"))
-    monkeypatch.setattr("weakspot.inspection.loaded.read_image", lambda *_: pytest.fail("decoded whole"))
+    monkeypatch.setattr("weakspot.inspection.preparation.decode_image", lambda *_: pytest.fail("decoded whole"))
+    monkeypatch.setattr("weakspot.inspection.preparation.read_image", lambda *_: pytest.fail("decoded whole"))
     monkeypatch.setattr(large, "LARGE", 500_000)
     monkeypatch.setattr(large, "LONGEST", 100)
     prepared = detector.prepare(path)
@@ -132,14 +188,53 @@ def test_a_large_tiff_is_judged_from_its_strips(sharp, tmp_path: Path, monkeypat
     assert prepared.decoded_bytes == 602 * 840, "what reading ahead counts"
     found = detector.judge(prepared)
     assert found.image == whole.image
-    assert found.raw_score == pytest.approx(whole.raw_score, abs=0.02)  # reduced: levels are rounded otherwise
+    assert found.raw_score == whole.raw_score
 
 
 def test_too_little_memory_for_a_tile_and_foreign_graphs_are_told(sharp, make_model):
-    with pytest.raises(SettingsError, match=r"--max-memory 5: this detector needs at least 8 \(megabytes\)"):
+    with pytest.raises(SettingsError, match=r"--max-memory 5: this detector needs at least 9 \(megabytes\)"):
         TiledRuntime(sharp(), "onnxruntime", 1, max_memory=5)
     with pytest.raises(ModelFileError, match="not one of weakspot's own"):
         heat_graph(make_model())
+
+
+def damage_ring(graph: onnx.GraphProto) -> None:
+    logits = next(node for node in graph.node if node.output[0] == "anomaly_map")
+    logits.input[0] = "one"
+    graph.node.extend([helper.make_node("Relu", ["one"], ["other"]), helper.make_node("Relu", ["other"], ["one"])])
+
+
+def damage_stride(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "strides":
+                attribute.ints[:] = [0, 0]
+
+
+def damage_kernel(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "kernel_shape" and node.op_type == "Conv":
+                attribute.ints[:] = [-900, -900]
+
+
+@pytest.mark.parametrize("damage", [damage_ring, damage_stride, damage_kernel])
+def test_a_hostile_graph_is_refused_at_once(sharp, damage):
+    model = sharp((128, 128))
+    graph = onnx.load_from_string(model.graph)
+    damage(graph.graph)
+    with pytest.raises(ModelFileError, match="not one of weakspot's own"):
+        heat_graph(replace(model, graph=graph.SerializeToString()))
+
+
+@pytest.mark.parametrize("fractions", [None, [], 0.1, ["0.1"], [0.1, 2.0], [0.0]])
+def test_a_manifest_that_does_not_tell_how_heat_is_scored_is_refused(sharp, fractions):
+    model = sharp((128, 128))
+    network = {**model.manifest.network, "top_fractions": fractions}
+    with pytest.raises(
+        ModelFileError, match=r"model made: top_fractions are .*, not shares of its cells; copy it again"
+    ):
+        TiledRuntime(replace(model, manifest=model.manifest.model_copy(update={"network": network})), "onnxruntime", 1)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from tests.inspection.conftest import made_graph, made_manifest, made_model, made_pixels
+from weakspot import terminal
 from weakspot.data.reading import fit_image
 from weakspot.errors import ModelFileError
 from weakspot.inspection.inspection import Thresholds, sigmoid
@@ -25,6 +27,7 @@ from weakspot.inspection.runtimes import open_runtime, openvino_core
 from weakspot.jobs import export as jobs
 from weakspot.jobs.export import export
 from weakspot.jobs.export_graph import OUTPUTS, build_graph
+from weakspot.jobs.exported import difference
 from weakspot.jobs.quantize import quantized
 from weakspot.network.detector import Detector
 from weakspot.settings import NetworkSettings
@@ -289,12 +292,47 @@ def test_int8_that_changes_a_decision_is_not_written_unless_that_is_allowed(tmp_
     monkeypatch.setattr(jobs, "quantized", lambda graph, images: other)
     how = {"precision": "int8", "calibrate": labelled(tmp_path / "parts"), "threads": 1}
     model = without_review(real, tmp_path)
-    with pytest.raises(ModelFileError, match=r"int8 export changes \d of 9 decisions, \d of them not for") as refused:
+    with pytest.raises(ModelFileError, match=r"int8 export changes \d of 9 decisions, \d of them to good") as refused:
         export(model, "onnx", tmp_path / "part.onnx", **how)
     assert "nothing is written" in str(refused.value) and "\n" not in str(refused.value)
     assert not list(tmp_path.glob("part*.*"))
     done = export(model, "onnx", tmp_path / "part.onnx", allow_changes=True, **how)
     assert done.cost.faults and (tmp_path / "part.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now", "counts"),
+    [("review", "good", 1), ("review", "bad", 1), ("good", "bad", 1), ("good", "review", 0), ("bad", "review", 0)],
+)
+def test_a_changed_decision_counts_unless_a_person_looks_at_it_now(was, is_now, counts):
+    model = made_model()
+    detector = LoadedDetector(model, open_runtime(model, "onnxruntime", 1))
+    before, after = (detector.inspect(made_pixels(LEVELS[name])) for name in (was, is_now))
+    assert (before.decision, after.decision) == (was, is_now)
+    found = {
+        "decision": np.array([("good", "review", "bad").index(is_now)]),
+        "pred_score": np.array([after.defect_score]),
+        "anomaly_map": after.heat_map[None, None],
+    }
+    limits = Thresholds(bad_from=1.0, good_below=-1.0, rule="", chosen_on="")
+    assert difference([before], [found], limits).outside_review == counts
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [((), "no labelled pictures were given"), (("good",), "all pictures are good"), (("good", "bad"), "")],
+)
+def test_an_average_precision_that_was_not_measured_is_told(tmp_path, capsys, labels, reason):
+    data = labelled(tmp_path / "parts", 2)
+    for label in {"good", "bad"} - set(labels):
+        shutil.rmtree(data / label)
+    path = tmp_path / "part.onnx"
+    done = export(saved(tmp_path), "onnx", path, precision="fp16", calibrate=data if labels else None, threads=1)
+    said = json.loads(path.with_suffix(".json").read_text())["verified"]["not_measured"]
+    assert reason in said and bool(reason) == bool(said)
+    terminal.show_exported(done, as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert said in shown and ("AP" in shown) == (not reason)
 
 
 def test_int8_that_ranks_worse_is_not_written(tmp_path, monkeypatch):
@@ -328,7 +366,7 @@ def without_review(model: Path, folder: Path) -> Path:
 
 
 def test_pictures_of_which_only_a_smaller_view_is_kept_are_exported_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("weakspot.inspection.loaded.LARGE", 1)
+    monkeypatch.setattr("weakspot.inspection.preparation.LARGE", 1)
     monkeypatch.setattr("weakspot.data.large.LONGEST", 32)
     model, data = saved(tmp_path), labelled(tmp_path / "data")
     export(model, "onnx", tmp_path / "part.onnx", precision="fp16", calibrate=data)

@@ -10,7 +10,9 @@ from PIL import Image
 from tests.inspection.conftest import made_pixels
 from tests.jobs.test_export import ENDING, TARGETS, labelled, saved
 from weakspot import durable
+from weakspot.errors import OutputError
 from weakspot.inspection import runtimes
+from weakspot.jobs.export import export
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str]:
@@ -37,6 +39,15 @@ def test_what_is_there_already_stays(tmp_path, capsys, monkeypatch, there):
     assert status == 1 and f"{there}: is there already" in said
     assert (tmp_path / there).read_text() == "of another program"
     assert {path.name for path in tmp_path.iterdir()} == {there, "made.weakspot"}
+
+
+def test_what_is_another_programs_and_not_in_the_way_does_not_hinder(tmp_path):
+    (tmp_path / "part.bin").write_bytes(b"of another program")
+    export(saved(tmp_path), "onnx", tmp_path / "part.onnx", threads=1)
+    assert (tmp_path / "part.bin").read_bytes() == b"of another program"
+    (tmp_path / "part2.bin").write_bytes(b"of another program")
+    with pytest.raises(OutputError, match=r"part2\.bin: is there already"):
+        export(tmp_path / "made.weakspot", "openvino", tmp_path / "part2.xml", threads=1)
 
 
 def test_a_folder_that_is_there_already_stays(tmp_path, capsys, monkeypatch):

@@ -195,7 +195,8 @@ def export(
     ],
     to: Annotated[Literal["onnx", "openvino"], typer.Option(help="What other programs read.")] = "onnx",
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"], typer.Option(help="fp16: half the file; int8: faster, needs --calibrate.")
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="fp16: half the file; int8: faster on OpenVINO alone."),
     ] = "fp32",
     calibrate: Annotated[
         Path | None,

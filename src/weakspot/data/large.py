@@ -1,6 +1,6 @@
 """Large pictures to the detector's size without all of their pixels in memory: row by row, as the decoder gives them.
 
-The numbers are those of `reading.fit_image` to one level, since Pillow may round after the rows instead of the columns.
+The numbers are those of `reading.fit_image`, bit for bit.
 A TIFF in strips is decoded as its rows are needed; whatever else a file holds is decoded whole first.
 """
 
@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from weakspot.data.formats import SUFFIXES, Banded
-from weakspot.data.reading import area, full_range, opened, planes_of
-from weakspot.errors import ImageError, shown
+from weakspot.data.reading import across, area, down_first, full_range, opened, planes_of, rounded
+from weakspot.errors import ImageError, quoted, shown
 from weakspot.settings import Fit, ReadSettings, Size
 
 LARGE = 16_000_000  # pixels from which a picture is not kept whole
@@ -76,11 +75,11 @@ def _faults_of(path: Path) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(f"{shown(path)}: {error}") from None
+        raise ImageError(f"{shown(path)}: {quoted(error, 500)}") from None
     except (MemoryError, OSError):
         raise
     except Exception as error:  # as in `reading.decode_image`
-        reason = f"{type(error).__name__}: {shown(error)[:200]}"
+        reason = f"{type(error).__name__}: {quoted(error)}"
         raise ImageError(f"{shown(path)}: cannot be decoded ({reason}); export or copy it again") from None
 
 
@@ -128,8 +127,9 @@ class Fitting:
     """Fills what `fit_image` gives of a picture, from its rows in order."""
 
     def __init__(self, height: int, width: int, target: Target) -> None:
-        self._height, self._width, self._target = height, width, target
+        self._height, self._target = height, target
         self._tall, self._wide = area(height, width, target.size, target.fit)
+        self._rows_first = down_first((height, width), (self._tall, self._wide))
         self._scale = height / self._tall
         self.image = np.empty((target.channels, *target.size), np.uint8 if target.bit_depth == 8 else np.uint16)
         self._kept: list[np.ndarray] = []  # rows of each plane that are still needed
@@ -143,23 +143,26 @@ class Fitting:
     def take(self, rows: np.ndarray) -> None:
         """The next rows, (n, W) or (n, W, 3)."""
         planes = planes_of(rows, self._target.channels, self._target.bit_depth)
-        planes = [_across(plane, self._wide) for plane in planes]
+        planes = planes if self._rows_first else [across(plane, self._wide) for plane in planes]
         self._kept = [np.concatenate(pair) for pair in zip(self._kept, planes)] if self._kept else planes
         end = self._top + len(self._kept[0])
         while self._done < self._tall and self._seen_by(self._done)[1] <= end:
-            self._fit_row(self._done)
+            for fitted, plane in zip(self.image, self._kept):
+                row = self._down(plane, self._done)
+                row = across(row, self._wide) if self._rows_first else row
+                fitted[self._done, : self._wide] = rounded(row)[0]
             self._done += 1
         gone = (end if self.is_whole else self._seen_by(self._done)[0]) - self._top
         self._kept, self._top = [plane[gone:].copy() for plane in self._kept], self._top + gone
 
     def finished(self) -> np.ndarray:
         """The picture (C, h, w), what is missing of the size mirrored."""
-        down, across = (
+        down, to_the_right = (
             np.pad(np.arange(part), (0, side - part), "symmetric")[part:]
             for part, side in zip((self._tall, self._wide), self._target.size)
         )
         self.image[:, self._tall :, : self._wide] = self.image[:, down, : self._wide]
-        self.image[:, :, self._wide :] = self.image[:, :, across]
+        self.image[:, :, self._wide :] = self.image[:, :, to_the_right]
         return self.image
 
     def _seen_by(self, row: int) -> tuple[int, int]:
@@ -167,24 +170,17 @@ class Fitting:
         middle, reach = (row + 0.5) * self._scale, max(1.0, self._scale)
         return max(0, int(middle - reach + 0.5)), min(self._height, int(middle + reach + 0.5))
 
-    def _fit_row(self, row: int) -> None:
-        """As Pillow does, which takes weights of 22 bits for 8-bit pixels."""
+    def _down(self, plane: np.ndarray, row: int) -> np.ndarray:
+        """One fitted row, (1, W), uint8 or float32 as `across` takes it, in the very steps in which Pillow reckons."""
         first, behind = self._seen_by(row)
         middle, reach = (row + 0.5) * self._scale, max(1.0, self._scale)
         weights = np.maximum(0, 1 - np.abs((np.arange(first, behind) - middle + 0.5) * (1 / reach)))
-        weights /= weights.sum()
-        if self.image.dtype == np.uint8:
-            weights = np.floor(weights * (1 << _BITS) + 0.5) / (1 << _BITS)
-        for fitted, plane in zip(self.image, self._kept):
-            values = weights @ plane[first - self._top : behind - self._top].astype(np.float64)
-            fitted[row, : self._wide] = np.floor(values + 0.5) if plane.dtype == np.uint8 else _whole(values)
-
-
-def _across(plane: np.ndarray, width: int) -> np.ndarray:
-    """Rows (n, W) at another width; 16 bits as float32, which is rounded at the end."""
-    image = Image.fromarray(np.ascontiguousarray(plane) if plane.dtype == np.uint8 else plane.astype(np.float32))
-    return np.asarray(image.resize((width, len(plane)), Image.Resampling.BILINEAR))
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values.astype(np.float32)), 0, 65535)
+        weights /= np.cumsum(weights)[-1]  # one after the other
+        seen = plane[first - self._top : behind - self._top]
+        total = np.zeros(plane.shape[1])
+        if plane.dtype == np.uint8:
+            total[:] = np.floor(weights * (1 << _BITS) + 0.5) @ seen / (1 << _BITS)
+            return np.floor(total + 0.5).astype(np.uint8)[None]
+        for weight, values in zip(weights, seen):
+            total += weight * values.astype(np.float64)
+        return total.astype(np.float32)[None]

@@ -35,7 +35,8 @@ def decode_png(data: bytes, max_megapixels: float) -> Decoded:
     if colour == PALETTE:
         pixels = _palette_pixels(chunks, depth)
     else:
-        pixels = np.asarray(imagecodecs.png_decode(_stream(chunks, colour)))
+        plain = end == len(data) and chunks.keys() == {b"IHDR", b"IDAT", b"IEND"}
+        pixels = np.asarray(imagecodecs.png_decode(data if plain else _stream(chunks, colour)))
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
         pixels = without_alpha(pixels)
     exif = bytes(chunks[b"eXIf"][0]) if b"eXIf" in chunks else b""
@@ -117,18 +118,18 @@ def _compressed(name: bytes, body: bytes) -> bytes:
 
 
 def _stream(chunks: Chunks, colour: int) -> bytes:
-    """The smallest PNG with the same pixels, decoded as colour type `colour`."""
+    """The smallest PNG with the same pixels, decoded as colour type `colour`; put together once, as it may be large."""
     header = bytearray(chunks[b"IHDR"][0])
     header[9] = colour
-    parts = [(b"IHDR", bytes(header))]
+    parts: list[tuple[bytes, bytes | memoryview]] = [(b"IHDR", bytes(header))]
     if colour in (GREY, RGB) and chunks[b"IHDR"][0][9] == colour:
-        parts += [(b"tRNS", bytes(body)) for body in chunks.get(b"tRNS", [])[:1]]
-    parts += [(b"IDAT", b"".join(chunks[b"IDAT"])), (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(name, body) for name, body in parts)
+        parts += [(b"tRNS", body) for body in chunks.get(b"tRNS", [])[:1]]
+    parts += [*((b"IDAT", body) for body in chunks[b"IDAT"]), (b"IEND", b"")]
+    return b"".join([SIGNATURE, *(piece for name, body in parts for piece in _chunk(name, body))])
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
+def _chunk(name: bytes, body: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+    return struct.pack(">I", len(body)), name, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
 
 
 def _palette_pixels(chunks: Chunks, depth: int) -> np.ndarray:

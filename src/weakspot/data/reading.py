@@ -26,7 +26,7 @@ from weakspot.settings import CELL, Fit, ReadSettings, Size
 
 MOST_BYTES = 1 << 30
 MASK_CLASSES = 8  # a mask with no more different values than this was drawn; with more, it has soft edges
-GREY_ROWS = 256  # made grey at a time: sums take four times the memory of 8-bit pixels
+ROWS = 256  # reckoned with at a time: what comes in between takes several times the memory of the pixels
 KINDS_OF_FILE = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -173,15 +173,20 @@ def as_grey(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 2:
         return pixels
     grey = np.empty(pixels.shape[:2], pixels.dtype)
-    for top in range(0, len(pixels), GREY_ROWS):
-        red, green, blue = (pixels[top : top + GREY_ROWS, :, c].astype(np.uint32) for c in range(3))
-        grey[top : top + GREY_ROWS] = (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16
+    for rows, filled in zip(_in_bands(pixels), _in_bands(grey)):
+        red, green, blue = (rows[:, :, c].astype(np.uint32) for c in range(3))
+        filled[:] = (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16
     return grey
 
 
 def has_colour(pixels: np.ndarray) -> bool:
     """Whether the channels of (H, W) or (H, W, 3) pixels differ anywhere."""
-    return pixels.ndim == 3 and not (pixels == pixels[..., :1]).all()
+    return pixels.ndim == 3 and not all((rows == rows[..., :1]).all() for rows in _in_bands(pixels))
+
+
+def _in_bands(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of the rows, ROWS at a time."""
+    return (pixels[top : top + ROWS] for top in range(0, len(pixels), ROWS))
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -196,21 +201,48 @@ def _with_depth(pixels: np.ndarray, bit_depth: int) -> np.ndarray:
     return pixels if bit_depth == 16 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def down_first(picture: Size, shown: Size) -> bool:
+    """Whether a picture of one (height, width) comes to another by its rows first: the order in which Pillow 13 does.
+
+    Where rows go, and more than twice as many as columns. Each pass rounds, so that the order shows.
+    """
+    return picture[0] - shown[0] > max(0, 2 * (picture[1] - shown[1]))
+
+
+def across(plane: np.ndarray, width: int) -> np.ndarray:
+    """Rows (n, W) of uint8, uint16 or float32 at another width; what is not of 8 bits comes as float32, not rounded."""
+    image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
+    return np.asarray(image.resize((width, len(plane)), Image.Resampling.BILINEAR))
+
+
+def rounded(plane: np.ndarray) -> np.ndarray:
+    """What was resized, at its depth: uint8 as it is, float32 as uint16."""
+    return plane if plane.dtype == np.uint8 else np.clip(np.rint(plane), 0, 65535).astype(np.uint16)
+
+
 def _resized(plane: np.ndarray, size: Size) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(plane) if plane.dtype == np.uint8 else plane.astype(np.float32))
-    fitted = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return fitted if plane.dtype == np.uint8 else np.clip(np.rint(fitted), 0, 65535).astype(np.uint16)
+    if not down_first(plane.shape, size):
+        return rounded(_down(across(plane, size[1]), size[0]))
+    return rounded(across(_down(plane, size[0]), size[1]))
+
+
+def _down(plane: np.ndarray, height: int) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
+    return np.asarray(image.resize((plane.shape[1], height), Image.Resampling.BILINEAR))
 
 
 def full_range(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """uint16 values of fewer bits (a 12-bit camera's) over the whole of uint16."""
+    """uint16 values of fewer bits (a 12-bit camera's) over the whole of uint16; in place where they may be changed."""
     if pixels.dtype == np.uint8 or bits >= 16:
         return pixels
     highest, largest = (1 << bits) - 1, int(pixels.max())
     if largest > highest:
         found = f"a value of {largest}, where {bits} bits hold at most {highest}"
         raise ImageError(f"{found}; correct bit_depth in the settings, or leave it out")
-    return ((pixels.astype(np.uint64) * 65535 + highest // 2) // highest).astype(np.uint16)
+    spread = pixels if pixels.flags.writeable else np.empty_like(pixels)
+    for rows, filled in zip(_in_bands(pixels), _in_bands(spread)):
+        filled[:] = (rows.astype(np.uint32) * 65535 + highest // 2) // highest  # 32 bits hold it up to 15
+    return spread
 
 
 def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None, settings: ReadSettings) -> list[str]:
@@ -223,7 +255,7 @@ def _remarks(decoded: Decoded, pixels: np.ndarray, form: str, path: Path | None,
         remarks.append(
             f'EXIF orientation {decoded.orientation} not applied: lies as stored; [read] orientation = "apply" turns it'
         )
-    if (pixels == pixels.flat[0]).all():
+    if all((rows == pixels.flat[0]).all() for rows in _in_bands(pixels)):
         remarks.append(f"all pixels have one value ({pixels.flat[0]}): is it a picture of a part?")
     return remarks
 

@@ -70,15 +70,33 @@ def _bands(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
     """Rows in order, several strips together where they are small."""
     waiting: list[np.ndarray] = []
     held = 0  # bytes of them
-    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
-        values, _, shape = page.decode(_at(file, offset, count), index)
-        waiting.append(_as_pixels(page, np.asarray(values), shape[1])[0])
-        held += waiting[-1].nbytes
+    for rows in _strips(file, page):
+        waiting.append(rows)
+        held += rows.nbytes
         if held >= BAND:
             yield np.concatenate(waiting)
             waiting, held = [], 0
     if waiting:
         yield np.concatenate(waiting)
+
+
+def _strips(file: BinaryIO, page: tifffile.TiffPage) -> Iterator[np.ndarray]:
+    """Rows of each strip; of one that is stored as it is, no more than a band at a time: it may be all of a picture."""
+    stored = page.bitspersample in (8, 16) and page.compression == page.predictor == page.fillorder == 1
+    row = page.imagewidth * page.samplesperpixel * page.bitspersample // 8  # bytes
+    strip = page.rowsperstrip or page.imagelength
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        rows = min(strip, page.imagelength - index * strip)
+        if not stored or count < rows * row:
+            values, _, shape = page.decode(_at(file, offset, count), index)
+            yield _as_pixels(page, np.asarray(values), shape[1])[0]
+            continue
+        step = max(1, BAND // row)
+        for top in range(0, rows, step):
+            some = min(step, rows - top)
+            kind = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}")
+            values = np.frombuffer(_at(file, offset + top * row, some * row), kind)
+            yield _as_pixels(page, values.astype(kind.newbyteorder("="), copy=False), some)[0]
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:

@@ -109,11 +109,18 @@ class _Compared(io.RawIOBase):
 
 
 def _open_regular(path: Path) -> BinaryIO:
-    """A regular file opened for reading; a pipe, which would block for ever, is opened without waiting and refused."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    """A regular file opened for reading.
+
+    A pipe, which would block for ever, is opened without waiting and refused; so is a link, behind which the file may
+    be another one at any time.
+    """
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY", "O_NOFOLLOW"))
     try:
         file = open(path, "rb", opener=lambda where, _: os.open(where, flags))  # noqa: SIM115 (unpack closes it)
     except OSError as error:
+        if path.is_symlink():
+            way_out = "give the path of the *.weakspot file that it leads to"
+            raise ModelFileError(f"{shown(path)}: is a link, which may lead elsewhere tomorrow; {way_out}") from None
         reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
         raise ModelFileError(
             f"{shown(path)}: cannot be read ({reason}); give the path of a *.weakspot file that may be read"

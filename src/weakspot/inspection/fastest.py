@@ -1,7 +1,6 @@
 """The runtime and precision that answer soonest on this machine: measured once for each shape of detector.
 
-For inspection alone. Whatever makes figures takes `open_runtime`, whose choice does not depend on how busy a machine
-was.
+For inspection alone. Whatever makes figures takes `open_first`, whose choice does not depend on how busy a machine was.
 """
 
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from weakspot.inspection.runtimes import (
     require_runtime,
 )  # fmt: skip
 from weakspot.inspection.selftest import decode_selftest
+from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles
 from weakspot.inspection.timings import Setting, Timing, store_timing, stored_timings
 
 AskedPrecision = Literal["auto", "fp32", "bf16"]
@@ -51,12 +51,14 @@ def open_fastest(
     threads: int | None = None,
     precision: AskedPrecision = "auto",
     memory: Memory = "fast",
+    max_memory: float = MAX_MEMORY,
 ) -> Runtime:
     """The fastest of what is asked for, ready to run `model`; measured first where that is not known yet.
 
     Decisions are those of fp32. memory: "small" measures nothing, since that takes several graphs at once; it takes the
-    first runtime, in fp32 unless bf16 is asked for. Raises as `open_runtime` does, and SettingsError for an unknown
-    word or where bf16 is asked for and the model file does not say how far it may be off.
+    first runtime, in fp32 unless bf16 is asked for. max_memory: megabytes, beyond which pictures are looked at in
+    tiles, in fp32; measuring keeps to them, too. Raises as `open_runtime` does, and SettingsError for an unknown word
+    or where bf16 is asked for and the model file does not say how far it may be off.
     """
     check_word("precision", precision, AskedPrecision)
     check_word("memory", memory, Memory)
@@ -67,7 +69,9 @@ def open_fastest(
     first = next((choice for choice in choices if is_present(choice.runtime)), None)
     if first is None:  # opening it says why it cannot be had
         return open_runtime(model, runtime, threads, "bf16" if precision == "bf16" else "fp32", memory)
-    if memory == "small" or len(choices) == 1:
+    if needs_tiles(model, max_memory):
+        return TiledRuntime(model, runtime, threads, memory, max_memory)
+    if memory == "small" or len(choices) == 1 or needs_tiles(model, max_memory / len(choices)):
         return _open(model, first, threads, memory)
     fastest = _fastest(known_times(model, threads), choices)
     if fastest is None and sum(map(_computes_here, choices)) > 1:

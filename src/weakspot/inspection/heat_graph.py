@@ -9,7 +9,7 @@ from math import isqrt
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from weakspot.errors import ModelFileError, shown
+from weakspot.errors import ModelFileError, quoted, shown
 from weakspot.inspection.model_file import ModelFile
 from weakspot.settings import CELL
 from weakspot.spectral import onnx_format as onnx
@@ -42,8 +42,8 @@ def heat_graph(model: ModelFile) -> HeatGraph:
         margin, bytes_a_pixel = _geometry(read.graph, path, model.manifest.channels)
         least = _least_deviation(read.graph, path[0])
         return HeatGraph(_cut_out(read, path), margin, bytes_a_pixel, least)
-    except (DecodeError, ValueError, KeyError, IndexError) as error:
-        found = f"model {shown(model.manifest.name)}: its graph is not one of weakspot's own ({shown(error)})"
+    except (DecodeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
+        found = f"model {shown(model.manifest.name)}: its graph is not one of weakspot's own ({quoted(error)})"
         raise ModelFileError(f"{found}; train again to look at large pictures or to ignore parts of them") from None
 
 
@@ -59,6 +59,8 @@ def _path(graph: Message) -> list[Message]:
     if path[0].op_type == "Where":  # ignored cells, which are no part of it
         path = [makers[path[0].input[2]]]
     while path[0].op_type != "Div":
+        if len(path) > len(graph.node):
+            raise ValueError("its nodes run in a circle")
         path.insert(0, makers[path[0].input[_DATA_INPUT.get(path[0].op_type, 0)]])
     if makers[path[0].input[0]].op_type != "Sub":
         raise ValueError("it does not begin with a normalization")
@@ -67,8 +69,9 @@ def _path(graph: Message) -> list[Message]:
 
 def _geometry(graph: Message, path: list[Message], channels: int) -> tuple[int, float]:
     """Margin and bytes a pixel. Blocks of pixels that become channels show in the first convolution's."""
-    kernels = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     layers = [node for node in path if node.op_type in ("Conv", "MaxPool")]
+    names = {node.input[1] for node in layers if node.op_type == "Conv"}
+    kernels = {tensor.name: onnx.floats(tensor).shape for tensor in graph.initializer if tensor.name in names}
     step = isqrt(kernels[layers[0].input[1]][1] // channels)
     field, most = step, 0.0
     for node in layers:
@@ -79,6 +82,8 @@ def _geometry(graph: Message, path: list[Message], channels: int) -> tuple[int, 
         step *= given["strides"][0]
     if step != CELL:
         raise ValueError(f"a cell of {step} pixels")
+    if field < CELL or most <= 0:
+        raise ValueError(f"a cell sees {field} pixels")
     return -(-(field - CELL) // (2 * CELL)) * CELL, most
 
 

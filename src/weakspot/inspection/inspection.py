@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakspot.errors import ImageError, SettingsError
+from weakspot.settings import CELL, Size
 
 SCHEMA_VERSION = 1
 Decision = Literal["good", "review", "bad"]
@@ -94,6 +95,7 @@ class Inspection:
     bad_from: float  # raw score
     good_below: float  # raw score
     heat_map: HeatMap = field(compare=False, repr=False)
+    seen: Size | None = field(default=None, compare=False, repr=False)  # what the heat map lies over, as `find_regions`
     regions: tuple[Region, ...] = ()  # the hottest first
     milliseconds: dict[str, float] = field(default_factory=dict)  # read, infer, total
     warnings: tuple[str, ...] = ()
@@ -164,11 +166,13 @@ def sigmoid(raw_score: float) -> float:
     return math.exp(raw_score) / (1 + math.exp(raw_score))
 
 
-def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_from: float) -> tuple[Region, ...]:
+def find_regions(
+    heat_map: HeatMap, image_height: int, image_width: int, region_from: float, seen: Size | None = None
+) -> tuple[Region, ...]:
     """Touching cells (diagonals too) of heat >= region_from, as boxes on the picture, the hottest first.
 
-    heat_map: (h, w) in [0, 1], whose cells divide the picture evenly. image_height, image_width: pixels of the original
-    picture.
+    heat_map: (h, w) in [0, 1]; image_height, image_width: pixels of the original picture; seen: height and width at
+    which the detector saw it, where its last cells may be cut; None for whole cells.
     """
     hot = heat_map >= region_from
     if not hot.any():
@@ -177,8 +181,8 @@ def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_
     from scipy.ndimage import find_objects, label
 
     labels, _ = label(hot, structure=np.ones((3, 3), dtype=int))
-    across = _cell_edges(image_width, heat_map.shape[1])
-    down = _cell_edges(image_height, heat_map.shape[0])
+    height, width = seen or (CELL * heat_map.shape[0], CELL * heat_map.shape[1])
+    across, down = _cell_edges(image_width, width), _cell_edges(image_height, height)
     regions = []
     for number, (rows, columns) in enumerate(find_objects(labels), start=1):
         mine = labels[rows, columns] == number
@@ -187,9 +191,12 @@ def find_regions(heat_map: HeatMap, image_height: int, image_width: int, region_
     return tuple(sorted(regions, key=lambda region: (-region.score, region.y, region.x)))
 
 
-def _cell_edges(pixels: int, cells: int) -> Callable[[slice], tuple[int, int]]:
-    """From a slice of cells to the first pixel it touches and the one after the last."""
-    return lambda part: (part.start * pixels // cells, -(-part.stop * pixels // cells))
+def _cell_edges(pixels: int, side: int) -> Callable[[slice], tuple[int, int]]:
+    """From a slice of cells to the first pixel it touches and the one after the last.
+
+    side: of the picture as the detector saw it.
+    """
+    return lambda part: (part.start * CELL * pixels // side, -(-min(part.stop * CELL, side) * pixels // side))
 
 
 def _image_dict(image: ImageInfo) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from weakspot.inspection.inspection import (
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.preparation import Channels, Picture, Preparation, Prepared, milliseconds_since
-from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, open_runtime, present_runtimes
-from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, needs_tiles, refuse_undivided
+from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, present_runtimes
+from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, open_first, refuse_undivided
 from weakspot.settings import CELL, Size
 
 NO_TURNS = nullcontext()
@@ -93,15 +93,13 @@ class LoadedDetector:
             check_mask(mask, model.manifest)
             ignored = mask.cells(model.manifest.size, model.manifest.fit)
             return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored), mask.size)
-        if needs_tiles(model, max_memory):
-            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory))
-        return cls(model, open_fastest(model, runtime, threads, precision, memory))
+        return cls(model, open_fastest(model, runtime, threads, precision, memory, max_memory))
 
     @classmethod
     def load_exact(cls, path: Path | str, threads: int | None = None) -> Self:
         """The same in fp32 on the first runtime present: figures must not depend on what was measured here."""
         model = read_model_file(Path(path))
-        return cls(model, open_runtime(model, threads=threads))
+        return cls(model, open_first(model, threads=threads))
 
     @property
     def manifest(self) -> Manifest:
@@ -144,8 +142,9 @@ class LoadedDetector:
             decision = "review"  # such pictures were never learned
         height, width = prepared.info.height, prepared.info.width
         assert height and width, prepared.info
-        heat_map = self._cropped(answer.heat_map[0], height, width)
-        regions = find_regions(heat_map, height, width, self.thresholds.region_from)
+        seen = area(height, width, self.manifest.size, self.manifest.fit)
+        heat_map = answer.heat_map[0][: -(-seen[0] // CELL), : -(-seen[1] // CELL)]  # the rest is mirrored
+        regions = find_regions(heat_map, height, width, self.thresholds.region_from, seen)
         total = prepared.milliseconds + milliseconds_since(start)
         return Inspection(
             image=prepared.info,
@@ -157,13 +156,14 @@ class LoadedDetector:
             bad_from=self.thresholds.bad_from,
             good_below=self.thresholds.good_below,
             heat_map=heat_map,
+            seen=seen,
             regions=regions,
             milliseconds={"read": prepared.milliseconds, "infer": infer, "total": total},
             warnings=prepared.warnings,
         )
 
     def verify(self, runtimes: tuple[str, ...] | None = None, threads: int | None = None) -> list[Verified]:
-        """Run the self-test picture in fp32 on every runtime present here, or on those named.
+        """Run the self-test picture in fp32 as inspection does, on every runtime present here, or on those named.
 
         A runtime that fails is in the list with its problem; nothing is raised for it.
         """
@@ -174,16 +174,11 @@ class LoadedDetector:
         """Write the model file, whole or not at all, over the one it was loaded from too. Raises OutputError."""
         write_model_file(Path(path), self.model)
 
-    def _cropped(self, heat_map: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-        """The heat (h, w) without what lies over the picture's mirrored borders. height, width: of the picture."""
-        rows, columns = (-(-side // CELL) for side in area(height, width, self.manifest.size, self.manifest.fit))
-        return heat_map[:rows, :columns]
-
     def _verified(self, name: str, image: NDArray[Any], threads: int | None) -> Verified:
         expected = self.manifest.selftest
         try:
             mine = (name, "fp32") == (self.runtime.name, self.runtime.precision)
-            runtime = self.runtime if mine else open_runtime(self.model, name, threads)
+            runtime = self.runtime if mine else open_first(self.model, name, threads)
             answer = _answer(runtime, image, "the self-test picture")
         except WeakspotError as error:
             return Verified(name, None, None, False, str(error))

@@ -61,8 +61,7 @@ def write_model_file(path: Path, model: ModelFile) -> ModelFile:
 def read_model_file(path: Path) -> ModelFile:
     """Read and check a model file: form, version, every hash, exact tensors, finiteness. Executes nothing of it.
 
-    Takes less than twice the file's size in memory. Links are followed; pipes and devices are refused. Raises
-    ModelFileError.
+    Takes less than twice the file's size in memory. Links, pipes and devices are refused. Raises ModelFileError.
     """
     members, sha256 = unpack(path, MANIFEST)
     if members.get(CHECKSUM, b"").decode("latin-1") != _sha256(members[MANIFEST]):

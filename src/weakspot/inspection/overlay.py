@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from weakspot.data.large import LONGEST
 from weakspot.data.reading import fit_image
 from weakspot.inspection.inspection import HeatMap, Inspection
+from weakspot.settings import CELL, Size
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 # Turbo (A. Mikhailov, 2019, Apache-2.0) at 33 places evenly spaced from end to end, sampled from matplotlib; straight
@@ -49,7 +50,7 @@ def render(pixels: NDArray[Any], inspection: Inspection) -> Rgb:
     if scale < 1 and pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)  # before it is reduced, which would take 16 bits through float
     picture = fit_image(pixels, (height, width), 3, 8).transpose(1, 2, 0).astype(np.float32)
-    heat = heat_on_picture(inspection.heat_map, height, width)
+    heat = heat_on_picture(inspection.heat_map, height, width, inspection.seen)
     share = OPACITY * np.clip(heat / _SEEN_FROM, 0, 1)[..., None]
     blended = (picture + share * (colour(heat) - picture)).round().astype(np.uint8)
     return np.concatenate([blended, _strip(width, height, f"{inspection.decision} {inspection.defect_score:.3f}")])
@@ -65,10 +66,11 @@ def heat_map_png(heat_map: HeatMap) -> bytes:
     return _png(Image.fromarray((np.clip(heat_map, 0, 1) * 65535).round().astype(np.uint16)))
 
 
-def heat_on_picture(heat_map: HeatMap, height: int, width: int) -> HeatMap:
-    """The heat (h, w) on the picture's pixels (height, width), bilinearly; cells divide the picture evenly."""
+def heat_on_picture(heat_map: HeatMap, height: int, width: int, seen: Size | None = None) -> HeatMap:
+    """The heat (h, w) on the picture's pixels (height, width), bilinearly. seen: as in `find_regions`."""
+    down, across = (side / CELL for side in seen) if seen else heat_map.shape  # cells, the last of them maybe in part
     resized = Image.fromarray(np.ascontiguousarray(heat_map, np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
+        (width, height), Image.Resampling.BILINEAR, (0, 0, across, down)
     )
     return np.clip(np.asarray(resized, np.float32), 0, 1)
 

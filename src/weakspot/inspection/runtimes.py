@@ -22,6 +22,7 @@ from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.opened import Opened
 from weakspot.inspection.processor import processor, usable_cores
 from weakspot.spectral.graph import in_spectral_form
+from weakspot.spectral.onnx_format import names_other_files, read_model
 
 log = logging.getLogger(__name__)
 Name = Literal["auto", "onnxruntime", "openvino"]
@@ -170,7 +171,7 @@ def _open_by_onnxruntime(
     """ONNX Runtime's CPU provider, which computes in fp32 alone."""
     options = library.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors; they are raised as well
+    options.log_severity_level = 4  # errors are raised
     options.enable_cpu_mem_arena = memory == "fast"  # else what it frees between two pictures is handed back
 
     def open_graph(shape: Shape) -> Compute:
@@ -218,8 +219,7 @@ def _graph_for(shape: Shape, graph: bytes, plain: bool) -> bytes:
 
     Raises ValueError where it wants tensors from other files, which both libraries would take from the working folder.
     """
-    # protobuf: a map entry whose key is `location`, which is how ONNX names such a file
-    if b"\n\x08location\x12" in graph:
+    if names_other_files(read_model(graph)):
         raise ValueError("it refers to other files")
     return graph if plain else in_spectral_form(graph, *shape[-2:])
 

@@ -5,17 +5,17 @@ mean of the hottest cells of all of them.
 """
 
 from collections.abc import Iterator
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from weakspot.errors import SettingsError, shown
+from weakspot.errors import ModelFileError, SettingsError, quoted, shown
 from weakspot.inspection.heat_graph import HeatGraph, heat_graph, with_graph
 from weakspot.inspection.ignore_mask import Cells, own_cells, pixels_of
 from weakspot.inspection.inspection import HeatMap
 from weakspot.inspection.model_file import ModelFile
-from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, open_runtime
+from weakspot.inspection.runtimes import Answer, Memory, Pixels, Precision, Runtime, open_runtime
 from weakspot.settings import CELL
 
 MAX_MEMORY = 1000.0  # megabytes that an inspection may take where nothing else is said
@@ -25,7 +25,10 @@ _BAND = 256  # rows of a picture whose statistics are summed at a time
 
 
 class Window(NamedTuple):
-    """Pixels of one side that a tile is computed from, and those of them whose cells are taken."""
+    """Pixels of one side that a tile is computed from, and those of them whose cells are taken.
+
+    It begins with a cell; where the side is no whole number of cells, only the last window ends with one.
+    """
 
     start: int
     stop: int
@@ -54,7 +57,7 @@ class TiledRuntime:
     ) -> None:
         self._own = own_cells(model)  # whose pixels are blanked, too
         self._ignored = _together(ignored, self._own)
-        self._fractions = model.manifest.network["top_fractions"]
+        self._fractions = _fractions(model)
         self._cut, self._weights = heat_graph(model), model.weights
         self._tile = tile_size(model.manifest.size, self._cut, max_memory)
         self._runtime = open_runtime(with_graph(model, self._cut, self._tile), name, threads, "fp32", memory)
@@ -110,6 +113,13 @@ def _together(one: Cells | None, other: Cells | None) -> Cells | None:
     return one | other
 
 
+def open_first(model: ModelFile, name: str = "auto", threads: int | None = None) -> Runtime:
+    """A runtime in fp32, the first one present for `auto`, within MAX_MEMORY: in tiles where inspection takes them."""
+    if needs_tiles(model, MAX_MEMORY):
+        return TiledRuntime(model, name, threads, max_memory=MAX_MEMORY)
+    return open_runtime(model, name, threads)
+
+
 def needs_tiles(model: ModelFile, max_memory: float) -> bool:
     """Whether a picture at the model's size takes too much of so many megabytes to be computed whole."""
     height, width = model.manifest.size
@@ -125,27 +135,32 @@ def can_be_tiled(model: ModelFile) -> bool:
 
 
 def tile_size(size: tuple[int, int], cut: HeatGraph, max_memory: float) -> tuple[int, int]:
-    """Height and width of tiles, pixels in whole cells where they are smaller than the picture's size.
+    """Height and width of all tiles, pixels: all of a side, or what differs from it by whole cells.
 
-    max_memory: megabytes. Raises SettingsError where not even the smallest tile fits into them.
+    So they are all of one shape: a runtime keeps memory for each. max_memory: megabytes. Raises SettingsError where not
+    even the smallest tile fits into them.
     """
-    least = max(SMALLEST_TILE, 2 * cut.margin + 8 * CELL)
-    pixels = int(min(TILE * max_memory * 1e6 / cut.bytes_a_pixel, max(*size, least) ** 2))  # it may be infinite
-    if pixels < least**2:
-        needed = least**2 * cut.bytes_a_pixel / TILE / 1e6
-        raise SettingsError(f"--max-memory {max_memory:g}: this detector needs at least {needed:.0f} (megabytes)")
-    width = _side(min(size[1], isqrt(pixels)), size[1], least)
-    height = _side(min(size[0], pixels // width), size[0], least)
-    return height, _side(min(size[1], pixels // height), size[1], least)
+    smallest = max(SMALLEST_TILE, 2 * cut.margin + 8 * CELL)
+    least = [min(side, smallest + side % CELL) for side in size]
+    pixels = int(min(TILE * max_memory * 1e6 / cut.bytes_a_pixel, size[0] * size[1]))  # it may be infinite
+    if pixels < least[0] * least[1]:
+        needed = least[0] * least[1] * cut.bytes_a_pixel / TILE / 1e6
+        raise SettingsError(f"--max-memory {max_memory:g}: this detector needs at least {ceil(needed)} (megabytes)")
+    width = _side(min(max(least[1], isqrt(pixels)), pixels // least[0]), size[1])
+    height = _side(pixels // width, size[0])
+    return height, _side(pixels // height, size[1])
 
 
 def windows(length: int, tile: int, margin: int) -> Iterator[Window]:
-    """Windows of at most `tile` pixels that cover a side; each kept pixel has its margin, or the picture's border."""
+    """Windows of `tile` pixels that cover a side; each kept pixel has its margin, or the picture's border.
+
+    tile: differs from the length by whole cells; margin: in whole cells.
+    """
     start = kept = 0
     while start + tile < length:
-        yield Window(start, start + tile, kept, start + tile - margin)
-        kept = start + tile - margin
-        start = min(start + tile - 2 * margin, -(-(length - tile) // CELL) * CELL)
+        kept_to = (start + tile - margin) // CELL * CELL
+        yield Window(start, start + tile, kept, kept_to)
+        kept, start = kept_to, min(kept_to - margin, length - tile)
     yield Window(start, length, kept, length)
 
 
@@ -163,8 +178,19 @@ def refuse_undivided(model: ModelFile, wish: str) -> None:
         raise SettingsError(f"{wish}: {found}; train with --recipe sharp")
 
 
-def _side(wanted: int, own: int, least: int) -> int:
-    return own if wanted >= own else max(least, wanted // CELL * CELL)
+def _side(most: int, own: int) -> int:
+    """The longest side of a tile up to so many pixels."""
+    return own if most >= own else own - -(-(own - most) // CELL) * CELL
+
+
+def _fractions(model: ModelFile) -> tuple[float, ...]:
+    """The shares of cells whose means make the score. Raises ModelFileError where the manifest does not tell them."""
+    found = model.manifest.network.get("top_fractions")
+    numbers = found if isinstance(found, list | tuple) else ()
+    if not numbers or not all(isinstance(each, int | float) and 0 < each <= 1 for each in numbers):
+        told = f"model {shown(model.manifest.name)}: top_fractions are {quoted(found)}, not shares of its cells"
+        raise ModelFileError(f"{told}; copy it again from where it was made, or train again")
+    return tuple(numbers)
 
 
 def _cells(window: Window, origin: int) -> slice:

@@ -47,11 +47,15 @@ class Looked:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the export changes; average precision of the calibration pictures before and after, where it is defined."""
+    """What the export changes; average precision of the calibration pictures before and after, where it is defined.
+
+    not_measured: why there is none, in words.
+    """
 
     difference: Difference
     ap_before: float | None
     ap_after: float | None
+    not_measured: str = ""
     faults: tuple[str, ...] = ()  # those that --allow-changes let pass
 
 
@@ -113,7 +117,7 @@ def _refuse_arguments(to: Target, output: Path, precision: Precision, calibrate:
         raise SettingsError("precision int8: no pictures to calibrate by; add --calibrate DATA, good and bad ones")
     if output.suffix in set(ENDINGS.values()) - {ENDINGS[to]}:
         raise SettingsError(f"{shown(output)}: {to} is written as {ENDINGS[to]}; name it so, or give a folder")
-    beside = (".bin", ".json") if output.suffix == ENDINGS[to] else ()
+    beside = {".onnx": (".json",), ".xml": (".bin", ".json")}.get(output.suffix, ())
     refuse_existing(output, *map(output.with_suffix, beside))
     require_runtime(RUNTIMES[to])
 
@@ -178,7 +182,14 @@ def _cost(detector: LoadedDetector, looked: Sequence[Looked], found: Sequence[An
         _average_precision(labels, np.array([values[place] for place in labelled]))
         for values in ([each.raw_score for each in inspections], scores)
     )
-    return Cost(difference(inspections, found, detector.thresholds), before, after)
+    return Cost(difference(inspections, found, detector.thresholds), before, after, _not_measured(labels.tolist()))
+
+
+def _not_measured(labels: list[int]) -> str:
+    if set(labels) == {0, 1}:
+        return ""
+    given = f"all pictures are {'bad' if labels[0] else 'good'}" if labels else "no labelled pictures were given"
+    return f"average precision was not measured: {given}; add --calibrate DATA, good and bad ones"
 
 
 def _average_precision(labels: NDArray[Any], scores: NDArray[Any]) -> float | None:
@@ -194,7 +205,7 @@ def _faults(cost: Cost, precision: Precision) -> list[str]:
     if not (worst <= SAME if precision == "fp32" else np.isfinite(worst)):
         faults.append(f"differs by {worst:.1e} in score or heat (allowed: {SAME:.0e})")
     if off.changed if precision == "fp32" else off.outside_review:
-        outside = "" if precision == "fp32" else f", {off.outside_review} of them not for review before"
+        outside = "" if precision == "fp32" else f", {off.outside_review} of them to good or bad"
         faults.append(f"changes {off.changed} of {off.images} decisions{outside}")
     if cost.ap_before is not None and (cost.ap_after is None or cost.ap_before - cost.ap_after > MOST_LOST):
         faults.append(f"ranks with AP {cost.ap_after} instead of {cost.ap_before:.3f} (allowed: {MOST_LOST} less)")

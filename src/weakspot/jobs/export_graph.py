@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from weakspot.data.reading import area, fit_image
+from weakspot.data.reading import area, down_first
 from weakspot.inspection.inspection import Decision, Thresholds
 from weakspot.inspection.manifest import Manifest
 from weakspot.settings import CELL, Size
@@ -100,17 +100,6 @@ def resize_matrix(old: int, new: int, full: int) -> NDArray[np.float64]:
         weights = np.maximum(0, 1 - np.abs(np.arange(old) + 0.5 - centres[:, None]) / max(old / new, 1.0))
         weights *= 1 / weights.sum(1, keepdims=True)
     return np.pad(weights, ((0, full - new), (0, 0)), "symmetric")
-
-
-def down_first(picture: Size, shown: Size) -> bool:
-    """Whether Pillow resizes such a picture down before across, which rounds otherwise; asked of it at a few rows."""
-    pixels = np.random.default_rng(0).integers(0, 256, picture, np.uint8)
-    rows = slice(None, None, max(1, shown[0] // 8))
-    found = pixels
-    for side, chosen in ((0, rows), (1, slice(None))):
-        fixed = _in_22_bits(resize_matrix(picture[side], shown[side], shown[side])[chosen])
-        found = np.floor((fixed @ found + FIXED * FIXED // 2) / (FIXED * FIXED)).T
-    return bool((found == fit_image(pixels, shown, 1, 8)[0, rows]).all())
 
 
 def _in_22_bits(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ class Difference:
     """How an exported graph answered on some pictures, beside the model file in fp32.
 
     score, heat_map: the largest differences, both of [0, 1], NaN where an answer is no number; changed: decisions;
-    outside_review: those of them that had been good or bad.
+    outside_review: those of them that are good or bad now, so that no person looks at them.
     """
 
     images: int
@@ -73,6 +73,7 @@ def difference(expected: Sequence[Inspection], found: Sequence[Answers], thresho
     pairs = list(zip(expected, found, strict=True))
     scores = [abs(float(other["pred_score"].item()) - one.defect_score) for one, other in pairs]
     heat = [np.abs(other["anomaly_map"][0, 0] - one.heat_map).max() for one, other in pairs]
-    changed = [one.decision for one, other in pairs if decision_of(other, thresholds) != one.decision]
+    now = [(one.decision, decision_of(other, thresholds)) for one, other in pairs]
+    changed = [after for before, after in now if after != before]
     outside = sum(decision != "review" for decision in changed)
     return Difference(len(pairs), float(np.max(scores)), float(np.max(heat)), len(changed), outside)

@@ -15,8 +15,9 @@ from weakspot.inspection.inspection import Thresholds, decide
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.processor import usable_cores
-from weakspot.inspection.runtimes import Answer, Runtime, offers_bf16, open_runtime, present_runtimes
+from weakspot.inspection.runtimes import Answer, Runtime, offers_bf16, present_runtimes
 from weakspot.inspection.sources import find_images
+from weakspot.inspection.tiling import open_first
 
 LEAST_HEAT = 1e-3  # of a map's hottest cell; darker maps are compared as if it were this
 
@@ -88,7 +89,7 @@ def verify_on(
 def open_reference(model: ModelFile, threads: int) -> Runtime:
     """What runtimes are held against: torch, or the first of them where torch is missing."""
     if find_spec("torch") is None:
-        return open_runtime(model, threads=threads)
+        return open_first(model, threads=threads)
     from weakspot.jobs.reference import TorchRuntime
 
     return TorchRuntime(model, threads)

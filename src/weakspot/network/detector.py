@@ -188,7 +188,7 @@ class Detector(nn.Module):
         height, width = ignored.shape
         pixels = ignored[:, None, :, None].expand(height, CELL, width, CELL).reshape(height * CELL, width * CELL)
         pixels = pixels[: images.shape[-2], : images.shape[-1]]
-        mean = (images * (1 - pixels)).mean((1, 2, 3), keepdim=True) / (1 - pixels).mean()
+        mean = _mean(images * (1 - pixels)) / _mean((1 - pixels)[None, None])
         heat = self.heat(self.features(torch.where(pixels > 0, mean, images)))
         cells = ignored[: heat.shape[-2], : heat.shape[-1]] > 0
         score = heat_score(heat, self.settings.top_fractions, cells)
@@ -201,8 +201,19 @@ class Detector(nn.Module):
         """
         if self.settings.normalization == "training":
             return self.mean, self.std
-        mean = images.mean((1, 2, 3), keepdim=True)
-        return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt() + self.LEAST_CONTRAST * self.std
+        mean = _mean(images)
+        return mean, _mean((images - mean).square()).sqrt() + self.LEAST_CONTRAST * self.std
+
+
+def _mean(images: Tensor) -> Tensor:
+    """Of each image by itself, (B, C, H, W) → (B, 1, 1, 1).
+
+    In an exported graph axis by axis: ONNX Runtime adds up three axes at once so that millions of values are off by
+    more than the parity allows.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return images.mean(3, keepdim=True).mean(2, keepdim=True).mean(1, keepdim=True)
+    return images.mean((1, 2, 3), keepdim=True)
 
 
 def _halved(maps: Tensor) -> Tensor:

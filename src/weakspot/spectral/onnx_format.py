@@ -10,16 +10,23 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message as AnyMessage
 from numpy.typing import NDArray
 
 INTS = 7  # the type of an attribute that is a list of integers
 ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 _FIELDS = {  # message → its fields: name, number, type
-    "Model": "graph 7 Graph",
-    "Graph": "node 1 Node*, initializer 5 Tensor*, input 11 Value*, output 12 Value*",
+    "Model": "graph 7 Graph, training_info 20 Training*, functions 25 Function*",
+    "Training": "initialization 1 Graph, algorithm 2 Graph",
+    "Function": "node 7 Node*, attribute_proto 11 Attribute*",
+    "Graph": "node 1 Node*, initializer 5 Tensor*, input 11 Value*, output 12 Value*, sparse_initializer 15 Sparse*",
     "Node": "input 1 string*, output 2 string*, name 3 string, op_type 4 string, attribute 5 Attribute*",
-    "Attribute": "name 1 string, ints 8 int64*, type 20 int32",
-    "Tensor": "dims 1 int64*, data_type 2 int32, name 8 string, raw_data 9 bytes",
+    "Attribute": "name 1 string, t 5 Tensor, g 6 Graph, ints 8 int64*, tensors 10 Tensor*, graphs 11 Graph*, "
+    "type 20 int32, sparse_tensor 22 Sparse, sparse_tensors 23 Sparse*",
+    "Tensor": "dims 1 int64*, data_type 2 int32, name 8 string, raw_data 9 bytes, external_data 13 Entry*, "
+    "data_location 14 int32",
+    "Entry": "key 1 string, value 2 string",
+    "Sparse": "values 1 Tensor, indices 2 Tensor",
     "Value": "name 1 string, type 2 Type",
     "Type": "tensor_type 1 TensorType",
     "TensorType": "elem_type 1 int32",
@@ -32,6 +39,18 @@ Array = NDArray[np.float32] | NDArray[np.int64]
 def read_model(data: bytes) -> Message:
     """A ModelProto. Raises protobuf's DecodeError where the bytes are none."""
     return _class_of("Model").FromString(data)
+
+
+def names_other_files(model: Message) -> bool:
+    """Whether any tensor of a ModelProto, wherever it stands, lies in another file.
+
+    Both runtimes would take it from the folder that one happens to stand in.
+    """
+    if model.DESCRIPTOR.name == "Tensor":
+        return bool(model.external_data or model.data_location)
+    values = (value for _, value in model.ListFields())
+    parts = (each for value in values for each in (value if hasattr(value, "add") else [value]))
+    return any(names_other_files(part) for part in parts if isinstance(part, AnyMessage))
 
 
 def node(operator: str, inputs: list[str], output: str, **attributes: tuple[int, ...]) -> Message:

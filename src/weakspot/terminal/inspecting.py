@@ -109,8 +109,10 @@ def show_exported(exported: "Exported", as_json: bool) -> None:
     cost = exported.cost
     off = cost.difference
     said = f"{amount(off.images, 'picture')}: score within {off.score:.1e}, heat within {off.heat_map:.1e}"
-    said += f", {amount(off.changed, 'decision')} changed ({off.outside_review} not for review before)"
+    said += f", {amount(off.changed, 'decision')} changed ({off.outside_review} of them to good or bad)"
     if cost.ap_before is not None and cost.ap_after is not None:
         said += f", AP {cost.ap_after:.4f} (the model file: {cost.ap_before:.4f})"
     say(f"{exported.precision} against the model file on {said}")
+    if cost.not_measured and exported.precision != "fp32":
+        say(cost.not_measured)
     say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))
