@@ -97,10 +97,11 @@ def test_pictures_at_work_when_it_was_killed_by_chance_are_judged(line, poisoned
     assert line.decisions() == OTHERS | {"poison.png": "good"}
 
 
-def test_where_all_comes_down_with_each_try_the_tries_are_counted(line, poisoned):  # noqa: F811
+@pytest.mark.parametrize("then", [die, lambda: time.sleep(3)])
+def test_where_all_comes_down_with_each_try_the_tries_are_counted(line, poisoned, then):  # noqa: F811
     def all_die() -> None:
         os.kill(os.getppid(), signal.SIGKILL)
-        die()
+        then()
 
     first = os.getpid()
     poisoned("prepare", lambda: die() if os.getppid() == first else all_die())
