@@ -26,7 +26,7 @@ def killed(work: Callable[[], object]) -> bool:
         os._exit(1)
 
 
-def starts(line: Line, most: int = 6) -> int:  # noqa: F811
+def starts(line: Line, most: int = TRIES + 5) -> int:  # noqa: F811
     """Start the watch again until it ends well; how often that was."""
     return next(start for start in range(1, most) if not killed(line.watch))
 
@@ -97,7 +97,7 @@ def test_pictures_at_work_when_it_was_killed_by_chance_are_judged(line, poisoned
     assert line.decisions() == OTHERS | {"poison.png": "good"}
 
 
-@pytest.mark.parametrize("then", [die, lambda: time.sleep(3)])
+@pytest.mark.parametrize("then", [die, lambda: time.sleep(8)])
 def test_where_all_comes_down_with_each_try_the_tries_are_counted(line, poisoned, then):  # noqa: F811
     def all_die() -> None:
         os.kill(os.getppid(), signal.SIGKILL)

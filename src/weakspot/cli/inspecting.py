@@ -57,11 +57,12 @@ def inspect(
     from weakspot.inspection.sources import are_few
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": memory}
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
+        how["memory"] = "small" if are_few(paths) else memory
         detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
         summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)

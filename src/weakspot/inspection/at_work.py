@@ -8,13 +8,16 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
 from weakspot.durable import output_errors
 from weakspot.inspection.arrivals import Arrival
 
-TRIES = 3  # of a picture: here, then in processes of its own where this one came down with those, by chance or not
+# Of a picture at which this process comes down each time, too, so that nobody can tell whether it is the picture's fault:
+# so many that somebody who kills it by chance never meets one picture so often.
+TRIES = 10
 LONGEST_TRY = 120.0  # seconds that a process of its own may take
 _Key = tuple[str, int, int]  # name, size and time of change
 
@@ -72,6 +75,8 @@ def ends_well_apart(work: Callable[[], object], seconds: float = LONGEST_TRY) ->
     if not child:
         try:
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the locks, too: they must be free once this process is killed
+            with suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, this is what ends
             work()
             os._exit(0)
         finally:

@@ -38,12 +38,14 @@ _PICTURES = tuple(ENDINGS | FOREIGN)
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of the pictures: these paths or addresses, or a group of rows of a Parquet file."""
+    """Some of the pictures: these paths or addresses, or rows of a group in a Parquet file, all where none is said."""
 
     number: int
     images: list[str] = field(default_factory=list)
     table: str = ""
     row_group: int = 0
+    first_row: int = 0  # within its group
+    end_row: int | None = None  # the first that is not meant
 
     @property
     def part(self) -> str:
@@ -107,23 +109,29 @@ class Tally:
 def cut(inputs: Sequence[str], images_a_piece: int) -> list[Piece]:
     """The pictures in pieces, in the order of the inputs, each once.
 
-    inputs: files, folders, patterns, lists (*.txt, a path a line) and tables (*.parquet, whose groups of rows are
-    pieces), as addresses or by absolute paths. One that is named and missing is among them, to be refused by name.
+    inputs: files, folders, patterns, lists (*.txt, a path a line) and tables (*.parquet; none of their pieces has rows
+    of two groups), as addresses or by absolute paths. One that is named and missing is among them, to be refused.
     Raises DataError for a folder or a pattern without pictures, and where none is there at all.
     """
     images: dict[str, None] = {}
-    groups: dict[tuple[str, int], None] = {}
+    tables_named: dict[str, None] = {}
     for given in inputs:
         if given.lower().endswith(TABLE):
-            groups |= {(table, group): None for table in tables(given) for group in range(row_groups(table))}
+            tables_named |= dict.fromkeys(tables(given))
         else:
             images |= dict.fromkeys(_named(given))
-    if not groups and not any(storage.is_remote(name) or os.path.lexists(name) for name in images):
+    of_tables = [piece for table in tables_named for piece in _of_table(table, images_a_piece)]
+    if not of_tables and not any(storage.is_remote(name) or os.path.lexists(name) for name in images):
         raise _none_in(", ".join(map(shown, inputs)))
     rest = iter(images)
     chunks = iter(lambda: list(islice(rest, images_a_piece)), [])
-    of_tables = (Piece(0, table=table, row_group=group) for table, group in groups)
     return [replace(piece, number=number) for number, piece in enumerate([*of_tables, *map(partial(Piece, 0), chunks)])]
+
+
+def _of_table(table: str, images_a_piece: int) -> Iterator[Piece]:
+    for group, rows in enumerate(row_groups(table)):
+        for first in range(0, rows, images_a_piece):
+            yield Piece(0, table=table, row_group=group, first_row=first, end_row=min(rows, first + images_a_piece))
 
 
 def _named(given: str) -> list[str]:
@@ -156,8 +164,7 @@ def _listed(given: str) -> list[str]:
         raise DataError(f"{shown(given)}: no such list; give a text file with a path a line") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{shown(given)}: no text ({shown(error)}); write the list again, as UTF-8") from None
-    folder = given.rpartition("/")[0] if storage.is_remote(given) else str(Path(given).parent)
-    return [storage.absolute(storage.joined(folder, line)) for line in text.splitlines() if line.strip()]
+    return [storage.absolute(storage.joined(storage.parent(given), line)) for line in text.splitlines() if line.strip()]
 
 
 def begin(output: str, plan: Plan, model: bytes) -> Plan:
@@ -178,7 +185,8 @@ def _foreign(folder: Path) -> Iterator[Path]:
 
 
 def _spec(piece: Piece) -> dict[str, Any]:
-    return {"table": piece.table, "row_group": piece.row_group} if piece.table else {"images": piece.images}
+    unused = ("number", "images") if piece.table else ("number", "table", "row_group", "first_row", "end_row")
+    return {key: value for key, value in vars(piece).items() if key not in unused}
 
 
 def stored_plan(output: str) -> Plan | None:

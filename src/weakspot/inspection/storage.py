@@ -44,6 +44,11 @@ def joined(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder, name))
 
 
+def parent(place: str) -> str:
+    """The folder that a file lies in."""
+    return place.rpartition("/")[0] if is_remote(place) else str(Path(place).parent)
+
+
 def write(place: str, content: bytes) -> None:
     """Write it whole or not at all, over what is there. Raises OutputError on a disk, StorageError elsewhere."""
     if not is_remote(place):
