@@ -186,6 +186,15 @@ def replace_pieces(images: int) -> How:
     return How(runtime="onnxruntime", precision="fp32", threads=1, images_a_piece=images)
 
 
+def test_a_second_one_in_the_same_folder_is_refused_by_name(model_path, parts, tmp_path):
+    with pytest.raises(OutputError, match=r"process \d+ on .* inspects into it; wait for it"):
+        inspect_many(
+            model_path, [str(parts)], str(tmp_path / "out"), HERE,
+            lambda *_: inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE),
+        )  # fmt: skip
+    assert inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE).total == 4
+
+
 def test_pictures_that_came_later_are_not_mixed_in(model_path, parts, tmp_path, save_picture):
     inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE)
     save_picture(parts / "later.png")

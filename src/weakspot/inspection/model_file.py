@@ -95,7 +95,7 @@ def _held(path: Path) -> Iterator[None]:
     open_regular(path).close()
     while True:
         with output_errors(path):
-            file = open(path, "r+b")
+            file = open(path, "r+b")  # noqa: SIM115  # closed below
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # else it was replaced while this waited

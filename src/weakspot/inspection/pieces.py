@@ -167,17 +167,31 @@ def _listed(given: str) -> list[str]:
     return [storage.absolute(storage.joined(storage.parent(given), line)) for line in text.splitlines() if line.strip()]
 
 
-def begin(output: str, plan: Plan, model: bytes) -> Plan:
-    """Write the model file and the plan into an empty or new folder; from then on it can be gone on with."""
+def begin(output: str, plan: Plan) -> Plan:
+    """Write the plan into an empty or new folder; from then on it can be gone on with.
+
+    Raises OutputError where something else lies there, or another process has begun there at the same moment.
+    """
     if not storage.is_remote(output) and Path(output).is_dir() and any(_foreign(Path(output))):
         raise OutputError(f"{shown(output)}: holds other files; give an empty or a new folder")
     head = {key: value for key, value in asdict(plan).items() if key not in ("pieces", "sha256")}
     lines = [{"format": FORMAT, **head}, *({"piece": piece.number, **_spec(piece)} for piece in plan.pieces)]
-    storage.write(storage.joined(output, MODEL), model)
-    storage.write(storage.joined(output, PLAN), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    begun = stored_plan(output)
-    assert begun is not None
-    return begun
+    content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    if not storage.create(storage.joined(output, PLAN), content):
+        raise _of_another(output)
+    return replace(plan, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _of_another(output: str) -> OutputError:
+    plan = stored_plan(output)
+    begun = f"was begun by another process at {plan.time}" if plan else "was taken away by another process"
+    return OutputError(f"{shown(output)}: {begun}; wait for that one, or give another folder")
+
+
+def keep_model(output: str, model: bytes) -> None:
+    """Put the model file where workers find it, if it is not there yet."""
+    if not storage.is_file(storage.joined(output, MODEL)):
+        storage.write(storage.joined(output, MODEL), model)
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
@@ -246,6 +260,14 @@ def keep(output: str, plan: Plan, piece: Piece, content: bytes, decisions: Count
     return done
 
 
+def _is_there(output: str, plan: Plan) -> bool:
+    """Whether the plan is still this one: storage that cannot refuse a second one may hold another."""
+    try:
+        return hashlib.sha256(storage.read(storage.joined(output, PLAN))).hexdigest() == plan.sha256
+    except FileNotFoundError:
+        return False
+
+
 def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
     """Write the manifest of all parts → how many pictures got which decision. What killed workers left is removed."""
     missing = [piece.number for piece in plan.pieces if piece.number not in done]
@@ -259,6 +281,8 @@ def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
     parts = [asdict(done[piece.number]) for piece in plan.pieces]
     for part in parts:
         del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
+    if not _is_there(output, plan):
+        raise _of_another(output)
     manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}
     storage.write(storage.joined(output, MANIFEST), json.dumps(manifest, indent=1).encode())
     if not storage.is_remote(output):
