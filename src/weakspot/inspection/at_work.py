@@ -15,8 +15,8 @@ from time import monotonic, sleep
 from weakspot.durable import output_errors
 from weakspot.inspection.arrivals import Arrival
 
-# Of a picture at which this process comes down each time, too, so that nobody can tell whose fault that is: so many that
-# kills by chance never meet one picture so often.
+# Of a picture at which this process comes down each time, too, so that nobody can tell whose fault that is: so many
+# that kills by chance never meet one picture so often.
 TRIES = 10
 LONGEST_TRY = 120.0  # seconds that a process of its own may take
 _Key = tuple[str, int, int]  # name, size and time of change
