@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from weakspot.durable import make_folder, refuse_below, temporary_folder
-from weakspot.errors import StorageError, WeakspotError, quoted, shown
+from weakspot.errors import SettingsError, StorageError, WeakspotError, amount, quoted, shown
 from weakspot.inspection import pieces, storage
 from weakspot.inspection.inspection import now
 from weakspot.inspection.loaded import LoadedDetector
@@ -121,6 +121,7 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
     """Ray restarts workers that die and gives their pieces to others; it writes nothing itself."""
     ray, threads = _started(how), how.threads or 1  # more workers of one thread do more than fewer of several
     try:
+        _refuse_more_threads(ray.nodes(), threads)
         workers = min(how.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads), len(missing))
         specs = [{"piece": json.dumps(asdict(piece))} for piece in missing]
         work = ray.data.from_items(specs, override_num_blocks=len(specs))  # a block is what is tried again
@@ -138,6 +139,14 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
         raise StorageError(f"Ray ended the work ({quoted(reason)}); {storage.GO_ON}") from None
     finally:
         ray.shutdown()
+
+
+def _refuse_more_threads(machines: list[dict[str, Any]], threads: int) -> None:
+    """Raise SettingsError where no machine has so many processors: Ray would wait for one for ever."""
+    most = max((int(each["Resources"].get("CPU", 0)) for each in machines if each["Alive"]), default=0)
+    if threads > most:
+        found = f"no machine of the cluster lends a worker more than {amount(most, 'processor')}"
+        raise SettingsError(f"--threads {threads}: {found}; give {max(1, most)} or fewer, or another cluster")
 
 
 def started(address: str, processors: int) -> Any:
