@@ -54,19 +54,24 @@ def inspect(
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
-    from weakspot.inspection.sources import are_few
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": memory}
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": _form(memory, paths, parquet or ray)}
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
         on_image = terminal.print_inspection if as_json else counted
-        how["memory"] = "small" if are_few(paths) else memory
         detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
         summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
+
+
+def _form(memory: flags.Memory, paths: list[str], pieces: Any) -> flags.Memory:
+    """What was asked for, but for few images what opens at once; a list or a table of pieces may name millions."""
+    from weakspot.inspection.sources import are_few
+
+    return "small" if not pieces and are_few(paths) else memory
 
 
 def _pieces(
@@ -156,7 +161,8 @@ def watch(
 def verify(
     model: flags.Model,
     data: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DATA]...", help="Images, folders or globs.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="[DATA]...", help="Images, folders, globs, or data in a layout.", show_default=False),
     ] = None,
     threads: flags.Threads = None,
     as_json: flags.Json = False,
