@@ -25,7 +25,8 @@ from weakspot.inspection.drift import usual_of
 from weakspot.inspection.ledger import Lines, Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import write_model_file
-from weakspot.jobs.watch import How, watch
+from weakspot.jobs.watch import watch
+from weakspot.jobs.watching import How
 from weakspot.runs import alone
 
 ROOT = Path(__file__).parents[2]

@@ -121,7 +121,7 @@ def watch(
     ] = 10.0,
     cycle: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds that an image may take; later ones get a warning.", show_default=False),
+        typer.Option(min=0, help="Seconds that an image may take; a later one is never good.", show_default=False),
     ] = None,
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
@@ -139,8 +139,8 @@ def watch(
     from weakspot import progress, terminal
     from weakspot.inspection.arrivals import version_or_none
     from weakspot.inspection.loaded import LoadedDetector
-    from weakspot.jobs.watch import How
     from weakspot.jobs.watch import watch as watch_folder
+    from weakspot.jobs.watching import How
 
     how = How(every=every, patience=patience, cycle=cycle, once=once, move_to=move_to, mark=mark, deep=deep)
     version = version_or_none(model)

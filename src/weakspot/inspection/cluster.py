@@ -14,6 +14,7 @@ from typing import Any
 from weakspot.durable import make_folder, refuse_below, temporary_folder
 from weakspot.errors import SettingsError, StorageError, WeakspotError, amount, quoted, shown
 from weakspot.inspection import pieces, storage
+from weakspot.inspection.cutting import cut
 from weakspot.inspection.inspection import now
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.pieces import Done, Piece, Plan, Tally
@@ -86,7 +87,7 @@ def _new_plan(detector: LoadedDetector, inputs: Sequence[str], images_a_piece: i
     """All pictures in pieces; which runtime is the fastest here then holds for every worker."""
     return Plan(
         model=detector.info, inputs=list(inputs), runtime=detector.runtime.name,
-        precision=detector.runtime.precision, time=now(), pieces=pieces.cut(inputs, images_a_piece),
+        precision=detector.runtime.precision, time=now(), pieces=cut(inputs, images_a_piece),
     )  # fmt: skip
 
 

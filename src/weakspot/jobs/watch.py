@@ -4,7 +4,6 @@ A picture's result is on disk before the picture is moved, and before the next o
 """
 
 import logging
-import os
 import signal
 import threading
 from collections import Counter, deque
@@ -15,16 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-from weakspot.durable import make_folder, refuse_below
-from weakspot.errors import DataError, ImageError, OutputError, SettingsError, WeakspotError, shown
+from weakspot.durable import make_folder
+from weakspot.errors import DataError, ImageError, WeakspotError, shown
 from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, reason_of, version_or_none
 from weakspot.inspection.at_work import TRIES, AtWork, ends_well_apart
 from weakspot.inspection.drift import FEWEST_TOGETHER
 from weakspot.inspection.folder import OnImage, judged, told_changes
 from weakspot.inspection.inspection import Decision, Inspection, NotInspected
-from weakspot.inspection.ledger import Results, refuse_foreign
+from weakspot.inspection.ledger import Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.preparation import Prepared
+from weakspot.jobs.watching import How, check_places
 from weakspot.runs import alone
 from weakspot.stopping import asked_to_stop
 
@@ -32,28 +32,8 @@ log = logging.getLogger(__name__)
 MARK = ".inspected"  # what --mark adds to a name
 AT_WORK = ".at_work"  # in the output folder
 LOOKING = 0.1  # of the time is what looking at a folder takes at most, however many files it holds
-LONGEST = 604_800.0  # seconds that can be asked for: a week
 SLOW = 1.0  # seconds of a look from which it is said that the folder holds too many
 Outcome = Prepared | ImageError | MemoryError | None  # None: it changed while it was read
-
-
-@dataclass(frozen=True, kw_only=True)
-class How:
-    """How a folder is watched."""
-
-    every: float  # seconds from one look to the next; a picture is whole once two have found it the same
-    patience: float  # seconds that what cannot be read must stay the same before it is reported
-    cycle: float | None = None  # seconds from a picture's first look to its result, beyond which it is never good
-    once: bool = False  # judge what lies there, then end
-    move_to: Path | None = None  # where inspected pictures go; None: they stay
-    mark: bool = False  # inspected pictures get MARK behind their names
-    deep: bool = False  # folders inside it, too
-
-    def __post_init__(self) -> None:
-        for name in ("every", "patience", "cycle"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 <= seconds <= LONGEST:
-                raise SettingsError(f"--{name} {seconds:g}: give seconds from 0 to {LONGEST:,.0f}")
 
 
 @dataclass
@@ -93,7 +73,7 @@ def watch(
     or that of an earlier watch of the same folder, which is gone on with. Raises DataError where there is no such
     folder, OutputError where results or pictures cannot be put where they should.
     """
-    _check_places(folder, output, how)
+    check_places(folder, output, how)
     make_folder(output)
     with ExitStack() as stack:
         stop = stack.enter_context(asked_to_stop())
@@ -302,28 +282,3 @@ def _judge(detector: LoadedDetector, arrival: Arrival) -> None:
     outcome = _read(detector, arrival)
     if outcome is not None:
         judged(detector, arrival.path, outcome)
-
-
-def _check_places(folder: Path, output: Path, how: How) -> None:
-    if not folder.is_dir():
-        raise DataError(f"{shown(folder)}: no such folder; give the one that pictures arrive in")
-    refuse_below(output, folder)
-    refuse_foreign(output)
-    if how.move_to and how.mark:
-        raise SettingsError("--move-to and --mark: a picture is either moved or marked; give one of them")
-    if (how.move_to or how.mark) and not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{shown(folder)}: no right to rename files there; ask for it, or leave them where they are")
-    if how.move_to:
-        if os.path.realpath(how.move_to) == os.path.realpath(output):
-            found = "results and inspected pictures go into two folders"
-            raise OutputError(f"{shown(output)}: {found}; give another --move-to")
-        _check_target(folder, how.move_to, how.deep)
-
-
-def _check_target(folder: Path, move_to: Path, deep: bool) -> None:
-    if deep or os.path.realpath(move_to) == os.path.realpath(folder):
-        refuse_below(move_to, folder)
-    make_folder(move_to)
-    if os.stat(move_to).st_dev != os.stat(folder).st_dev:
-        found = f"lies on another disk than {shown(folder)}, where a picture cannot be moved in one step"
-        raise OutputError(f"{shown(move_to)}: {found}; give a folder on the same disk")
