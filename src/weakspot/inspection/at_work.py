@@ -74,7 +74,7 @@ def ends_well_apart(work: Callable[[], object], seconds: float = LONGEST_TRY) ->
     child, end = os.fork(), monotonic() + seconds
     if not child:
         try:
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the locks, too: they must be free once this process is killed
+            _close_files()
             with suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, this is what ends
             work()
@@ -88,6 +88,14 @@ def ends_well_apart(work: Callable[[], object], seconds: float = LONGEST_TRY) ->
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return False
+
+
+def _close_files() -> None:
+    """All but the standard ones: locks among them, which must be free once the process that took them is killed."""
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # the listing's own is closed already
+            if number > 2:
+                os.close(number)
 
 
 def _key(arrival: Arrival) -> _Key:
