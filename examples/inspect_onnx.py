@@ -4,7 +4,8 @@
     python inspect_onnx.py part.onnx picture.png ...
 
 Prints a line each, "bad 0.9876 picture.png"; ends with 3 when one is bad, 1 when one cannot be judged: that is never
-good. Pictures must come at the size that the export was made for: nothing is resized here.
+good. Pictures are PNG, BMP or TIFF at the size and depth that the export was made for: nothing is resized here. JPEG is
+left out, since Pillow fills with grey what a damaged one lacks, and says nothing.
 """
 
 import sys
@@ -14,35 +15,42 @@ import onnxruntime
 from PIL import Image
 
 DECISIONS = "good", "review", "bad"
+MODES = {("tensor(uint8)", 1): ["L"], ("tensor(uint8)", 3): ["RGB", "L"], ("tensor(uint16)", 1): ["I;16", "I;16B"]}
 
 
-def pixels_of(path: str, channels: int, height: int, width: int) -> np.ndarray:
-    """(1, C, H, W) uint8, as the export takes it."""
-    with Image.open(path) as image:
-        if image.mode not in ("L", "RGB") or (image.mode == "RGB" and channels == 1):
-            raise ValueError(f"a picture of mode {image.mode}, where {channels} channels of 8 bits are needed")
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    if pixels.shape[:2] != (height, width):
-        raise ValueError(f"{pixels.shape[0]} x {pixels.shape[1]} pixels, where {height} x {width} are needed")
-    return pixels[None, None] if channels == 1 else pixels.transpose(2, 0, 1)[None]
+def pixels_of(path: str, depth: str, channels: int, height: int, width: int) -> np.ndarray:
+    """(1, C, H, W) uint8 or uint16, as the export takes it."""
+    with Image.open(path, formats=["PNG", "BMP", "TIFF"]) as image:  # read from here on: first what it says it is
+        needed = MODES.get((depth, channels), [])  # none for colours of 16 bits, of which Pillow reads 8
+        if image.mode not in needed or getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"a picture of mode {image.mode}, where one of {needed} is needed, and no more than one")
+        if image.size != (width, height):
+            raise ValueError(f"{image.height} x {image.width} pixels, where {height} x {width} are needed")
+        pixels = np.asarray(image.convert("RGB") if channels == 3 else image)
+    return (
+        pixels.transpose(2, 0, 1)[None] if channels == 3 else pixels.astype(pixels.dtype.newbyteorder("="))[None, None]
+    )
 
 
 def main(model: str, *pictures: str) -> int:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    shape = session.get_inputs()[0].shape[1:]
+    taken = session.get_inputs()[0]
     statuses = {0}
     for path in pictures:
         try:
-            image = np.ascontiguousarray(pixels_of(path, *shape))
-        except (OSError, ValueError) as error:
+            image = np.ascontiguousarray(pixels_of(path, taken.type, *taken.shape[1:]))
+            decision, score = session.run(["decision", "pred_score"], {"image": image})
+        except Exception as error:  # of any kind, as decoders and runtimes raise them
             print(f"not inspected: {path}: {error}", file=sys.stderr)
             statuses.add(1)
             continue
-        decision, score = session.run(["decision", "pred_score"], {"image": image})
         print(f"{DECISIONS[decision.item()]} {score.item():.4f} {path}")
         statuses.add(3 if decision.item() == 2 else 0)
     return max(statuses)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        print("usage: python inspect_onnx.py part.onnx picture.png ...", file=sys.stderr)
+        sys.exit(2)
     sys.exit(main(*sys.argv[1:]))

@@ -8,9 +8,11 @@ import importlib
 import inspect
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +23,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from weakspot import cli
+from weakspot.cli.entry import MISSING_EXTRAS
 from weakspot.errors import DataError, ImageError, OutputError, SettingsError, TrainingError
 from weakspot.settings import TrainSettings
 
+ROOT = Path(__file__).parents[1]
 VERBS = tuple(
     "audit train evaluate compare inspect watch serve backup"
     " restore export-verdicts threshold verify export experiment crossval demo doctor".split()
@@ -585,3 +589,17 @@ def test_endless_memory_is_refused() -> None:
     words = ("inspect", "part.weakspot", "new/", "-o", "out", "--max-memory", "inf")
     with pytest.raises(typer.BadParameter):
         cli.app(words, standalone_mode=False)
+
+
+def test_each_package_of_an_extra_is_told_with_an_extra_that_brings_it() -> None:
+    """Which extra a missing module's line names, held against pyproject.toml."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    modules = {"argon2-cffi": "argon2", "python-multipart": "multipart"}
+    for extra in extras.keys() - {"build", "dev"}:
+        for needed in extras[extra]:
+            package = re.match(r"[a-z0-9-]+", needed)[0]
+            told = MISSING_EXTRAS[modules.get(package, package.replace("-", "_"))]
+            assert any(each.startswith(package) for each in extras[told]), (package, told)
+    assert {name: MISSING_EXTRAS[name] for name in ("onnx", "nncf", "torch")} == {
+        "onnx": "export", "nncf": "export", "torch": "train",
+    }  # fmt: skip

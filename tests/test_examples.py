@@ -1,10 +1,13 @@
 """The programs in examples/ run, and decide as `weakspot inspect` does."""
 
+import io
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +63,64 @@ def inspected(command: list[object], folder: Path, channels: int, ending: str) -
 @pytest.mark.parametrize(("channels", "ending"), [(1, ".pgm"), (3, ".ppm")])
 def test_a_plain_cpp_program_decides_as_weakspot_does(tmp_path, cpp, channels, ending):
     inspected([cpp], tmp_path, channels, ending)
+
+
+PYTHON = [sys.executable, EXAMPLES / "inspect_onnx.py"]
+
+
+def said(*words: object) -> tuple[int, str, str]:
+    done = subprocess.run([*map(str, [*PYTHON, *words])], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_the_python_program_calls_nothing_good_that_it_cannot_read_and_goes_on(tmp_path):
+    model = saved(tmp_path, (128, 160))
+    export(model, "onnx", tmp_path / "part.onnx", threads=1)
+    good, jpeg = made_pixels(60, 1, (128, 160)), io.BytesIO()
+    Image.fromarray(good).save(jpeg, "JPEG", quality=95)
+    half = jpeg.getvalue()[: len(jpeg.getvalue()) // 2] + b"\xff\xd9"
+    header = struct.pack(">IIBBBBB", 50000, 50000, 8, 0, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0" * 100)) + chunk(b"IEND", b"")
+    )
+    for name, content in {"half.jpg": half, "bomb.png": bomb, "empty.png": b"", "text.png": b"no picture"}.items():
+        (tmp_path / name).write_bytes(content)
+    Image.fromarray(good.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    pages = [Image.fromarray(good), Image.fromarray(good)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(good).save(tmp_path / "good.png")
+    refused = ["half.jpg", "bomb.png", "empty.png", "text.png", "deep.png", "pages.tif", "missing.png"]
+    status, out, err = said(tmp_path / "part.onnx", *(tmp_path / name for name in [*refused, "good.png"]))
+    assert status == 1 and out.startswith("good ") and out.count("\n") == 1
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["not inspected", str(tmp_path / n)] for n in refused
+    ]
+
+
+def test_the_python_program_takes_16_bits_where_the_export_does_and_nothing_else(tmp_path):
+    model = saved(tmp_path, (128, 160), bit_depth=16)
+    export(model, "onnx", tmp_path / "part.onnx", threads=1)
+    pixels = made_pixels(200, 4, (128, 160)).astype(np.uint16) * 257
+    for name in ("16.png", "16.tif"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray((pixels // 257).astype(np.uint8)).save(tmp_path / "8.png")
+    expected = LoadedDetector.load_exact(model, 1).inspect(pixels)
+    status, out, err = said(tmp_path / "part.onnx", *(tmp_path / name for name in ("16.png", "16.tif", "8.png")))
+    assert (status, err.count("not inspected")) == (3, 1) and "8.png" in err
+    for line in out.splitlines():
+        decision, score, _ = line.split()
+        assert decision == expected.decision and abs(float(score) - expected.defect_score) < 2e-4
+    assert out.count("\n") == 2
+
+
+@pytest.mark.parametrize("words", [[], ["part.onnx"]])
+def test_the_python_program_says_how_it_is_called(words):
+    status, out, err = said(*words)
+    assert (status, out) == (2, "") and err.startswith("usage: ")
 
 
 @pytest.mark.parametrize(("channels", "ending"), [(1, ".png"), (3, ".bmp")])

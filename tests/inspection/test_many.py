@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from jsonschema import Draft202012Validator
 
+from weakspot.cli import app
 from weakspot.errors import DataError, OutputError, SettingsError, StorageError
-from weakspot.inspection import cluster, pieces, piecework
+from weakspot.inspection import cluster, picture_tables, pieces, piecework
 from weakspot.inspection.cluster import How, inspect_many
 from weakspot.inspection.folder import inspect_folder
 from weakspot.inspection.loaded import LoadedDetector
@@ -76,19 +78,56 @@ def test_lists_and_patterns_and_tables_name_pictures(model_path, parts, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["paths", "bytes", "both"])
-def test_a_parquet_table_holds_paths_or_files(model_path, parts, tmp_path, kind):
+@pytest.mark.parametrize("rows_a_group", [2, 5])
+def test_a_parquet_table_holds_paths_or_files(model_path, parts, tmp_path, monkeypatch, kind, rows_a_group):
+    for name in ("BATCH", "PATHS"):
+        monkeypatch.setattr(picture_tables, name, 3)
     names = ["good.png", "sub/doubtful.bmp", "cut.png", "sub/deeper/bad.tif", "good.png"]
     files = [(parts / name).read_bytes() for name in names]
     table = {"path": names, "image": files} if kind == "both" else {kind.rstrip("s"): names}
     table = {"bytes": files} if kind == "bytes" else table
-    pq.write_table(pa.table(table), parts / "these.parquet", row_group_size=2)
+    pq.write_table(pa.table(table), parts / "these.parquet", row_group_size=rows_a_group)
     tally = inspect_many(model_path, [str(parts / "these.parquet")], str(tmp_path / "out"), HERE)
     found = rows(tmp_path / "out")
     assert (tally.pieces, [row["decision"] for row in found]) == (3, ["good", "review", "not inspected", "bad", "good"])
     assert len({row["id"] for row in found}) == 5
     assert found[3]["image"]["sha256"] == hashlib.sha256(files[3]).hexdigest()
-    where = {"paths": "deeper/bad.tif", "both": "sub/deeper/bad.tif", "bytes": "these.parquet#1.1"}[kind]
-    assert found[3]["image"]["path"].endswith(where)
+    where = {
+        "paths": "deeper/bad.tif",
+        "both": "sub/deeper/bad.tif",
+        "bytes": "these.parquet#" + ("1.1" if rows_a_group == 2 else "0.3"),
+    }
+    assert found[3]["image"]["path"].endswith(where[kind])
+
+
+def test_a_plan_that_parts_tables_by_their_groups_alone_is_gone_on_with(model_path, parts, tmp_path):
+    names = ["good.png", "sub/doubtful.bmp", "sub/deeper/bad.tif"]
+    pq.write_table(pa.table({"path": names}), parts / "these.parquet", row_group_size=3)
+    inputs, out = [str(parts / "these.parquet")], tmp_path / "out"
+    inspect_many(model_path, inputs, str(out), replace(HERE, images_a_piece=9))
+    head, piece = map(json.loads, (out / "plan.jsonl").read_text().splitlines())
+    del piece["first_row"], piece["end_row"]
+    (out / "plan.jsonl").write_text(f"{json.dumps(head)}\n{json.dumps(piece)}\n")
+    assert inspect_many(model_path, inputs, str(out), HERE).judged_now == 1
+    assert [row["decision"] for row in rows(out)] == ["good", "review", "bad"]
+
+
+def test_a_table_in_the_topmost_folder_names_pictures_there(monkeypatch):
+    monkeypatch.setattr(piecework, "rows", lambda *_: iter([("a.png", None), ("/data/b.png", None)]))
+    found = piecework.sources(pieces.Piece(0, table="/these.parquet"))
+    assert [each.path for each in found] == ["/a.png", "/data/b.png"]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "these.parquet", "good.png"])
+def test_the_form_that_was_asked_for_holds_for_pieces_however_few_names_are_given(parts, monkeypatch, name):
+    """A list or a table may name millions."""
+    asked = []
+    monkeypatch.setattr(cluster, "inspect_many", lambda *given: asked.append(given[3].memory))
+    monkeypatch.setattr("weakspot.terminal.show_tally", lambda *_: None)
+    (parts / name).touch()
+    with pytest.raises(AttributeError):  # there is no exit status
+        app(["inspect", "a.weakspot", str(parts / name), "-o", "out", "--parquet", "--quiet"], standalone_mode=False)
+    assert asked == ["fast"]
 
 
 @pytest.mark.parametrize(("make", "said"), [
@@ -145,6 +184,15 @@ def test_an_interrupted_inspection_goes_on_and_ends_in_the_same_bytes(model_path
 
 def replace_pieces(images: int) -> How:
     return How(runtime="onnxruntime", precision="fp32", threads=1, images_a_piece=images)
+
+
+def test_a_second_one_in_the_same_folder_is_refused_by_name(model_path, parts, tmp_path):
+    with pytest.raises(OutputError, match=r"process \d+ on .* inspects into it; wait for it"):
+        inspect_many(
+            model_path, [str(parts)], str(tmp_path / "out"), HERE,
+            lambda *_: inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE),
+        )  # fmt: skip
+    assert inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE).total == 4
 
 
 def test_pictures_that_came_later_are_not_mixed_in(model_path, parts, tmp_path, save_picture):

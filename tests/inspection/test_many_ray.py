@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from weakspot.errors import SettingsError
+from weakspot.inspection import cluster
 from weakspot.inspection.cluster import How, inspect_many
 
 PICTURES = 80  # so large that a worker is killed at work
@@ -104,6 +106,26 @@ def test_ray_writes_what_one_process_writes_though_a_worker_and_the_driver_are_k
     said = driver.communicate(timeout=170)[0]
     assert driver.returncode == 0, said
     same(output, tmp_path / "whole")
+
+
+def test_more_threads_than_any_machine_has_processors_are_refused():
+    machines = [
+        {"Alive": True, "Resources": {"CPU": 2.0}},
+        {"Alive": True, "Resources": {"memory": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 8.0}},
+    ]
+    cluster._refuse_more_threads(machines, 2)
+    with pytest.raises(SettingsError, match=r"--threads 4: no machine .* more than 2 processors; give 2 or fewer"):
+        cluster._refuse_more_threads(machines, 4)
+    with pytest.raises(SettingsError, match="more than 0 processors"):
+        cluster._refuse_more_threads([], 1)
+
+
+@pytest.mark.slow
+def test_on_ray_they_are_refused_instead_of_waiting_for_ever(model_path, new, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_processors", lambda _: 2)
+    with pytest.raises(SettingsError, match="--threads 4: no machine"):
+        inspect_many(model_path, [str(new)], str(tmp_path / "out"), How(ray="local", runtime="onnxruntime", threads=4))
 
 
 POISON = """

@@ -1,5 +1,6 @@
 """Pictures and results in object storage, which may fail at any moment: a real server of S3 in its own process."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,8 +18,8 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from weakspot.errors import DataError, StorageError
-from weakspot.inspection import storage
+from weakspot.errors import DataError, OutputError, StorageError
+from weakspot.inspection import cluster, storage
 from weakspot.inspection.cluster import How, inspect_many
 
 HERE = How(runtime="onnxruntime", precision="fp32", threads=1, images_a_piece=2)
@@ -107,6 +109,77 @@ def test_patterns_lists_tables_and_single_objects_are_read_from_storage(model_pa
     given = [f"{bucket}/list.txt", f"{bucket}/new/**/*.bmp", f"{bucket}/new/cut.png", f"{bucket}/t.parquet"]
     inspect_many(model_path, given, str(tmp_path / "out"), HERE)
     assert found(str(tmp_path / "out")) == ALL | {"gone.png": "not inspected"}
+
+
+class Early:
+    """Storage as it was a moment before another process wrote; without `conditions` it refuses those of writing."""
+
+    def __init__(self, files, conditions: bool) -> None:
+        self.files, self.conditions = files, conditions
+        self.cat_file = files.cat_file
+
+    def exists(self, _: str) -> bool:
+        return False
+
+    def pipe_file(self, path: str, content: bytes, mode: str = "overwrite") -> None:
+        if mode == "create" and not self.conditions:
+            raise OSError("501: a header you provided implies functionality that is not implemented")
+        self.files.pipe_file(path, content, mode=mode)
+
+
+def test_storage_says_when_something_lies_there_already(bucket, monkeypatch):
+    opened, place = storage._opened, f"{bucket}/plan.jsonl"
+    for conditions in (True, False):
+        early = lambda place, conditions=conditions: (Early(opened(place)[0], conditions), opened(place)[1])  # noqa: E731
+        monkeypatch.setattr(storage, "_opened", early)
+        assert storage.create(place, b"mine")
+        if conditions:
+            assert not storage.create(place, b"another's")
+            assert storage.create(place, b"mine"), "an answer was lost, and the request sent again"
+        assert storage.read(place) == b"mine"
+
+
+@pytest.mark.parametrize("conditions", ["known", "passed over"])
+def test_of_two_that_begin_in_one_place_at_the_same_moment_one_is_refused(model_path, parts, monkeypatch, conditions):
+    place, new_plan = f"memory://{os.urandom(4).hex()}", cluster._new_plan
+    kind = type(fsspec.filesystem("memory"))
+    if conditions == "passed over":
+        pipe_file = kind.pipe_file
+        monkeypatch.setattr(kind, "pipe_file", lambda self, path, content, mode="": pipe_file(self, path, content))
+
+    def late(*given):
+        plan = new_plan(*given)
+        monkeypatch.setattr(cluster, "_new_plan", new_plan)
+        time.sleep(0.002)  # so that the other one's plan has another time
+        assert inspect_many(model_path, [str(parts)], place, HERE).total == 4
+        return plan
+
+    monkeypatch.setattr(cluster, "_new_plan", late)
+    with pytest.raises(OutputError, match=r"was begun by another process at 2.*; wait for that one"):
+        inspect_many(model_path, [str(parts)], place, replace(HERE, images_a_piece=1))
+    assert found(place) == ALL
+    plan = hashlib.sha256(storage.read(f"{place}/plan.jsonl")).hexdigest()
+    assert json.loads(storage.read(f"{place}/manifest.json"))["plan"] == plan
+
+
+def test_no_manifest_tells_of_a_plan_that_another_process_has_written_over(model_path, parts):
+    place = f"memory://{os.urandom(4).hex()}"
+
+    def written_over(*_) -> None:
+        plan = storage.read(f"{place}/plan.jsonl")
+        storage.write(f"{place}/plan.jsonl", plan.replace(b'"time": "2', b'"time": "3'))
+
+    with pytest.raises(OutputError, match="was begun by another process at 3"):
+        inspect_many(model_path, [str(parts)], place, HERE, written_over)
+    assert not storage.is_file(f"{place}/manifest.json")
+
+
+def test_a_plan_whose_model_file_is_not_there_yet_is_gone_on_with(model_path, parts):
+    place = f"memory://{os.urandom(4).hex()}"
+    inspect_many(model_path, [str(parts)], place, HERE)
+    fsspec.filesystem("memory").rm(f"{place}/model.weakspot")
+    inspect_many(model_path, [str(parts)], place, HERE)
+    assert storage.read(f"{place}/model.weakspot") == model_path.read_bytes()
 
 
 def test_nothing_there_is_told(model_path, bucket):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import stat
 import subprocess
 import sys
 import zipfile
@@ -163,17 +164,28 @@ def test_thresholds_change_and_nothing_else_and_the_change_is_kept(model_path, s
     before = read_model_file(model_path)
     first = Thresholds(bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="a talk with the line")
     second = Thresholds(bad_from=3.0, good_below=3.0, rule="by hand", chosen_on="a week of parts", region_from=0.7)
-    set_thresholds(model_path, first, reason="too many false alarms")
-    after = set_thresholds(model_path, second, reason="still too many")
+    set_thresholds(model_path, lambda _: first, reason="too many false alarms")
+    after = set_thresholds(model_path, lambda _: second, reason="still too\nmany")
     assert same(after, read_model_file(model_path))
     assert after.thresholds == second
     assert [(change.bad_from, change.reason) for change in after.manifest.thresholds.changes] == [
         (1.0, "too many false alarms"),
-        (2.0, "still too many"),
+        (2.0, "still too\nmany"),
     ]
-    assert after.manifest.model_copy(update={"thresholds": before.manifest.thresholds}) == before.manifest
+    same_but = {"thresholds": before.manifest.thresholds, "members": before.manifest.members}
+    assert after.manifest.model_copy(update=same_but) == before.manifest
+    assert after.card.startswith(before.card) and after.card.count("Thresholds changed") == 2
+    assert after.card.endswith("bad from 3.000, good below 3.000 (still too many).\n")
     assert after.graph == before.graph
     assert after.sha256 != before.sha256
+
+
+def test_who_may_read_a_file_is_as_before_when_its_thresholds_have_changed(model_path):
+    other = Thresholds(bad_from=2.0, good_below=0.5, rule="by hand", chosen_on="a talk with the line")
+    for mode in (0o600, 0o664):
+        model_path.chmod(mode)
+        set_thresholds(model_path, lambda _: other, reason="too many false alarms")
+        assert stat.S_IMODE(model_path.stat().st_mode) == mode
 
 
 @pytest.mark.parametrize(("bad_from", "good_below"), [(0.0, 1.0), (float("nan"), 0.0), (float("inf"), 0.0)])

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,42 @@ def test_what_a_killed_run_left_is_removed_and_is_no_hindrance(make_detector, pa
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_inspection_into_a_folder_is_refused_and_the_first_one_keeps_its_work(
+    make_detector, parts, tmp_path, overwrite
+):
+    out, refused = tmp_path / "out", []
+
+    def second(done, *_):
+        if done == 2:
+            with pytest.raises(OutputError, match=r"out: process \d+ on .* inspects into it; wait for it") as told:
+                inspect_folder(make_detector(), [parts / "good.png"], out, overwrite=overwrite)
+            refused.append(told)
+
+    assert inspect_folder(make_detector(), [parts], out, on_image=second).total == 4 and refused
+    assert (out / "inspections.jsonl").read_text().count("\n") == 4
+    assert sorted(content(out)) == ["inspections.csv", "inspections.jsonl"]
+
+
+@pytest.mark.parametrize("first", ["runs", "ended"])
+def test_of_two_that_begin_at_the_same_moment_one_is_refused(make_detector, parts, tmp_path, monkeypatch, first):
+    """Another one passes the check of the folder, too, before this one has made its own folder there."""
+    out, make_folder, open_ones = tmp_path / "out", output_module.make_folder, ExitStack()
+
+    def late(path):
+        make_folder(path)
+        monkeypatch.setattr(output_module, "make_folder", make_folder)
+        staging = open_ones.enter_context(output_module.staged(out, overwrite=False))
+        (staging / "inspections.csv").write_text("the other one's")
+        if first == "ended":
+            open_ones.close()
+
+    monkeypatch.setattr(output_module, "make_folder", late)
+    with open_ones, pytest.raises(OutputError, match="inspects into it" if first == "runs" else "earlier inspection"):
+        inspect_folder(make_detector(), [parts], out)
+    assert content(out) == {"inspections.csv": b"the other one's"}
+
+
 @pytest.mark.parametrize("step", range(1, 11))
 def test_a_kill_at_any_step_of_the_swap_leaves_the_old_results_or_the_new(tmp_path, step):
     """The child ends at that rename without cleaning up; what the next run then finds is whole."""
@@ -149,7 +186,7 @@ def test_a_kill_at_any_step_of_the_swap_leaves_the_old_results_or_the_new(tmp_pa
                 rename(source, target)
 
             output_module.os.rename = killing
-            with output_module.staged(out) as staging:
+            with output_module.staged(out, overwrite=True) as staging:
                 (staging / "overlays").mkdir()
                 (staging / "overlays" / "1.png").write_text(version)
                 for name in ("inspections.jsonl", "inspections.csv"):

@@ -1,13 +1,15 @@
 """Thresholds of a model file: shown, changed with a reason, and left alone where the change cannot be."""
 
+import errno
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tests.inspection.conftest import made_model
-from weakspot.errors import ModelFileError, SettingsError
+from weakspot.errors import ModelFileError, OutputError, SettingsError
 from weakspot.inspection.model_file import read_model_file, write_model_file
-from weakspot.jobs.threshold import held_out_counts, thresholds_of
+from weakspot.jobs.threshold import _by_hand, held_out_counts, thresholds_of
 
 
 @pytest.fixture
@@ -121,4 +123,34 @@ def test_a_threshold_that_no_score_reaches_is_refused(model: Path, nonsense: flo
     before = model.read_bytes()
     with pytest.raises(SettingsError, match="raw scores lie between -1000 and 1000"):
         thresholds_of(model, bad_from=nonsense, good_below=nonsense, reason="typo")
+    assert model.read_bytes() == before
+
+
+def test_of_changes_at_the_same_time_none_is_lost(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand, second = _by_hand, []
+
+    def slowly(manifest, given, reason):
+        if not second:  # this one has read the file; another one changes it now, if it may
+            second.append(Thread(target=thresholds_of, args=(model, 3.0, None, "line 4")))
+            second[0].start()
+            second[0].join(0.5)
+        return by_hand(manifest, given, reason)
+
+    monkeypatch.setattr("weakspot.jobs.threshold._by_hand", slowly)
+    thresholds_of(model, bad_from=2.0, reason="line 3")
+    second[0].join()
+    assert [change.reason for change in thresholds_of(model).changes] == ["line 3", "line 4"]
+
+
+def test_a_file_that_may_not_be_written_keeps_its_thresholds(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, opened = model.read_bytes(), open
+
+    def refuse(file, mode="r", *more, **named):
+        if mode == "r+b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return opened(file, mode, *more, **named)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(OutputError, match="no right to write there"):
+        thresholds_of(model, bad_from=2.0, reason="line 3")
     assert model.read_bytes() == before

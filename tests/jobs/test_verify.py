@@ -86,6 +86,20 @@ def test_pictures_that_cannot_be_compared_are_told_and_fail(real, tmp_path):
     assert [Path(line.split(":")[0]).name for line in parity.refused] == ["black.png", "colour.png", "cut.png"]
 
 
+def test_the_masks_of_a_layout_are_no_pictures(real, tmp_path):
+    for kos in ("kos01", "kos02"):
+        (tmp_path / "parts" / kos).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(made_pixels(90, number)).save(tmp_path / "parts" / kos / f"Part{number}.jpg")
+            mask = np.zeros((64, 96), np.uint8)
+            mask[10:20, 10:20] = 255 * number
+            Image.fromarray(mask).save(tmp_path / "parts" / kos / f"Part{number}_label.bmp")
+    beside = tmp_path / "one.png"
+    Image.fromarray(made_pixels(90, 5)).save(beside)
+    parity = verify_on(opened(real), [tmp_path / "parts", beside, tmp_path / "parts" / "kos01" / "Part0.jpg"], 1)
+    assert (parity.images, parity.refused, parity.ok) == (5, [], True)
+
+
 def test_no_pictures_are_told(real, tmp_path):
     with pytest.raises(DataError, match="no pictures found"):
         verify_on(opened(real), [tmp_path], threads=1)

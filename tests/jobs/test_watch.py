@@ -25,7 +25,8 @@ from weakspot.inspection.drift import usual_of
 from weakspot.inspection.ledger import Lines, Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import write_model_file
-from weakspot.jobs.watch import How, watch
+from weakspot.jobs.watch import watch
+from weakspot.jobs.watching import How
 from weakspot.runs import alone
 
 ROOT = Path(__file__).parents[2]
@@ -276,6 +277,26 @@ def test_an_unreadable_folder_inside_hides_only_what_lies_in_it(
     assert set(done) == {"shut/a.png", "b.png"}
 
 
+def test_a_file_that_cannot_be_asked_is_told_and_hides_no_other(
+    tmp_path: Path, looking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    look, arrivals, _, done = looking
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"x")
+    done["a.png"] = Done(version_of(tmp_path / "a.png"), True)
+    look()
+    asked = version_of
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "weakspot.inspection.arrivals.version_of",
+            lambda entry: asked(entry) if entry.name == "c.png" else refuse(errno.EIO),
+        )
+        assert [look(), look()] == [{"c.png": False}, {}] and arrivals.unseen == 2
+    told = {f"{tmp_path / name}: cannot be listed (input/output error); waiting for it" for name in ("a.png", "b.png")}
+    assert {record.getMessage() for record in caplog.records} == told and len(caplog.records) == 2
+    assert [look(), look()] == [{}, {"b.png": False}] and set(done) == {"a.png"} and arrivals.unseen == 0
+
+
 def test_an_empty_folder_inside_may_be_a_share_that_is_not_mounted(tmp_path: Path, looking):
     look, _, _, done = looking
     for name in ("cam1/a.png", "cam2/line/a.png", "day/a.png"):
@@ -483,13 +504,38 @@ def test_a_picture_for_which_memory_does_not_suffice_is_not_inspected(line: Line
     assert line.decisions() == {"a.png": "not inspected"}
 
 
-def test_a_result_that_comes_after_its_cycle_says_so(line: Line):
+@pytest.mark.parametrize("call", ["is_symlink", "stat"])
+def test_a_share_that_fails_for_a_moment_ends_nothing(line: Line, monkeypatch: pytest.MonkeyPatch, call: str):
+    line.put("a.png"), line.put("b.png")
+    asked, failures = getattr(Path, call), [errno.ESTALE]
+
+    def failing(self, **how):
+        if self.name == "a.png" and failures:
+            refuse(failures.pop())
+        return asked(self, **how)
+
+    monkeypatch.setattr(Path, call, failing)
+    line.watch()
+    assert line.decisions() == {"a.png": "good", "b.png": "good"} and not failures
+
+
+def test_a_picture_that_never_can_be_read_is_told_in_the_end(line: Line, monkeypatch: pytest.MonkeyPatch):
     line.put("a.png")
-    assert line.watch(cycle=1e-6).late == 1
-    assert "late" in line.results()[0]["warnings"][0]
+    monkeypatch.setattr(Path, "is_symlink", lambda path: path.name == "a.png" and refuse(errno.EIO))
+    line.watch()
+    assert line.decisions() == {"a.png": "not inspected"}
+    assert "cannot be read (input/output error)" in line.results()[0]["reason"]
+
+
+def test_a_result_that_comes_after_its_cycle_says_so_and_is_never_good(line: Line):
+    for decision in LEVELS:
+        line.put(f"{decision}.png", decision)
+    assert line.watch(cycle=1e-6).late == 3
+    assert line.decisions() == {"good.png": "review", "review.png": "review", "bad.png": "bad"}
+    assert all(each["warnings"][0].startswith("late: ") for each in line.results())
     line.put("b.png")
     assert line.watch(cycle=600.0).late == 0
-    assert line.results()[1]["warnings"] == []
+    assert (line.results()[-1]["decision"], line.results()[-1]["warnings"]) == ("good", [])
 
 
 # Moving and marking
@@ -535,9 +581,12 @@ def test_what_was_judged_before_moving_was_asked_for_is_moved_then(line: Line, t
     assert (tmp_path / "done" / "a.png").exists() and line.decisions() == {"a.png": "good"}
 
 
+@pytest.mark.parametrize("links", [True, False])  # SMB and exFAT have none
 def test_a_picture_that_takes_the_name_while_the_one_before_is_moved_is_judged_too(
-    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: refuse(errno.EPERM))
     line.put("a.png", "good")
     newer = [line.put("newer", "bad", seed=3)]
     rename = os.rename

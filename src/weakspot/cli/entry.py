@@ -11,13 +11,16 @@ from weakspot.errors import WeakspotError, shown
 
 UsageError: Any = typer.BadParameter.__base__  # of the click inside typer, which is not the package click
 USAGE = 2  # exit status
-TRAINING_PACKAGES = {"torch", "onnx", "onnxscript", "tensorboard"}
-CLUSTER_PACKAGES = {"ray", "pyarrow", "fsspec", "s3fs", "gcsfs", "adlfs"}
-SERVING_PACKAGES = set("alembic argon2 fastapi multipart prometheus_client psycopg sqlalchemy uvicorn".split())
-MISSING_EXTRAS = {
-    **dict.fromkeys(TRAINING_PACKAGES, "train"), **dict.fromkeys(CLUSTER_PACKAGES, "cluster"),
-    **dict.fromkeys(SERVING_PACKAGES, "serve"), "elpv_dataset": "demo", "openvino": "openvino", "nncf": "export",
-}  # fmt: skip
+EXTRAS = {  # and the modules that come with each, once: where two have it, the one that is missed without the other
+    "train": "torch onnxscript tensorboard",
+    "export": "onnx nncf",
+    "openvino": "openvino",
+    "cluster": "ray pyarrow fsspec s3fs gcsfs adlfs",
+    "serve": "alembic argon2 fastapi multipart prometheus_client psycopg sqlalchemy uvicorn",
+    "paper": "matplotlib",
+    "demo": "elpv_dataset",
+}
+MISSING_EXTRAS = {module: extra for extra, modules in EXTRAS.items() for module in modules.split()}
 
 
 def examples(*commands: str) -> str:

@@ -54,10 +54,9 @@ def inspect(
     from weakspot import progress, terminal
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
-    from weakspot.inspection.sources import are_few
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": "small" if are_few(paths) else memory}
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": _form(memory, paths, parquet or ray)}
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
@@ -66,6 +65,13 @@ def inspect(
         summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
+
+
+def _form(memory: flags.Memory, paths: list[str], pieces: Any) -> flags.Memory:
+    """What was asked for, but for few images what opens at once; a list or a table of pieces may name millions."""
+    from weakspot.inspection.sources import are_few
+
+    return "small" if not pieces and are_few(paths) else memory
 
 
 def _pieces(
@@ -115,7 +121,7 @@ def watch(
     ] = 10.0,
     cycle: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds that an image may take; later ones get a warning.", show_default=False),
+        typer.Option(min=0, help="Seconds that an image may take; a later one is never good.", show_default=False),
     ] = None,
     runtime: flags.Runtime = "auto",
     precision: flags.Precision = "auto",
@@ -133,8 +139,8 @@ def watch(
     from weakspot import progress, terminal
     from weakspot.inspection.arrivals import version_or_none
     from weakspot.inspection.loaded import LoadedDetector
-    from weakspot.jobs.watch import How
     from weakspot.jobs.watch import watch as watch_folder
+    from weakspot.jobs.watching import How
 
     how = How(every=every, patience=patience, cycle=cycle, once=once, move_to=move_to, mark=mark, deep=deep)
     version = version_or_none(model)
@@ -155,7 +161,8 @@ def watch(
 def verify(
     model: flags.Model,
     data: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DATA]...", help="Images, folders or globs.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="[DATA]...", help="Images, folders, globs, or data in a layout.", show_default=False),
     ] = None,
     threads: flags.Threads = None,
     as_json: flags.Json = False,

@@ -79,7 +79,8 @@ class Arrivals:
     ) -> None:
         self._folder, self._done, self._deep, self._patience, self._clock = folder, done, deep, patience, clock
         self._waiting: dict[str, _Waiting] = {}
-        # of the folders inside, at the last look, by path within: those that were listed, and why others could not be
+        # at the last look, by path within: the folders inside that were listed, and why others could not be, or what
+        # they hold could not be asked
         self._listed: set[str] = set()
         self._closed: dict[str, str] = {}
 
@@ -90,7 +91,7 @@ class Arrivals:
 
     @property
     def unseen(self) -> int:
-        """How many folders inside could not be listed at the last look."""
+        """How many folders inside could not be listed at the last look, or files not be asked."""
         return len(self._closed)
 
     def look(self) -> tuple[list[Arrival], list[str]]:
@@ -100,9 +101,8 @@ class Arrivals:
         """
         now, told, self._closed, self._listed = self._clock(), self._closed, {}, set()
         found = dict(self._list(self._folder, ""))
-        for folder in self._closed.keys() - told.keys():
-            path = shown(self._folder / folder)
-            log.warning("%s: cannot be listed (%s); waiting for it", path, self._closed[folder])
+        for name in self._closed.keys() - told.keys():
+            log.warning("%s: cannot be listed (%s); waiting for it", shown(self._folder / name), self._closed[name])
         self._forget(found)
         done = {name for name, version in found.items() if name in self._done and self._done[name].version == version}
         fresh = {name: version for name, version in found.items() if name not in done}
@@ -132,10 +132,11 @@ class Arrivals:
         """
         full = {above for folder in {os.path.dirname(name) for name in found} for above in _and_above(folder)}
         certain = full & self._listed
-        for name in [name for name in self._done if name not in found and self._folder_of(name) in certain]:
+        found_or_not = found.keys() | self._closed.keys()
+        for name in [name for name in self._done if name not in found_or_not and self._folder_of(name) in certain]:
             del self._done[name]
         for name, each in self._waiting.items():
-            if name not in found and not each.taken and self._folder_of(name) in self._listed:
+            if name not in found_or_not and not each.taken and self._folder_of(name) in self._listed:
                 log.warning("%s: gone before it was judged", shown(self._folder / name))
 
     def _folder_of(self, name: str) -> str:
@@ -163,22 +164,21 @@ class Arrivals:
     def _list(self, folder: Path, within: str) -> Iterator[tuple[str, Version]]:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._inside(Path(entry.path), f"{within}{entry.name}/")
-                elif os.path.splitext(entry.name)[1].lower() in TAKEN and (version := version_of(entry)):
-                    yield within + entry.name, version
+                if not entry.name.startswith("."):
+                    yield from self._entry(entry, within + entry.name)
         self._listed.add(within.rstrip("/"))
 
-    def _inside(self, folder: Path, within: str) -> Iterator[tuple[str, Version]]:
+    def _entry(self, entry: os.DirEntry[str], name: str) -> Iterator[tuple[str, Version]]:
         try:
-            if self._deep and not written_by_weakspot(folder):
-                yield from self._list(folder, within)
+            if entry.is_dir(follow_symlinks=False):
+                if self._deep and not written_by_weakspot(Path(entry.path)):
+                    yield from self._list(Path(entry.path), f"{name}/")
+            elif os.path.splitext(entry.name)[1].lower() in TAKEN and (version := version_of(entry)):
+                yield name, version
         except FileNotFoundError:  # gone since its name was read
             return
         except OSError as error:
-            self._closed[within.rstrip("/")] = reason_of(error)
+            self._closed[name] = reason_of(error)
 
 
 def reason_of(error: OSError) -> str:
@@ -226,7 +226,12 @@ def move_away(source: Path, target: Path, version: Version) -> None:
 
 def _put_back(target: Path, source: Path) -> None:
     try:
-        os.link(target, source)  # which never takes the place of a still newer one
-        os.unlink(target)
+        try:
+            os.link(target, source)  # which never takes the place of a still newer one
+            os.unlink(target)
+        except OSError:  # SMB and exFAT have no such links
+            if os.path.lexists(source):
+                raise
+            os.rename(target, source)
     except OSError:
         log.warning("%s: took the place of a picture while that was moved, and was not judged", shown(target))

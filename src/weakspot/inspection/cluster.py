@@ -5,19 +5,22 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from weakspot.durable import refuse_below, temporary_folder
-from weakspot.errors import StorageError, WeakspotError, quoted, shown
+from weakspot.durable import make_folder, refuse_below, temporary_folder
+from weakspot.errors import SettingsError, StorageError, WeakspotError, amount, quoted, shown
 from weakspot.inspection import pieces, storage
+from weakspot.inspection.cutting import cut
 from weakspot.inspection.inspection import now
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.pieces import Done, Piece, Plan, Tally
 from weakspot.inspection.piecework import do_piece
 from weakspot.inspection.processor import usable_cores
+from weakspot.runs import alone
 
 OnPiece = Callable[[int, int, Done], None]  # how many are done, of how many, and the newest
 LOCAL = "local"  # a cluster of this machine, started for the inspection and ended with it
@@ -50,31 +53,42 @@ def inspect_many(model: Path, inputs: Sequence[str], output: str, how: How, on_p
     for given in inputs:
         if not storage.is_remote(output) and not storage.is_remote(given):
             refuse_below(Path(output), Path(given))
-    plan, detector = _plan(model, inputs, output, how)
-    done = pieces.done_pieces(output, plan)
-    missing = [piece for piece in plan.pieces if piece.number not in done]
-    before = len(done)
-    for each in _by_ray(output, plan, missing, how) if how.ray and missing else _here(detector, output, plan, missing):
-        done[each.piece] = each
-        if on_piece:
-            on_piece(len(done), len(plan.pieces), each)
-    decisions = pieces.finish(output, plan, done)
+    stored = pieces.stored_plan(output)
+    runtime, precision = (stored.runtime, stored.precision) if stored else (how.runtime, how.precision)
+    detector = _load(model, runtime, precision, how)
+    plan = stored or _new_plan(detector, inputs, how.images_a_piece)
+    with _alone(output):
+        if stored:
+            pieces.refuse_other(output, plan, detector.info, inputs)
+        else:
+            plan = pieces.begin(output, plan)
+        pieces.keep_model(output, model.read_bytes())
+        done = pieces.done_pieces(output, plan)
+        missing = [piece for piece in plan.pieces if piece.number not in done]
+        before = len(done)
+        by_ray = how.ray and missing
+        for each in _by_ray(output, plan, missing, how) if by_ray else _here(detector, output, plan, missing):
+            done[each.piece] = each
+            if on_piece:
+                on_piece(len(done), len(plan.pieces), each)
+        decisions = pieces.finish(output, plan, done)
     return Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
 
 
-def _plan(model: Path, inputs: Sequence[str], output: str, how: How) -> tuple[Plan, LoadedDetector]:
-    """The one that lies there, or a new one; which runtime is the fastest here then holds for every worker."""
-    plan = pieces.stored_plan(output)
-    if plan:
-        detector = _load(model, plan.runtime, plan.precision, how)
-        pieces.refuse_other(output, plan, detector.info, inputs)
-        return plan, detector
-    detector = _load(model, how.runtime, how.precision, how)
-    new = Plan(
+def _alone(output: str) -> AbstractContextManager[None]:
+    """On a disk one process at a time; what storage holds is kept apart by its plan."""
+    if storage.is_remote(output):
+        return nullcontext()
+    make_folder(Path(output))
+    return alone(Path(output), "inspects into it")
+
+
+def _new_plan(detector: LoadedDetector, inputs: Sequence[str], images_a_piece: int) -> Plan:
+    """All pictures in pieces; which runtime is the fastest here then holds for every worker."""
+    return Plan(
         model=detector.info, inputs=list(inputs), runtime=detector.runtime.name,
-        precision=detector.runtime.precision, time=now(), pieces=pieces.cut(inputs, how.images_a_piece),
+        precision=detector.runtime.precision, time=now(), pieces=cut(inputs, images_a_piece),
     )  # fmt: skip
-    return pieces.begin(output, new, model.read_bytes()), detector
 
 
 def _load(model: Path, runtime: str, precision: str, how: How) -> LoadedDetector:
@@ -108,6 +122,7 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
     """Ray restarts workers that die and gives their pieces to others; it writes nothing itself."""
     ray, threads = _started(how), how.threads or 1  # more workers of one thread do more than fewer of several
     try:
+        _refuse_more_threads(ray.nodes(), threads)
         workers = min(how.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads), len(missing))
         specs = [{"piece": json.dumps(asdict(piece))} for piece in missing]
         work = ray.data.from_items(specs, override_num_blocks=len(specs))  # a block is what is tried again
@@ -125,6 +140,14 @@ def _by_ray(output: str, plan: Plan, missing: list[Piece], how: How) -> Iterator
         raise StorageError(f"Ray ended the work ({quoted(reason)}); {storage.GO_ON}") from None
     finally:
         ray.shutdown()
+
+
+def _refuse_more_threads(machines: list[dict[str, Any]], threads: int) -> None:
+    """Raise SettingsError where no machine has so many processors: Ray would wait for one for ever."""
+    most = max((int(each["Resources"].get("CPU", 0)) for each in machines if each["Alive"]), default=0)
+    if threads > most:
+        found = f"no machine of the cluster lends a worker more than {amount(most, 'processor')}"
+        raise SettingsError(f"--threads {threads}: {found}; give {max(1, most)} or fewer, or another cluster")
 
 
 def started(address: str, processors: int) -> Any:

@@ -40,7 +40,7 @@ def unpack(path: Path, first_member: str) -> tuple[dict[str, bytes], str]:
     Raises ModelFileError for whatever is not as `pack` writes it. Takes memory for what lies in the file and for its
     largest member.
     """
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         _check_kind(file.read(512), first_member, path)
         try:
@@ -108,8 +108,8 @@ class _Compared(io.RawIOBase):
         return length
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """A regular file opened for reading.
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file opened for reading. Raises ModelFileError.
 
     A pipe, which would block for ever, is opened without waiting and refused; so is a link, behind which the file may
     be another one at any time.

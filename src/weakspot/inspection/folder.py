@@ -92,7 +92,11 @@ def inspect_folder(
         log.warning("passed over: %s", sources.passed_over)
     summary = Summary(output, fail_on_bad, passed_over=sources.passed_over)
     figures: list[dict[str, float]] = []
-    with _ctrl_c() as stop, staged(output) as staging, Writer(staging, output, overlays, heat_maps) as writer:
+    with (
+        _ctrl_c() as stop,
+        staged(output, overwrite) as staging,
+        Writer(staging, output, overlays, heat_maps) as writer,
+    ):
         for number, (path, prepared) in enumerate(read_ahead(detector.prepare, sources.images), start=1):
             entry = judged(detector, path, prepared)
             summary.add(entry)

@@ -5,20 +5,24 @@ docs/model_file.md has the details. A checksum shows accidents, not forgeries: w
 its checksums.
 """
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from weakspot.durable import replacing
+from weakspot.durable import output_errors, replacing
 from weakspot.errors import ModelFileError, WeakspotError, quoted, shown
-from weakspot.inspection.container import COPY_AGAIN, altered, file_sha256, pack, unpack
+from weakspot.inspection.container import COPY_AGAIN, altered, file_sha256, open_regular, pack, unpack
 from weakspot.inspection.inspection import Thresholds
-from weakspot.inspection.manifest import FORMAT_VERSION, Manifest
+from weakspot.inspection.manifest import FORMAT_VERSION, Manifest, ThresholdRecord
 from weakspot.inspection.selftest import check_selftest
 from weakspot.inspection.weights import Weights, pack_weights, strict_json, unpack_weights
 
@@ -49,11 +53,13 @@ def write_model_file(path: Path, model: ModelFile) -> ModelFile:
     """Write `model` under `path` → the model as its reader will get it: hashes, shapes and SHA-256 filled in.
 
     Raises ModelFileError when it would be refused on reading (NaN in the weights, say) and OutputError when the place
-    cannot be written; an earlier file stays as it was in both cases.
+    cannot be written; an earlier file stays as it was in both cases. Whoever might read that may read this one.
     """
     members = _members(model)
     checked = _checked_model(path, _manifest(members[MANIFEST], path), members, sha256="")
     with replacing(path) as file:
+        if path.exists():
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
         pack(members, file)
         return replace(checked, sha256=file_sha256(file))
 
@@ -69,11 +75,38 @@ def read_model_file(path: Path) -> ModelFile:
     return _checked_model(path, _manifest(members[MANIFEST], path), members, sha256)
 
 
-def set_thresholds(path: Path, thresholds: Thresholds, reason: str) -> ModelFile:
-    """Change the thresholds in a model file; the earlier ones stay among the changes, weights and graph as they are."""
-    model = read_model_file(path)
-    record = model.manifest.thresholds.changed_to(thresholds, reason)
-    return write_model_file(path, replace(model, manifest=model.manifest.model_copy(update={"thresholds": record})))
+def set_thresholds(path: Path, choose: Callable[[Manifest], Thresholds], reason: str) -> ModelFile:
+    """Change the thresholds in a model file to what `choose` makes of its manifest; weights and graph stay as they are.
+
+    The earlier ones stay among the changes, and the card says so. Of several changes at a time each builds on the one
+    before. Raises what `choose` raises, ModelFileError and OutputError; the file then stays as it was.
+    """
+    with _held(path):
+        model = read_model_file(path)
+        record = model.manifest.thresholds.changed_to(choose(model.manifest), reason)
+        manifest = model.manifest.model_copy(update={"thresholds": record})
+        return write_model_file(path, replace(model, manifest=manifest, card=model.card + _told(record)))
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """The model file at a path is this block's to change; who else wants to waits."""
+    open_regular(path).close()
+    while True:
+        with output_errors(path):
+            file = open(path, "r+b")  # noqa: SIM115  # closed below
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # else it was replaced while this waited
+                yield
+                return
+
+
+def _told(record: ThresholdRecord) -> str:
+    """The newest change, for the end of the card."""
+    change = record.changes[-1]
+    now = f"bad from {record.bad_from:.3f}, good below {record.good_below:.3f}"
+    return f"\nThresholds changed {change.time}: {now} ({' '.join(change.reason.split())}).\n"
 
 
 def _members(model: ModelFile) -> dict[str, bytes]:

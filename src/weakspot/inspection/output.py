@@ -1,7 +1,7 @@
 """The folder that an inspection of many pictures leaves: two tables, and maps on request. Knows nothing of detectors.
 
 All is made in a folder of its own inside the output folder and moved into place at the end, so that a full disk, a kill
-or a mistake leaves an earlier inspection as it was. Of two inspections into one folder at a time the first one fails.
+or a mistake leaves an earlier inspection as it was. A second inspection into one folder at a time is refused.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,18 +20,22 @@ from weakspot.durable import make_folder, output_errors, sync_folder
 from weakspot.errors import OutputError, shown
 from weakspot.inspection.inspection import ROW, Inspection, NotInspected, flat_row
 from weakspot.inspection.overlay import heat_map_png, overlay_png
+from weakspot.runs import LOCK, alone
 
 JSONL, CSV, OVERLAYS, HEAT_MAPS = "inspections.jsonl", "inspections.csv", "overlays", "heat_maps"
 _STAGING = ".weakspot-inspection-"
 _ASIDE = "earlier"  # inside the staging folder: the earlier inspection, as long as it is not wholly replaced
 
 
-def check_output(output: Path, overwrite: bool) -> None:
-    """Raise OutputError unless `output` is missing, empty, or an earlier inspection's that may be overwritten."""
+def check_output(output: Path, overwrite: bool, own: Path | None = None) -> None:
+    """Raise OutputError unless `output` is missing, empty, or an earlier inspection's that may be overwritten.
+
+    own: the staging folder of whoever asks. Another process that inspects into the folder is refused, too, by name.
+    """
     with output_errors(output):
         if not os.path.lexists(output):
             return
-        _tidy(output)
+        _tidy(output, own)
         names = {name for name in os.listdir(output) if not name.startswith(_STAGING)}
     if not names:
         return
@@ -47,17 +51,22 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
-    """A new folder inside `output`: its content moves there when the block ends well, and vanishes otherwise."""
+def staged(output: Path, overwrite: bool) -> Iterator[Path]:
+    """A new folder inside `output`: its content moves there when the block ends well, and vanishes otherwise.
+
+    Raises OutputError as `check_output` does, asked again now that nobody else can begin there.
+    """
     make_folder(output)
     with output_errors(output):
         staging = output / f"{_STAGING}{secrets.token_hex(8)}"
         staging.mkdir()
     try:
-        yield staging
-        with output_errors(output):
-            _publish(staging, output)
-            sync_folder(output)
+        with _held(staging):
+            check_output(output, overwrite, staging)
+            yield staging
+            with output_errors(output):
+                _publish(staging, output)
+                sync_folder(output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -81,14 +90,22 @@ def _publish(staging: Path, output: Path) -> None:
         raise
 
 
-def _tidy(output: Path) -> None:
+def _tidy(output: Path, own: Path | None) -> None:
     """Remove what a killed run has left; where it was killed while it swapped, first put the earlier one back."""
     for leftover in output.glob(f"{_STAGING}*"):
-        for earlier in sorted(leftover.glob(f"{_ASIDE}/*")):
-            if (output / earlier.name).exists():
-                os.rename(output / earlier.name, leftover / f"unfinished-{earlier.name}")
-            os.rename(earlier, output / earlier.name)
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover == own:
+            continue
+        with _held(leftover):
+            for earlier in sorted(leftover.glob(f"{_ASIDE}/*")):
+                if (output / earlier.name).exists():
+                    os.rename(output / earlier.name, leftover / f"unfinished-{earlier.name}")
+                os.rename(earlier, output / earlier.name)
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _held(staging: Path) -> AbstractContextManager[None]:
+    """The staging folder's lock. Raises OutputError, naming the folder it lies in, where a running process holds it."""
+    return alone(staging.parent, "inspects into it", f"{staging.name}/{LOCK}")
 
 
 class Writer:

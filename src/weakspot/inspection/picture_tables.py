@@ -13,7 +13,7 @@ from weakspot.inspection import storage
 
 ENDING = ".parquet"
 CONTENT = ("image", "bytes", "content")  # columns that may hold files themselves
-BATCH = 16  # rows that are in memory at a time
+BATCH, PATHS = 16, 4096  # rows that are in memory at a time, with files in them or without
 _KINDS = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
 
 
@@ -27,24 +27,31 @@ def tables(given: str) -> list[str]:
     return found
 
 
-def row_groups(table: str) -> int:
-    """Into how many groups its rows are parted. Raises DataError for what is no table of pictures."""
+def row_groups(table: str) -> list[int]:
+    """How many rows each of its groups has. Raises DataError for what is no table of pictures."""
     with _opened(table) as file:
         _columns(file.schema_arrow, table)
-        return int(file.num_row_groups)
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 
-def rows(table: str, row_group: int) -> Iterator[tuple[str | None, bytes | None]]:
+def rows(
+    table: str, row_group: int, first: int = 0, end: int | None = None
+) -> Iterator[tuple[str | None, bytes | None]]:
     """The path and the file's content that each row of a group has, or None, in order.
 
-    Raises DataError where the table is damaged, StorageError where storage fails.
+    first, end: which of its rows; those before are read over. Raises DataError where the table is damaged, StorageError
+    where storage fails.
     """
     with _opened(table) as file:
         path, content = _columns(file.schema_arrow, table)
-        wanted = [name for name in (path, content) if name]
-        for batch in file.iter_batches(BATCH, row_groups=[row_group], columns=wanted):
-            for values in batch.to_pylist():
+        wanted, at = [name for name in (path, content) if name], 0
+        for batch in file.iter_batches(BATCH if content else PATHS, row_groups=[row_group], columns=wanted):
+            meant = batch.slice(max(0, first - at), max(0, (at + len(batch) if end is None else end) - max(first, at)))
+            at += len(batch)
+            for values in meant.to_pylist():
                 yield values.get(path), values.get(content)
+            if end is not None and at >= end:
+                return
 
 
 @contextmanager

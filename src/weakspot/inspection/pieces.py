@@ -9,41 +9,33 @@
 Each piece has one name for its part, and whoever judges it writes the same bytes; so it may be judged twice.
 """
 
-import codecs
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from glob import has_magic
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from weakspot.durable import remove_leftovers
-from weakspot.errors import DataError, OutputError, WeakspotError, shown
+from weakspot.errors import OutputError, WeakspotError, shown
 from weakspot.inspection import storage
 from weakspot.inspection.inspection import ModelInfo
-from weakspot.inspection.picture_tables import ENDING as TABLE
-from weakspot.inspection.picture_tables import row_groups, tables
-from weakspot.inspection.sources import ENDINGS, FOREIGN, all_images
 
 PLAN, MODEL, MANIFEST, PARTS, DONE = "plan.jsonl", "model.weakspot", "manifest.json", "parts", "done"
 FORMAT = 1
-LIST = ".txt"  # ending of inputs that name pictures
-_PICTURES = tuple(ENDINGS | FOREIGN)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of the pictures: these paths or addresses, or a group of rows of a Parquet file."""
+    """Some of the pictures: these paths or addresses, or rows of a group in a Parquet file, all where none is said."""
 
     number: int
     images: list[str] = field(default_factory=list)
     table: str = ""
     row_group: int = 0
+    first_row: int = 0  # within its group
+    end_row: int | None = None  # the first that is not meant
 
     @property
     def part(self) -> str:
@@ -104,73 +96,31 @@ class Tally:
         return 3 if self.fail_on_bad and self.decisions["bad"] else 1 if self.decisions["not inspected"] else 0
 
 
-def cut(inputs: Sequence[str], images_a_piece: int) -> list[Piece]:
-    """The pictures in pieces, in the order of the inputs, each once.
+def begin(output: str, plan: Plan) -> Plan:
+    """Write the plan into an empty or new folder; from then on it can be gone on with.
 
-    inputs: files, folders, patterns, lists (*.txt, a path a line) and tables (*.parquet, whose groups of rows are
-    pieces), as addresses or by absolute paths. One that is named and missing is among them, to be refused by name.
-    Raises DataError for a folder or a pattern without pictures, and where none is there at all.
+    Raises OutputError where something else lies there, or another process has begun there at the same moment.
     """
-    images: dict[str, None] = {}
-    groups: dict[tuple[str, int], None] = {}
-    for given in inputs:
-        if given.lower().endswith(TABLE):
-            groups |= {(table, group): None for table in tables(given) for group in range(row_groups(table))}
-        else:
-            images |= dict.fromkeys(_named(given))
-    if not groups and not any(storage.is_remote(name) or os.path.lexists(name) for name in images):
-        raise _none_in(", ".join(map(shown, inputs)))
-    rest = iter(images)
-    chunks = iter(lambda: list(islice(rest, images_a_piece)), [])
-    of_tables = (Piece(0, table=table, row_group=group) for table, group in groups)
-    return [replace(piece, number=number) for number, piece in enumerate([*of_tables, *map(partial(Piece, 0), chunks)])]
-
-
-def _named(given: str) -> list[str]:
-    """The pictures that one input names."""
-    if given.lower().endswith(LIST):
-        return _listed(given)
-    if not storage.is_remote(given):
-        found = [os.path.abspath(path) for path in all_images([given]).images]
-    elif storage.is_file(given):
-        found = [given]
-    else:
-        found = [name for name in storage.addresses(given) if name.lower().endswith(_PICTURES)]
-        found = found or [given] * (given.lower().endswith(_PICTURES) and not has_magic(given))
-    if not found:
-        raise _none_in(shown(given))
-    return found
-
-
-def _none_in(named: str) -> DataError:
-    return DataError(f"no pictures found in {named}; give files, folders, patterns, lists or Parquet tables")
-
-
-def _listed(given: str) -> list[str]:
-    """Paths in a list are relative to it. UTF-8, or UTF-16 with its mark; other bytes are taken as they are."""
-    try:
-        content = storage.read(given)
-        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16") if marked else content.decode("utf-8-sig", "surrogateescape")
-    except FileNotFoundError:
-        raise DataError(f"{shown(given)}: no such list; give a text file with a path a line") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(given)}: no text ({shown(error)}); write the list again, as UTF-8") from None
-    folder = given.rpartition("/")[0] if storage.is_remote(given) else str(Path(given).parent)
-    return [storage.absolute(storage.joined(folder, line)) for line in text.splitlines() if line.strip()]
-
-
-def begin(output: str, plan: Plan, model: bytes) -> Plan:
-    """Write the model file and the plan into an empty or new folder; from then on it can be gone on with."""
     if not storage.is_remote(output) and Path(output).is_dir() and any(_foreign(Path(output))):
         raise OutputError(f"{shown(output)}: holds other files; give an empty or a new folder")
     head = {key: value for key, value in asdict(plan).items() if key not in ("pieces", "sha256")}
     lines = [{"format": FORMAT, **head}, *({"piece": piece.number, **_spec(piece)} for piece in plan.pieces)]
-    storage.write(storage.joined(output, MODEL), model)
-    storage.write(storage.joined(output, PLAN), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    begun = stored_plan(output)
-    assert begun is not None
-    return begun
+    content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    if not storage.create(storage.joined(output, PLAN), content):
+        raise _of_another(output)
+    return replace(plan, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _of_another(output: str) -> OutputError:
+    plan = stored_plan(output)
+    begun = f"was begun by another process at {plan.time}" if plan else "was taken away by another process"
+    return OutputError(f"{shown(output)}: {begun}; wait for that one, or give another folder")
+
+
+def keep_model(output: str, model: bytes) -> None:
+    """Put the model file where workers find it, if it is not there yet."""
+    if not storage.is_file(storage.joined(output, MODEL)):
+        storage.write(storage.joined(output, MODEL), model)
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
@@ -178,7 +128,8 @@ def _foreign(folder: Path) -> Iterator[Path]:
 
 
 def _spec(piece: Piece) -> dict[str, Any]:
-    return {"table": piece.table, "row_group": piece.row_group} if piece.table else {"images": piece.images}
+    unused = ("number", "images") if piece.table else ("number", "table", "row_group", "first_row", "end_row")
+    return {key: value for key, value in vars(piece).items() if key not in unused}
 
 
 def stored_plan(output: str) -> Plan | None:
@@ -238,6 +189,14 @@ def keep(output: str, plan: Plan, piece: Piece, content: bytes, decisions: Count
     return done
 
 
+def _is_there(output: str, plan: Plan) -> bool:
+    """Whether the plan is still this one: storage that cannot refuse a second one may hold another."""
+    try:
+        return hashlib.sha256(storage.read(storage.joined(output, PLAN))).hexdigest() == plan.sha256
+    except FileNotFoundError:
+        return False
+
+
 def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
     """Write the manifest of all parts → how many pictures got which decision. What killed workers left is removed."""
     missing = [piece.number for piece in plan.pieces if piece.number not in done]
@@ -251,6 +210,8 @@ def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
     parts = [asdict(done[piece.number]) for piece in plan.pieces]
     for part in parts:
         del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
+    if not _is_there(output, plan):
+        raise _of_another(output)
     manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}
     storage.write(storage.joined(output, MANIFEST), json.dumps(manifest, indent=1).encode())
     if not storage.is_remote(output):

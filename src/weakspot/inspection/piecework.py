@@ -70,7 +70,8 @@ def sources(piece: Piece) -> Iterator[Source]:
     if not piece.table:
         yield from map(Source, piece.images)
         return
-    for row, (path, content) in enumerate(rows(piece.table, piece.row_group)):
+    found = rows(piece.table, piece.row_group, piece.first_row, piece.end_row)
+    for row, (path, content) in enumerate(found, start=piece.first_row):
         yield _source(piece, row, path, content)
 
 
@@ -78,7 +79,7 @@ def _source(piece: Piece, row: int, path: str | None, content: bytes | None) -> 
     where = f"{piece.table}#{piece.row_group}.{row}"
     if content is not None:
         return Source(path or where, content)
-    return Source(storage.joined(piece.table.rpartition("/")[0] or ".", path)) if path else Source(where, b"")
+    return Source(storage.joined(storage.parent(piece.table), path)) if path else Source(where, b"")
 
 
 def _reader(detector: LoadedDetector) -> Any:

@@ -44,6 +44,11 @@ def joined(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder, name))
 
 
+def parent(place: str) -> str:
+    """The folder that a file lies in."""
+    return place.rpartition("/")[0] if is_remote(place) else str(Path(place).parent)
+
+
 def write(place: str, content: bytes) -> None:
     """Write it whole or not at all, over what is there. Raises OutputError on a disk, StorageError elsewhere."""
     if not is_remote(place):
@@ -52,6 +57,36 @@ def write(place: str, content: bytes) -> None:
     with _storage_errors(place):
         files, path = _opened(place)
         files.pipe_file(path, content)
+
+
+def create(place: str, content: bytes) -> bool:
+    """Write it where nothing lies yet → whether it lies there now; False where something else does. Raises as `write`.
+
+    Of several at a time one gets True where the storage can refuse to write over what is there, as S3 can.
+    """
+    try:
+        if not is_remote(place):
+            if os.path.lexists(place):
+                raise FileExistsError
+            write(place, content)
+        else:
+            _create_object(place, content)
+        return True
+    except FileExistsError:  # also where an answer was lost and the request sent again
+        return read(place) == content
+
+
+def _create_object(place: str, content: bytes) -> None:
+    with _storage_errors(place):
+        files, path = _opened(place)
+        if files.exists(path):  # some storage passes over the condition below
+            raise FileExistsError
+        try:
+            files.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            raise
+        except Exception:  # some refuses it, in many ways
+            files.pipe_file(path, content)
 
 
 def read(place: str) -> bytes:
@@ -129,10 +164,10 @@ def _opened(place: str) -> tuple[Any, str]:
 
 @contextmanager
 def _storage_errors(place: str) -> Iterator[None]:
-    """What storage raises is of many kinds. Only that there is no such file is an answer, not a fault."""
+    """What storage raises is of many kinds. Only that there is no such file, or one already, is an answer, no fault."""
     try:
         yield
-    except (FileNotFoundError, MemoryError, ModuleNotFoundError):
+    except (FileNotFoundError, FileExistsError, MemoryError, ModuleNotFoundError):
         raise
     except ImportError as error:  # fsspec knows the scheme, and its package is not there
         missing = next(iter(re.findall(r"[Ii]nstall (\w+)", str(error))), "fsspec")

@@ -41,9 +41,11 @@ def thresholds_of(
         raise SettingsError(
             f"{shown(model)}: a change of thresholds needs its reason, which stays in the file; give --reason TEXT"
         )
-    manifest = read_model_file(model).manifest
-    changed = _by_hand(manifest, by_hand, reason) if by_hand else _by_limits(manifest, by_limit, model)
-    return set_thresholds(model, changed, reason.strip()).manifest.thresholds
+
+    def choose(manifest: Manifest) -> Thresholds:
+        return _by_hand(manifest, by_hand, reason) if by_hand else _by_limits(manifest, by_limit, model)
+
+    return set_thresholds(model, choose, reason.strip()).manifest.thresholds
 
 
 def held_out_counts(manifest: Manifest) -> Counts | None:

@@ -1,5 +1,6 @@
 """Whether runtimes answer alike on pictures: each beside torch, or beside the first of them where torch is missing."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.errors import ImageError, WeakspotError, shown
+from weakspot.data.layouts import detect_layout, read_layout
+from weakspot.errors import DataError, ImageError, WeakspotError, shown
 from weakspot.inspection.fastest import open_fastest
 from weakspot.inspection.inspection import Thresholds, decide
 from weakspot.inspection.loaded import LoadedDetector
@@ -66,9 +68,10 @@ def verify_on(
 ) -> Parity:
     """Ask every runtime and precision of these files, folders or patterns of pictures; labels are not needed.
 
-    fp32 may differ by the model file's tolerance; bf16, which is asked as inspection asks it, in no decision.
+    Of a folder or table in one of the layouts its samples are meant, not its masks. fp32 may differ by the model file's
+    tolerance; bf16, which is asked as inspection asks it, in no decision.
     """
-    images = find_images(paths).images
+    images = _pictures(paths)
     reference = open_reference(detector.model, threads or usable_cores())
     parity = Parity(f"{reference.name} {reference.precision}")
     opened = list(_opened(detector.model, threads, parity))
@@ -84,6 +87,20 @@ def verify_on(
         parity.images += 1
         on_image(number, len(images))
     return parity
+
+
+def _pictures(paths: Sequence[Path]) -> list[Path]:
+    """All that are named, each once. Raises DataError where there are none."""
+    found, plain = list[Path](), list[Path]()
+    for path in paths:
+        try:
+            layout = detect_layout(path)
+        except DataError:
+            plain.append(path)
+        else:
+            found += [sample.path for sample in read_layout(path, layout, good_needed=False)]
+    found += find_images(plain).images if plain or not found else []
+    return list({os.path.abspath(path): path for path in found}.values())
 
 
 def open_reference(model: ModelFile, threads: int) -> Runtime:

@@ -4,54 +4,36 @@ A picture's result is on disk before the picture is moved, and before the next o
 """
 
 import logging
-import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-from weakspot.durable import make_folder, refuse_below
-from weakspot.errors import DataError, ImageError, OutputError, SettingsError, shown
+from weakspot.durable import make_folder
+from weakspot.errors import DataError, ImageError, WeakspotError, shown
 from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, reason_of, version_or_none
+from weakspot.inspection.at_work import TRIES, AtWork, ends_well_apart
 from weakspot.inspection.drift import FEWEST_TOGETHER
 from weakspot.inspection.folder import OnImage, judged, told_changes
-from weakspot.inspection.inspection import Inspection, NotInspected
-from weakspot.inspection.ledger import Results, refuse_foreign
+from weakspot.inspection.inspection import Decision, Inspection, NotInspected
+from weakspot.inspection.ledger import Results
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.preparation import Prepared
+from weakspot.jobs.watching import How, check_places
 from weakspot.runs import alone
 from weakspot.stopping import asked_to_stop
 
 log = logging.getLogger(__name__)
 MARK = ".inspected"  # what --mark adds to a name
+AT_WORK = ".at_work"  # in the output folder
 LOOKING = 0.1  # of the time is what looking at a folder takes at most, however many files it holds
-LONGEST = 604_800.0  # seconds that can be asked for: a week
 SLOW = 1.0  # seconds of a look from which it is said that the folder holds too many
 Outcome = Prepared | ImageError | MemoryError | None  # None: it changed while it was read
-
-
-@dataclass(frozen=True, kw_only=True)
-class How:
-    """How a folder is watched."""
-
-    every: float  # seconds from one look to the next; a picture is whole once two have found it the same
-    patience: float  # seconds that what cannot be read must stay the same before it is reported
-    cycle: float | None = None  # seconds from a picture's first look to its result, beyond which it is late
-    once: bool = False  # judge what lies there, then end
-    move_to: Path | None = None  # where inspected pictures go; None: they stay
-    mark: bool = False  # inspected pictures get MARK behind their names
-    deep: bool = False  # folders inside it, too
-
-    def __post_init__(self) -> None:
-        for name in ("every", "patience", "cycle"):
-            seconds = getattr(self, name)
-            if seconds is not None and not 0 <= seconds <= LONGEST:
-                raise SettingsError(f"--{name} {seconds:g}: give seconds from 0 to {LONGEST:,.0f}")
 
 
 @dataclass
@@ -91,7 +73,7 @@ def watch(
     or that of an earlier watch of the same folder, which is gone on with. Raises DataError where there is no such
     folder, OutputError where results or pictures cannot be put where they should.
     """
-    _check_places(folder, output, how)
+    check_places(folder, output, how)
     make_folder(output)
     with ExitStack() as stack:
         stop = stack.enter_context(asked_to_stop())
@@ -100,11 +82,24 @@ def watch(
             stack.enter_context(alone(how.move_to, "moves pictures into it"))
         results = stack.enter_context(Results(output, folder))
         note(f"model {shown(detector.info.name)}, SHA-256 {detector.info.sha256}, until this ends")
-        watcher = _Watcher(detector, model, folder, results, how, Watched(output, how.once), on_image)
+        at_work = stack.enter_context(_at_work(output))
+        watcher = _Watcher(detector, model, folder, results, at_work, how, Watched(output, how.once), on_image)
         watcher.run(stop)
     if stop.by == signal.SIGINT:
         raise KeyboardInterrupt
     return watcher.watched
+
+
+@contextmanager
+def _at_work(output: Path) -> Iterator[AtWork]:
+    """Which pictures are at work; they stay noted where a mistake of ours, which one may have met, ends all."""
+    at_work = AtWork(output / AT_WORK)
+    try:
+        yield at_work
+    except BaseException as error:
+        at_work.close(well=isinstance(error, (WeakspotError, KeyboardInterrupt)))
+        raise
+    at_work.close(well=True)
 
 
 class _Watcher:
@@ -116,12 +111,13 @@ class _Watcher:
         model: tuple[Path, Version | None],
         folder: Path,
         results: Results,
+        at_work: AtWork,
         how: How,
         watched: Watched,
         on_image: OnImage | None,
     ) -> None:
         self._detector, self._folder, self._results, self._how = detector, folder, results, how
-        self.watched, self._on_image = watched, on_image
+        self._at_work, self.watched, self._on_image = at_work, watched, on_image
         self._model, self._model_version = model
         self._arrivals = Arrivals(folder, results.done, how.deep, how.patience)
         self._backlog: deque[Arrival] = deque()
@@ -188,7 +184,7 @@ class _Watcher:
             return False
         arrival, future = self._coming
         outcome = future.result()
-        self._coming, self._nothing_left = self._read_next(reader), False
+        self._coming, self._nothing_left = self._read_next(reader, arrival), False
         if outcome is None:
             self._arrivals.put_back(arrival)
         elif isinstance(outcome, Exception) and not arrival.last:
@@ -197,6 +193,7 @@ class _Watcher:
             self._report(arrival, judged(self._detector, arrival.path, outcome))
             if isinstance(outcome, Prepared) and outcome.figures:
                 self._compare(outcome.figures)
+        self._at_work.end(arrival)
         return True
 
     def _compare(self, figures: dict[str, float]) -> None:
@@ -206,11 +203,27 @@ class _Watcher:
             self._changed = {each.figure for each in told_changes(self._detector, self._figures, self._changed)}
             self._figures = []
 
-    def _read_next(self, reader: ThreadPoolExecutor) -> tuple[Arrival, Future[Outcome]] | None:
-        if not self._backlog:
+    def _read_next(
+        self, reader: ThreadPoolExecutor, beside: Arrival | None = None
+    ) -> tuple[Arrival, Future[Outcome]] | None:
+        """The oldest, being read; none while `beside` is judged and either may have brought a process down."""
+        if not self._backlog or (beside and (self._at_work.tries(beside) or self._at_work.tries(self._backlog[0]))):
             return None
         arrival = self._backlog.popleft()
+        fault = self._begin(arrival)
+        if fault:
+            return replace(arrival, last=True), reader.submit(ImageError, fault)
         return arrival, reader.submit(_read, self._detector, arrival)
+
+    def _begin(self, arrival: Arrival) -> str:
+        """Note that a picture is at work → why it must not be: it brings this process down; "" where it may be."""
+        tries = self._at_work.tries(arrival)
+        if tries < TRIES:
+            self._at_work.begin(arrival)
+        if tries and (tries == TRIES or not ends_well_apart(lambda: _judge(self._detector, arrival))):
+            found = "brings the process down that inspects it, or holds it up"
+            return f"{shown(arrival.path)}: {found}; take it away, and see what made it"
+        return ""
 
     def _report(self, arrival: Arrival, entry: Inspection | NotInspected) -> None:
         entry = self._with_delay(entry, monotonic() - arrival.since)
@@ -231,7 +244,8 @@ class _Watcher:
         if isinstance(entry, NotInspected):
             return entry
         late = f"late: {seconds:.2f} s after it was first seen, and a cycle takes {self._how.cycle:g} s"
-        return replace(entry, warnings=(*entry.warnings, late))
+        decision: Decision = "review" if entry.decision == "good" else entry.decision  # its part has gone on
+        return replace(entry, decision=decision, warnings=(*entry.warnings, late))
 
     def _set_aside(self, name: str, version: Version) -> str | None:
         """Move or mark a picture whose result is on disk, or say why not; one that has taken its name since is left."""
@@ -258,29 +272,13 @@ def _read(detector: LoadedDetector, arrival: Arrival) -> Outcome:
         outcome: Outcome = detector.prepare(arrival.path)
     except (ImageError, MemoryError) as error:
         outcome = error
+    except OSError as error:  # of a share: it may be read again in a moment
+        outcome = ImageError(f"{shown(arrival.path)}: cannot be read ({reason_of(error)})")
     return outcome if version_or_none(arrival.path) == arrival.version else None
 
 
-def _check_places(folder: Path, output: Path, how: How) -> None:
-    if not folder.is_dir():
-        raise DataError(f"{shown(folder)}: no such folder; give the one that pictures arrive in")
-    refuse_below(output, folder)
-    refuse_foreign(output)
-    if how.move_to and how.mark:
-        raise SettingsError("--move-to and --mark: a picture is either moved or marked; give one of them")
-    if (how.move_to or how.mark) and not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{shown(folder)}: no right to rename files there; ask for it, or leave them where they are")
-    if how.move_to:
-        if os.path.realpath(how.move_to) == os.path.realpath(output):
-            found = "results and inspected pictures go into two folders"
-            raise OutputError(f"{shown(output)}: {found}; give another --move-to")
-        _check_target(folder, how.move_to, how.deep)
-
-
-def _check_target(folder: Path, move_to: Path, deep: bool) -> None:
-    if deep or os.path.realpath(move_to) == os.path.realpath(folder):
-        refuse_below(move_to, folder)
-    make_folder(move_to)
-    if os.stat(move_to).st_dev != os.stat(folder).st_dev:
-        found = f"lies on another disk than {shown(folder)}, where a picture cannot be moved in one step"
-        raise OutputError(f"{shown(move_to)}: {found}; give a folder on the same disk")
+def _judge(detector: LoadedDetector, arrival: Arrival) -> None:
+    """Read and judge it, and say nothing."""
+    outcome = _read(detector, arrival)
+    if outcome is not None:
+        judged(detector, arrival.path, outcome)
