@@ -32,11 +32,11 @@ Work = tuple[Callable[[], object], Path]
 
 
 def content(folder: Path) -> Files:
-    """Every file below a folder, but for what hidden ones a kill has left, and the seconds in records."""
+    """Every file below a folder, but for what hidden ones a kill has left, the lock, and the seconds in records."""
     found = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".weakspot-") for part in inside.parts):
+        if path.is_file() and not any(part.startswith((".weakspot-", ".lock")) for part in inside.parts):
             data = path.read_bytes()
             is_record = inside.parts[0] == "done"
             found[str(inside)] = json.dumps(json.loads(data) | {"seconds": 0}).encode() if is_record else data
