@@ -14,7 +14,8 @@ from typing import BinaryIO
 import numpy as np
 
 from weakspot.data.formats import SUFFIXES, Banded
-from weakspot.data.reading import across, area, down_first, full_range, opened, planes_of, rounded
+from weakspot.data.reading import area, full_range, opened, planes_of
+from weakspot.data.resizing import across, down_first, rounded
 from weakspot.errors import ImageError, quoted, shown
 from weakspot.settings import Fit, ReadSettings, Size
 

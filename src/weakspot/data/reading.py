@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image
 
 from weakspot.data.bmp import decode_bmp
 from weakspot.data.formats import SUFFIXES, Decoded, recognise
 from weakspot.data.jpeg import decode_jpeg
 from weakspot.data.png import decode_png
+from weakspot.data.resizing import resized
 from weakspot.errors import ImageError, SettingsError, quoted, shown
 from weakspot.settings import CELL, Fit, ReadSettings, Size
 
@@ -145,7 +145,7 @@ def fit_image(pixels: np.ndarray, size: Size, channels: int, bit_depth: int, fit
     planes = planes_of(pixels, channels, bit_depth)
     height, width = area(pixels.shape[0], pixels.shape[1], size, fit)
     if pixels.shape[:2] != (height, width):
-        planes = [_resized(plane, (height, width)) for plane in planes]
+        planes = [resized(plane, (height, width)) for plane in planes]
     if (height, width) != size:
         planes = [np.pad(plane, ((0, size[0] - height), (0, size[1] - width)), "symmetric") for plane in planes]
     return np.ascontiguousarray(np.stack(planes))
@@ -199,36 +199,6 @@ def _with_depth(pixels: np.ndarray, bit_depth: int) -> np.ndarray:
     if pixels.dtype == np.uint8:
         return pixels if bit_depth == 8 else pixels.astype(np.uint16) * 257
     return pixels if bit_depth == 16 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def down_first(picture: Size, shown: Size) -> bool:
-    """Whether a picture of one (height, width) comes to another by its rows first: the order in which Pillow 13 does.
-
-    Where rows go, and more than twice as many as columns. Each pass rounds, so that the order shows.
-    """
-    return picture[0] - shown[0] > max(0, 2 * (picture[1] - shown[1]))
-
-
-def across(plane: np.ndarray, width: int) -> np.ndarray:
-    """Rows (n, W) of uint8, uint16 or float32 at another width; what is not of 8 bits comes as float32, not rounded."""
-    image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
-    return np.asarray(image.resize((width, len(plane)), Image.Resampling.BILINEAR))
-
-
-def rounded(plane: np.ndarray) -> np.ndarray:
-    """What was resized, at its depth: uint8 as it is, float32 as uint16."""
-    return plane if plane.dtype == np.uint8 else np.clip(np.rint(plane), 0, 65535).astype(np.uint16)
-
-
-def _resized(plane: np.ndarray, size: Size) -> np.ndarray:
-    if not down_first(plane.shape, size):
-        return rounded(_down(across(plane, size[1]), size[0]))
-    return rounded(across(_down(plane, size[0]), size[1]))
-
-
-def _down(plane: np.ndarray, height: int) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
-    return np.asarray(image.resize((plane.shape[1], height), Image.Resampling.BILINEAR))
 
 
 def full_range(pixels: np.ndarray, bits: int) -> np.ndarray:

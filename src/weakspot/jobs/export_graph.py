@@ -13,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from weakspot.data.reading import area, down_first
+from weakspot.data.reading import area
+from weakspot.data.resizing import down_first
 from weakspot.inspection.inspection import Decision, Thresholds
 from weakspot.inspection.manifest import Manifest
 from weakspot.settings import CELL, Size
