@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.jobs.test_watch import Line, detector, line  # noqa: F401 (fixtures)
+from tests.jobs.test_watch import Line, detector, line, wait_for  # noqa: F401 (fixtures)
 from weakspot.inspection import at_work
 from weakspot.inspection.at_work import TRIES
 from weakspot.inspection.loaded import LoadedDetector
@@ -105,6 +105,32 @@ def test_where_all_comes_down_with_each_try_the_tries_are_counted(line, poisoned
 
     first = os.getpid()
     poisoned("prepare", lambda: die() if os.getppid() == first else all_die())
+    assert starts(line) == TRIES + 1
+    assert line.decisions() == OTHERS | {"poison.png": "not inspected"}
+
+
+def test_kills_by_chance_while_a_picture_is_tried_do_not_count_where_the_try_ends_well(line, poisoned):  # noqa: F811
+    parent, left = os.getpid(), [1]
+
+    def chance() -> None:
+        if os.getppid() == parent:
+            die()
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    poisoned("judge", lambda: chance() if left else None)
+    for start in range(TRIES + 2):
+        assert killed(line.watch)
+        wait_for(lambda start=start: start == 0 or (line.out / ".at_work_well").exists())
+        assert json.loads((line.out / ".at_work").read_text().splitlines()[0])[0][3] <= 2
+    left.clear()
+    line.watch()
+    assert line.decisions() == OTHERS | {"poison.png": "good"}
+    assert not (line.out / ".at_work_well").exists()
+
+
+def test_one_whose_tries_end_well_and_that_still_brings_it_down_is_given_up(line, poisoned):  # noqa: F811
+    parent = os.getpid()
+    poisoned("judge", lambda: die() if os.getppid() == parent else None)
     assert starts(line) == TRIES + 1
     assert line.decisions() == OTHERS | {"poison.png": "not inspected"}
 

@@ -15,8 +15,8 @@ from time import monotonic, sleep
 from weakspot.durable import output_errors
 from weakspot.inspection.arrivals import Arrival
 
-# Of a picture at which this process comes down each time, too, so that nobody can tell whose fault that is: so many
-# that kills by chance never meet one picture so often.
+# Of a picture at which this process comes down each time, and the other one is not heard of, so that nobody can tell
+# whose fault that is: so many that kills by chance never meet one picture so often.
 TRIES = 10
 LONGEST_TRY = 120.0  # seconds that a process of its own may take
 _Key = tuple[str, int, int]  # name, size and time of change
@@ -30,12 +30,16 @@ class AtWork:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._well = path, path.with_name(f"{path.name}_well")
         with output_errors(path):
             self._file = open(path, "r+b" if path.exists() else "w+b", buffering=0)  # noqa: SIM115  # as long as it works
+            well = self._well.read_bytes().splitlines() if self._well.exists() else []
         try:
             entries = json.loads(self._file.read().partition(b"\n")[0])
-            self._begun: dict[_Key, int] = {(name, size, time): int(tries) for name, size, time, tries in entries}
+            self._begun: dict[_Key, int] = {
+                (name, size, time): 1 if _line((name, size, time)) in well else int(tries)
+                for name, size, time, tries in entries
+            }
         except (ValueError, TypeError):
             self._begun = {}
         self._left = dict(self._begun)
@@ -54,6 +58,22 @@ class AtWork:
         self._begun.pop(_key(arrival), None)
         self._left.pop(_key(arrival), None)
         self._write()
+
+    def ends_well_apart(self, arrival: Arrival, work: Callable[[], object]) -> bool:
+        """Whether the work on it does so, in a process of its own.
+
+        Where this process is killed meanwhile, that one still tells how it ended, and tries are counted anew.
+        """
+
+        def told() -> None:
+            work()
+            with open(self._well, "ab", buffering=0) as file:
+                file.write(_line(_key(arrival)) + b"\n")
+
+        well = ends_well_apart(told)
+        with output_errors(self._well):
+            self._well.unlink(missing_ok=True)  # from here on it is at work in this process
+        return well
 
     def close(self, well: bool) -> None:
         """well: whether nothing that is still at work may have had to do with the end."""
@@ -96,6 +116,10 @@ def _close_files() -> None:
         with suppress(OSError):  # the listing's own is closed already
             if number > 2:
                 os.close(number)
+
+
+def _line(key: _Key) -> bytes:
+    return json.dumps(key).encode("ascii")
 
 
 def _key(arrival: Arrival) -> _Key:

@@ -17,7 +17,7 @@ from time import monotonic
 from weakspot.durable import make_folder
 from weakspot.errors import DataError, ImageError, WeakspotError, shown
 from weakspot.inspection.arrivals import Arrival, Arrivals, Version, move_away, reason_of, version_or_none
-from weakspot.inspection.at_work import TRIES, AtWork, ends_well_apart
+from weakspot.inspection.at_work import TRIES, AtWork
 from weakspot.inspection.drift import FEWEST_TOGETHER
 from weakspot.inspection.folder import OnImage, judged, told_changes
 from weakspot.inspection.inspection import Decision, Inspection, NotInspected
@@ -220,7 +220,9 @@ class _Watcher:
         tries = self._at_work.tries(arrival)
         if tries < TRIES:
             self._at_work.begin(arrival)
-        if tries and (tries == TRIES or not ends_well_apart(lambda: _judge(self._detector, arrival))):
+        if tries and (
+            tries == TRIES or not self._at_work.ends_well_apart(arrival, lambda: _judge(self._detector, arrival))
+        ):
             found = "brings the process down that inspects it, or holds it up"
             return f"{shown(arrival.path)}: {found}; take it away, and see what made it"
         return ""
