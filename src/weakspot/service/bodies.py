@@ -81,8 +81,9 @@ class Result(Strict):
 
 
 class VerdictOut(Strict):
-    """One judgement of a person."""
+    """One judgement of a person. number: greater than those of all that were said before."""
 
+    number: int
     verdict: Verdict
     time: str
     by: str
@@ -113,11 +114,15 @@ class Page(Strict):
 
 
 class VerdictIn(Strict):
-    """What a person says of a part; `withdrawn` takes the last word back."""
+    """What a person says of a part; `withdrawn` takes the last word back.
+
+    after: the number of the verdict that is believed in force, 0 for none; where it is another: 409.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"verdict": "bad", "reason": "scratch"}]})
     verdict: Verdict
     reason: str = Reason
+    after: int | None = Field(None, ge=0, le=10**18)
 
 
 class ModelRow(Strict):

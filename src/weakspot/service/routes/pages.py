@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from weakspot.service import records, showing
 from weakspot.service.accounts import SESSION, SESSION_HOURS
 from weakspot.service.pages.day import day_of
+from weakspot.service.pages.queue import reasons, to_review
 from weakspot.service.pages.rendering import ASSETS, page
 from weakspot.service.pages.seen import seen
 from weakspot.service.pages.tasks import in_words
@@ -133,8 +134,8 @@ def stream(
 @router.get("/review")
 def review(request: Request, parts: Service, who: MayReview) -> Response:
     """What people are to judge, one picture after the other."""
-    rows = parts.store.read(lambda c: records.to_review(c, PAGE))
-    return page(request, "review.html.j2", who, queue=[*map(seen, rows)])
+    rows, words = parts.store.read(lambda c: (to_review(c), reasons(c)))
+    return page(request, "review.html.j2", who, queue=[*map(seen, rows)], reasons=words)
 
 
 @router.get("/today")
