@@ -1,24 +1,20 @@
 """The pages in a real browser: what people do there by mouse, keyboard and phone, and what the store then holds."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import Connection, insert, select
 
 from tests.service.server import Server, png
 from tests.service.test_http import problem
-from weakspot.inspection.inspection import now
+from tests.service.toys import store_row
 from weakspot.service import records
 from weakspot.service.pages.queue import to_review
 from weakspot.service.parts import Parts
-from weakspot.service.tables import inspections, pictures
 
 Open = Callable[..., Any]
 PAGES = {"/inspect": "inspect", "/stream": "review", "/review": "review", "/today": "review", "/models": "review"}
@@ -143,6 +139,67 @@ def refuse_the_second() -> Callable[[Any], None]:
         route.fulfill(status=413, json=refused) if len(seen) == 2 else route.continue_()
 
     return answer
+
+
+def test_thresholds_are_tried_by_keys_and_by_hand_and_set_by_nobody_but_an_admin(start: Open, open_page: Open):
+    server = start()
+    ids = [server.send(png(word, 5)).json()["id"] for word in ("review", "bad", "good")]
+    page = open_page(f"{server.address}/inspect?{'&'.join(f'id={each}' for each in ids)}")
+    good, bad = page.get_by_label("Good below: try"), page.get_by_label("Bad from: try")
+    would = page.locator(".would")
+    assert not would.is_visible()
+    bad.focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowLeft")
+    assert would.inner_text() == "It would be bad; of the 3 here 1 good, 0 review, 2 bad"
+    assert bad.get_attribute("aria-valuetext") == page.locator("[data-told=bad_from]").inner_text() == "0.43"
+    page.get_by_role("button", name="As they are").click()
+    assert not would.is_visible() and page.locator("[data-told=bad_from]").inner_text() == "0.73"
+    box = page.locator("[data-try]").bounding_box()
+    at = lambda share: (box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # noqa: E731
+    page.mouse.move(*at(0.269))
+    page.mouse.down()
+    page.mouse.move(*at(0.6), steps=4)
+    page.mouse.up()
+    assert good.evaluate("input => input.valueAsNumber") == pytest.approx(0.6, abs=0.02), (
+        "the mark is where it is drawn"
+    )
+    assert would.inner_text().startswith("It would be good")
+    page.mouse.move(*at(0.6))
+    page.mouse.down()
+    page.mouse.move(*at(0.9), steps=4)
+    page.mouse.up()
+    assert good.input_value() == bad.input_value(), "neither passes the other"
+    page.get_by_role("link", name="Take them to the page Models").click()
+    assert float(page.get_by_label("Bad from").input_value()) == pytest.approx(2.2, abs=0.4)
+    page.get_by_text("until you change them").wait_for()
+    (active,) = server.get("/v1/models")["models"]
+    assert (active["good_below"], active["bad_from"]) == (-1.0, 1.0), "nothing was changed"
+
+
+def test_a_verdict_is_withdrawn_and_other_answers_to_the_same_picture_are_shown(
+    start: Open, open_page: Open, other_model: Path
+):
+    server = start()
+    first = server.send(png("bad", 7)).json()["id"]
+    sha256 = server.client.post(
+        "/v1/models", content=other_model.read_bytes(), headers={"content-type": "application/octet-stream"}
+    ).json()["sha256"]
+    server.client.post(f"/v1/models/{sha256}/activate", json={"reason": "a test"})
+    server.send(png("bad", 7))
+    page = open_page(f"{server.address}/inspections/{first}")
+    assert "review" in page.get_by_role("link", name="other").locator("xpath=..").inner_text()
+    assert page.get_by_role("button", name="Withdraw").count() == 0
+    page.keyboard.press("b")
+    page.get_by_role("button", name="Withdraw").wait_for()
+    server.client.post(f"/v1/inspections/{first}/verdicts", json={"verdict": "good"})
+    page.keyboard.press("w")
+    page.get_by_text("local said good, which stays").wait_for()
+    page.reload()
+    page.keyboard.press("w")
+    page.get_by_text("withdrawn by local").wait_for()
+    assert page.get_by_role("button", name="Withdraw").count() == 0
+    assert server.get(f"/v1/inspections/{first}")["verdict"] == "withdrawn"
 
 
 def test_a_picture_is_zoomed_and_moved_by_keys_and_fits_again(service: Server, open_page: Open):
@@ -327,7 +384,7 @@ def test_why_is_chosen_by_a_number_or_written_and_sent_with_the_verdict(undecide
 
 
 def test_however_many_are_undecided_those_called_bad_and_some_passed_ones_are_reviewed(parts: Parts):
-    add = lambda decision, number, **how: store_row(parts, decision, number, **how)  # noqa: E731
+    add = lambda decision, number, **how: store_row(parts.store, decision, number, **how)  # noqa: E731
     with_ids = [add("good", n, audited=n % 16 == 0) for n in range(200)]
     bad = [add("bad", n) for n in range(30)]
     undecided = [add("review", n) for n in range(61)]
@@ -345,36 +402,17 @@ def test_however_many_are_undecided_those_called_bad_and_some_passed_ones_are_re
 
 def test_what_is_far_from_the_verdicts_comes_before_what_is_plain(parts: Parts):
     for decision, score, verdict in (("bad", 4.0, "bad"), ("bad", 6.0, "bad"), ("good", -1.0, "good")):
-        number = store_row(parts, decision, 0, score=score)
+        number = store_row(parts.store, decision, 0, score=score)
         parts.store.write(lambda c, said=verdict, id=number: records.add_verdict(c, id, said, "me", ""))
     scores = {"bad": (7.0, 1.5, 3.0), "good": (-3.0, -1.2)}  # people's limit is 2: halfway of −1 and 5
     sent = {
-        score: store_row(parts, word, 0, score=score, audited=True) for word, all_ in scores.items() for score in all_
+        score: store_row(parts.store, word, 0, score=score, audited=True)
+        for word, all_ in scores.items()
+        for score in all_
     }
     order = [row.raw_score for row in parts.store.read(to_review)]
     assert order == [1.5, 3.0, -1.2, 7.0, -3.0] or order == [1.5, 3.0, -1.2, -3.0, 7.0]
     assert len(sent) == 5
-
-
-def store_row(parts: Parts, decision: str, number: int, score: float | None = None, **how: Any) -> str:
-    """Put an inspection into the store as it would be after a picture of such a score → its id."""
-    id = f"{'0' if how.get('audited') else '1'}{str(uuid4())[1:]}"
-    raw = {"good": -3.0, "review": 0.0, "bad": 3.0}[decision] if score is None else score
-    row = {
-        "id": id, "time": how.get("time", now()), "picture_sha256": how.get("picture", f"{number:064}"),
-        "model_sha256": parts.detectors.active.info.sha256, "decision": decision, "raw_score": raw,
-        "part": how.get("part"), "station": "", "request_sha256": "0" * 64,
-        "answer": json.dumps({"good_below": -1.0, "bad_from": 1.0}),
-    }  # fmt: skip
-
-    def add(connection: Connection) -> None:
-        known = select(pictures.c.sha256).where(pictures.c.sha256 == row["picture_sha256"])
-        if connection.execute(known).first() is None:
-            connection.execute(insert(pictures), {"sha256": row["picture_sha256"], "bytes": 1, "time": row["time"]})
-        connection.execute(insert(inspections), row)
-
-    parts.store.write(add)
-    return id
 
 
 def test_the_stream_shows_newer_ones_and_does_not_move_under_the_hand(service: Server, open_page: Open):
@@ -420,6 +458,21 @@ def test_a_live_page_says_that_it_is_not_and_when_it_is_again_and_leads_to_the_l
     page.wait_for_url("**/log-in?next=%2Fstream")
 
 
+def test_the_stream_is_filtered_by_line_and_time_and_the_address_holds_them(service: Server, open_page: Open):
+    for seed, line in enumerate(("l1", "l2")):
+        service.send(png("good", 300 + seed), part=line, line=line)
+    page = open_page(f"{service.address}/stream")
+    page.get_by_label("Line").fill("l2")
+    page.get_by_label("From, UTC").fill("2026-01-01T00:00")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**line=l2**since=2026-01-01T00%3A00**")
+    assert page.locator(".cards .name").all_inner_texts() == ["part l2"]
+    page.get_by_label("Until, UTC").fill("2026-01-01T00:01")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_text("No inspection is like that.").wait_for()
+    assert page.get_by_label("From, UTC").input_value() == "2026-01-01T00:00"
+
+
 def test_words_of_clients_stay_words_on_every_page(service: Server, open_page: Open):
     word = "<img src=x onerror=document.title='caught'>"
     where = service.send(png("review", 80), part=word, station=word).headers["location"].removeprefix("/v1")
@@ -428,24 +481,6 @@ def test_words_of_clients_stay_words_on_every_page(service: Server, open_page: O
         page.wait_for_load_state("networkidle")
         assert page.title() != "caught" and page.locator("img[src=x]").count() == 0
     assert page.get_by_role("heading", name=word).is_visible()
-
-
-def test_today_says_what_the_verdicts_show_and_what_they_do_not(start: Open, open_page: Open):
-    server = start()
-    for decision, verdict, number in (("good", "good", 8), ("good", "bad", 1), ("good", None, 3), ("bad", None, 2)):
-        for seed in range(number):
-            where = server.send(png(decision, seed)).headers["location"]
-            if verdict:
-                server.client.post(f"{where}/verdicts", json={"verdict": verdict})
-    page = open_page(f"{server.address}/today")
-    assert [text.split()[0] for text in page.locator(".tally li").all_inner_texts()] == ["12", "0", "2", "0"]
-    escapes, alarms = page.locator(".rate").all_inner_texts()
-    assert "1 of 9 judged" in escapes and "95 % interval 0.2 to 49 %" in escapes.replace("\u00a0", " ")
-    assert "9 of 12 passed parts were judged." in escapes
-    assert "None of the 2 parts called bad is judged yet" in alarms
-    assert page.locator(".row-name b").all_inner_texts() == ["13 not judged bad", "1 judged bad"]
-    page.goto(f"{server.address}/today?day=2020-01-01")
-    assert "Nothing was inspected on this day." in page.locator("main").inner_text()
 
 
 def test_a_model_is_sent_made_active_and_rolled_back(start: Open, other_model: Path, open_page: Open):

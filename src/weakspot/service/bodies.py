@@ -189,6 +189,29 @@ class ThresholdsOut(Strict):
     reason: str
 
 
+class LimitsIn(Strict):
+    """What the plant allows: at most this share of the passed ones is bad, of those called bad is good; null: any."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [{"escapes": 0.001, "false_alarms": 0.2, "reason": "contract of June"}]},
+    )
+    escapes: float | None = Field(None, gt=0, lt=1)
+    false_alarms: float | None = Field(None, gt=0, lt=1)
+    reason: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")
+
+
+class LimitsOut(Strict):
+    """Limits that are or were in force."""
+
+    escapes: float | None
+    false_alarms: float | None
+    time: str
+    by: str
+    reason: str
+
+
 class TokenIn(Strict):
     """Whom a token is for, and up to what: inspect, review (also that), admin (everything)."""
 

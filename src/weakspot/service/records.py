@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from weakspot.errors import shown
 from weakspot.inspection.inspection import Inspection, NotInspected, now
 from weakspot.service.problems import Problem
-from weakspot.service.tables import activations, heat_maps, inspections, models, outbox, pictures, thresholds, verdicts
+from weakspot.service.tables import (
+    activations,
+    heat_maps,
+    inspections,
+    limits,
+    models,
+    outbox,
+    pictures,
+    thresholds,
+    verdicts,
+)
 
 Verdict = Literal["good", "bad", "unsure", "withdrawn"]
 
@@ -89,6 +99,12 @@ def find_all(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in found}
 
 
+def of_picture(connection: Connection, sha256: str, limit: int) -> Sequence[Row[Any]]:
+    """The newest inspections of one picture, whichever model answered, with the verdicts in force."""
+    found = with_verdict().where(inspections.c.picture_sha256 == sha256).order_by(inspections.c.seq.desc())
+    return connection.execute(found.limit(limit)).all()
+
+
 @dataclass(frozen=True)
 class Filters:
     """Which inspections are meant; None: any."""
@@ -123,14 +139,6 @@ def newest(connection: Connection, filters: Filters, before: int | None, limit: 
     found = found if filters.since is None else found.where(columns.time >= _to_milliseconds(filters.since))
     found = found if filters.until is None else found.where(columns.time < _to_milliseconds(filters.until))
     return connection.execute(found if before is None else found.where(columns.seq < before)).all()
-
-
-def between(connection: Connection, since: str, until: str) -> Sequence[Row[Any]]:
-    """Decision, raw score, model and verdict of each inspection from a time on until another, RFC 3339 in UTC."""
-    columns = inspections.c
-    told: list[Column[Any]] = [columns.decision, columns.raw_score, columns.model_sha256, verdicts.c.verdict]
-    found = with_verdict().with_only_columns(*told).where(columns.time >= since, columns.time < until)
-    return connection.execute(found).all()
 
 
 def not_judged() -> ColumnElement[bool]:
@@ -202,6 +210,17 @@ def thresholds_of(connection: Connection, sha256: str) -> Sequence[Row[Any]]:
     """Every pair of thresholds that a model had, the newest first."""
     mine = thresholds.c.model_sha256 == sha256
     return connection.execute(select(thresholds).where(mine).order_by(thresholds.c.seq.desc())).all()
+
+
+def add_limits(connection: Connection, escapes: float | None, false_alarms: float | None, by: str, reason: str) -> None:
+    """The plant's limits from now on."""
+    row = {"escapes": escapes, "false_alarms": false_alarms, "time": now(), "by": by, "reason": reason}
+    connection.execute(insert(limits).values(row))
+
+
+def all_limits(connection: Connection) -> Sequence[Row[Any]]:
+    """Every pair of limits that the plant gave, the newest first."""
+    return connection.execute(select(limits).order_by(limits.c.seq.desc())).all()
 
 
 def _to_milliseconds(time: str) -> str:

@@ -40,3 +40,29 @@ if (drop) {
     if (name === "drop" && event.dataTransfer.files.length) sent(event.dataTransfer.files);
   });
 }
+
+// Thresholds under the hand: what would be decided where the marks stand. It changes nothing.
+const scale = one("[data-try]");
+if (scale) {
+  const [good, bad] = scale.querySelectorAll("input"), marks = [good, bad], first = marks.map((mark) => mark.value);
+  const dot = scale.querySelector(".dot"), band = scale.querySelector(".band"), scores = all("[data-at]").map((each) => Number(each.dataset.at));
+  const decided = (score) => (score >= bad.valueAsNumber ? "bad" : score < good.valueAsNumber ? "good" : "review");
+  const raw = (mark, i) => (mark.value === first[i] ? mark.dataset.raw : Math.log(mark.value / (1 - mark.value)).toFixed(3));
+  const show = () => {
+    marks.forEach((mark) => { const text = mark.valueAsNumber.toFixed(2); mark.setAttribute("aria-valuetext", text); one(`[data-told=${mark.dataset.limit}]`).textContent = text; });
+    Object.assign(band.style, { left: `${100 * good.value}%`, right: `${100 * (1 - bad.value)}%` });
+    const would = decided(parseFloat(dot.style.left) / 100), all_ = scores.map(decided);
+    all("[data-would]").forEach((each) => { each.hidden = each.dataset.would !== would; });
+    const counts = ["good", "review", "bad"].map((word) => `${all_.filter((each) => each === word).length} ${word}`);
+    one("[data-counts]").textContent = scores.length > 1 ? `; of the ${scores.length} here ${counts.join(", ")}` : "";
+    one("[data-tried]").hidden = marks.every((mark, i) => mark.value === first[i]);
+    const take = one("[data-take]"), asked = marks.map((mark, i) => `${mark.dataset.limit}=${raw(mark, i)}`);
+    if (take) take.href = `/models?model=${scale.dataset.model}&${asked.join("&")}`;
+  };
+  marks.forEach((mark) => mark.addEventListener("input", () => {
+    mark.value = Math.min(0.999, Math.max(0.001, mark.value)); // whose raw scores are finite
+    if (good.valueAsNumber > bad.valueAsNumber) marks.forEach((each) => { each.value = mark.value; });
+    show();
+  }));
+  one("[data-as-they-are]").addEventListener("click", () => { marks.forEach((mark, i) => { mark.value = first[i]; }); show(); good.focus(); });
+}

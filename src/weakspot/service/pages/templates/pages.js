@@ -94,8 +94,9 @@ if (judge) {
     if (answer.ok) location.reload(); else say(answer.said.detail);
   };
   judge.querySelectorAll("[data-verdict]").forEach((button) => button.addEventListener("click", () => give(button.dataset.verdict)));
-  one("[data-withdraw]")?.addEventListener("click", (event) => give("withdrawn", { after: Number(event.target.dataset.withdraw) }));
-  Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure") });
+  const last = one("[data-withdraw]"), withdraw = () => last && give("withdrawn", { after: Number(last.dataset.withdraw) });
+  last?.addEventListener("click", withdraw);
+  Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure"), w: withdraw });
 }
 
 // A page anew every few seconds → its element. That it is not live is said, and when it is again.
@@ -143,9 +144,13 @@ async function changed(form, asked) {
   else if (form.dataset.thenGo) location.assign(form.dataset.thenGo);
   else location.reload();
 }
+function valueOf(input) {
+  if ("share" in input.dataset) return input.value ? input.valueAsNumber / 100 : null; // of per cent
+  return "number" in input.dataset ? input.valueAsNumber : input.value;
+}
 all("form[data-post]").forEach((form) => form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const said = Object.fromEntries([...form.querySelectorAll("input, select")].map((input) => [input.name, "number" in input.dataset ? input.valueAsNumber : input.value]));
+  const said = Object.fromEntries([...form.querySelectorAll("input, select")].map((input) => [input.name, valueOf(input)]));
   changed(form, ask("POST", form.dataset.post, JSON.stringify(said)));
 }));
 all("form[data-upload]").forEach((form) => form.addEventListener("submit", (event) => {
