@@ -116,7 +116,10 @@ def test_a_store_of_the_version_before_is_brought_up_to_date_with_its_rows(url: 
         store.write(lambda c: records.add_verdict(c, "i", "bad", "me", ""))
         store.close()
     store = Store(url)
-    assert store.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar()) == schema.newest_version()
+    assert (
+        store.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar())
+        == schema.newest_version()
+    )
     assert store.read(lambda c: records.find(c, "i")).verdict == "bad"
     store.close()
 

@@ -122,7 +122,7 @@ def test_today_says_what_the_verdicts_show_and_what_they_do_not(start: Open, ope
     assert [text.split()[0] for text in page.locator(".tally li").all_inner_texts()] == ["12", "0", "2", "0"]
     escapes, alarms = page.locator(".rate").all_inner_texts()
     assert "1 of 9 judged pictures" in escapes and "95 % interval 0.2 to 49 %" in escapes.replace("\u00a0", " ")
-    assert "9 of 12 pictures passed were judged." in escapes
+    assert "9 of the 12 passed pictures were judged." in escapes
     assert "None of the 2 pictures called bad is judged yet" in alarms
     assert page.locator(".row-name b").all_inner_texts() == ["13 not judged bad", "1 judged bad"]
     page.goto(f"{server.address}/today?day=2020-01-01")
@@ -139,19 +139,20 @@ def test_limits_are_set_kept_and_held_against_what_was_judged(start: Open, open_
         server.client.post(f"{where}/verdicts", json={"verdict": "good"})
     page = open_page(f"{server.address}/today")
     assert page.get_by_text("No limit is given.").count() == 2
-    page.get_by_label("Bad among the passed").fill("12")
-    page.get_by_label("Good among those called bad").fill("10")
+    page.get_by_label("Escapes, at most").fill("12")
+    page.get_by_label("False alarms, at most").fill("10")
     page.get_by_label("Why").fill("contract of June")
     page.get_by_role("button", name="Set").click()
     page.get_by_text("contract of June").wait_for()
     escapes, alarms = (text.replace("\u00a0", " ") for text in page.locator(".limit").all_inner_texts())
-    assert escapes == "shown The limit: at most 12 %: shown." and alarms.startswith("failed The limit: at most 10 %:")
-    page.get_by_label("Bad among the passed").fill("1")
-    page.get_by_label("Good among those called bad").fill("")
+    assert escapes == "shown Limit: at most 12 %."
+    assert alarms == "failed Limit: at most 10 %, the rate is above 60 %."
+    page.get_by_label("Escapes, at most").fill("1")
+    page.get_by_label("False alarms, at most").fill("")
     page.get_by_label("Why").fill("stricter")
     page.get_by_role("button", name="Set").click()
     page.get_by_text("stricter").wait_for()
-    assert "not shown yet, needs 274 more pictures judged, none bad" in page.locator(".limit").inner_text()
+    assert "needs 274 more judged pictures, none of them bad" in page.locator(".limit").inner_text()
     assert page.get_by_text("No limit is given.").count() == 1
     first, second = server.get("/v1/limits")
     assert (first["escapes"], first["false_alarms"], second["escapes"]) == (0.01, None, 0.12)

@@ -112,8 +112,8 @@ def _of_verdicts(connection: Connection, span: Span) -> dict[str, Any]:
     answered, limits = counts.decisions(connection, span), records.all_limits(connection)
     escapes, alarms = (limits[0].escapes, limits[0].false_alarms) if limits else (None, None)
     asked = (
-        ("good", "bad", escapes, "Escapes: passed, and bad", "passed"),
-        ("bad", "good", alarms, "False alarms: called bad, and good", "called bad"),
+        ("good", "bad", escapes, "Escapes: passed, and bad", "passed pictures"),
+        ("bad", "good", alarms, "False alarms: called bad, and good", "pictures called bad"),
     )
     told = []
     for decision, verdict, limit, title, those in asked:
@@ -125,7 +125,9 @@ def _of_verdicts(connection: Connection, span: Span) -> dict[str, Any]:
             "judged": row.pictures or 0,
             "of": answered.get(decision, 0),
         }
-        told.append(Told(**vars(rate), **words, check=_check(rate, limit, f"{rate.counted} judged, none {verdict}")))
+        told.append(
+            Told(**vars(rate), **words, check=_check(rate, limit, f"judged {rate.counted}, none of them {verdict}"))
+        )
     return {"total": sum(answered.values()), "counts": answered, "rates": tuple(told), "limits": limits}
 
 

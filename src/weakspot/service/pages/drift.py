@@ -56,7 +56,7 @@ def drift_of(
         mean = float(mine @ middles / max(1, mine.sum()))
         words = "scores not judged bad", "good training pictures, each scored by a detector that had not seen it"
         return _compared(words, mine, held, (mean, float(np.mean(training))))
-    words = "scores of these days", "of the 7 days before, by the same model"
+    words = "scores shown above", "of the 7 days before, by the same model"
     return _compared(words, binned, of_then, (now.mean, then.mean or 0.0))
 
 
