@@ -22,6 +22,7 @@ from weakspot.inspection.model_file import read_model_file, write_model_file
 from weakspot.jobs.compare import Judged, Material, compare, labelled_pictures, trained_on
 from weakspot.service.export import export_verdicts
 from weakspot.service.learning import judged_folder, reviewed_pictures
+from weakspot.terminal import show_comparison
 
 Start = Callable[..., Server]
 
@@ -211,13 +212,40 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(tmp_path: Path, 
     told = " ".join(found.sentences)
     assert "10 judged pictures that neither was trained on: 6 good, 4 bad; 2 left out" in told
     assert "3 left out that were called good and bad" in told
-    assert "only the first is right on 3, only the second on 0; between equals chance" in told and "25 % of" in told
+    assert (
+        "on 4 pictures: only the first is right on 3 pictures, only the second on 0; between equals chance" in told
+        and "25 % of" in told
+    )
     assert "4 bad pictures prove little" in told
     assert "other was trained on pictures in memory" in told
     with pytest.raises(SettingsError, match="the same model twice"):
         compare((detector(model), detector(model)), material(pictures))
     with pytest.raises(DataError, match="all 2 were trained on"):
         compare(detectors, material(seen, **parts))
+
+
+def test_rates_and_chance_count_parts_and_each_picture_stands_in_one_column(
+    model: Path, other_model: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Twenty pictures of each of three bad parts, of which one is also shown together with a fourth; two of no part."""
+    pictures = [picture(f"{part}{shot}", 1, png("bad", 20 * part + shot)) for part in range(3) for shot in range(20)]
+    pictures += [picture("passed", 1, png("good", 70)), picture("none", 1, b"no picture")]
+    pictures += [picture(f"good{n}", 0, png("good", n)) for n in range(2)]
+    shows = {each.sha256: frozenset({f"p{each.id[0]}"}) for each in pictures[:60]}
+    shows |= {"passed": frozenset({"p0", "p9"}), "none": frozenset({"p9"})}
+    found = compare((detector(model), detector(other_model)), Material(pictures=pictures, parts=shows, contradicted=0))
+    one, other = found.sides
+    assert (one.escapes.k, one.escapes.n, one.false_alarms.n) == (1, 3, 2)
+    assert (one.right, one.wrong, one.review, one.not_inspected) == (62, 1, 0, 1)
+    assert (other.right, other.wrong, other.review, other.not_inspected) == (2, 1, 60, 1)
+    told = " ".join(found.sentences)
+    assert "on 60 pictures: only the first is right on 2 parts, only the second on 0; between" in told
+    assert "chance gives a difference like that in 50 % of cases" in told, "of two parts, not of forty pictures"
+    assert "Rates and chance count physical parts" in told and "3 bad parts prove little" in told
+    show_comparison(found, as_json=False)
+    head, first, *_ = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("model", "made"))]
+    assert "not inspected" in head and "escapes of parts" in head
+    assert first.split()[2:6] == ["62", "1", "0", "1"]
 
 
 def test_the_heat_of_the_first_differing_pairs_alone_is_kept(model: Path, other_model: Path, monkeypatch):

@@ -40,6 +40,8 @@ ROLES = {  # which scope each route needs; "": none
     "POST /v1/models/roll-back": "admin",
     f"GET /v1/models/{SHA}/thresholds": "review",
     f"POST /v1/models/{SHA}/thresholds": "admin",
+    "GET /v1/limits": "review",
+    "POST /v1/limits": "admin",
     "GET /v1/comparisons": "review",
     "POST /v1/comparisons": "admin",
     f"GET /v1/comparisons/{ANY}": "review",

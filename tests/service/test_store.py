@@ -78,9 +78,12 @@ def test_a_change_that_fails_is_taken_back_alone(store: Store):
 
 def test_rows_of_a_history_are_added_and_never_changed(store: Store):
     store.write(lambda c: records.add_model(c, "a" * 64, "made", "me", 1.0, -1.0))
-    for statement in (text("UPDATE thresholds SET bad_from = 0"), text("DELETE FROM thresholds")):
-        with pytest.raises(DBAPIError):
-            store.write(lambda c, statement=statement: c.execute(statement).rowcount)
+    store.write(lambda c: records.add_limits(c, 0.1, None, "me", "a contract"))
+    for table, column in (("thresholds", "bad_from"), ("limits", "escapes")):
+        for statement in (f"UPDATE {table} SET {column} = 0", f"DELETE FROM {table}"):
+            with pytest.raises(DBAPIError):
+                store.write(lambda c, statement=statement: c.execute(text(statement)).rowcount)
+    assert store.read(records.all_limits)[0].escapes == 0.1
     assert store.read(lambda c: records.thresholds_of(c, "a" * 64))[0].bad_from == 1.0
 
 
@@ -92,13 +95,16 @@ def test_no_insertion_replaces_a_row_of_a_history_and_no_truncation_empties_it(s
         "inspections (id, time, picture_sha256, model_sha256, decision, station, key, request_sha256, answer) "
         f"VALUES ('{{}}', 't', '{1:064}', '{'a' * 64}', 'bad', 's', 'k', '', '')"
     )
-    of_sqlite = [f"REPLACE INTO {each}" for each in (verdict, inspection.format("i"), inspection.format("j"))]
-    of_postgresql = ["TRUNCATE verdicts", "TRUNCATE inspections CASCADE"]
+    store.write(lambda c: records.add_limits(c, 0.1, None, "me", "a contract"))
+    limit = "limits (seq, escapes, time, by, reason) VALUES (1, 0.9, '', '', '')"
+    of_sqlite = [f"REPLACE INTO {each}" for each in (verdict, limit, inspection.format("i"), inspection.format("j"))]
+    of_postgresql = ["TRUNCATE verdicts", "TRUNCATE limits", "TRUNCATE inspections CASCADE"]
     for statement in of_sqlite if store.url.startswith("sqlite") else of_postgresql:
         with pytest.raises(DBAPIError):
             store.write(lambda c, statement=statement: c.execute(text(statement)).rowcount)
     assert [row.verdict for row in store.read(lambda c: records.verdicts_of(c, "i"))] == ["bad"]
     assert store.read(lambda c: records.find(c, "i")).decision == "good"
+    assert [*store.read(lambda c: records.find_all(c, ["i", "gone"]))] == ["i"]
 
 
 def test_a_store_of_the_version_before_is_brought_up_to_date_with_its_rows(url: str, monkeypatch):
@@ -110,7 +116,10 @@ def test_a_store_of_the_version_before_is_brought_up_to_date_with_its_rows(url: 
         store.write(lambda c: records.add_verdict(c, "i", "bad", "me", ""))
         store.close()
     store = Store(url)
-    assert store.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar()) == "0002"
+    assert (
+        store.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar())
+        == schema.newest_version()
+    )
     assert store.read(lambda c: records.find(c, "i")).verdict == "bad"
     store.close()
 

@@ -121,6 +121,8 @@ def test_a_folder_is_looked_at_trained_on_registered_compared_and_made_active(
         timeout=60_000
     )
     assert "4 bad pictures prove little" in page.locator("main").inner_text()
+    head = page.get_by_label("Both on the same pictures").locator("th[scope=col]").all_inner_texts()
+    assert head[4:6] == ["not inspected", "escapes\nof pictures"]
     assert page.locator(".pairs li").count() > 0, "what was made up and what was learned differ"
     for heat in page.locator(".pairs .heat").all():
         heat.scroll_into_view_if_needed()

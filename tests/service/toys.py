@@ -1,11 +1,19 @@
-"""Toy parts that a service is sent, people judge, and trainings learn from in seconds."""
+"""Toy parts that a service is sent, people judge, and trainings learn from in seconds; and rows of a store."""
 
+import json
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import tomli_w
+from sqlalchemy import Connection, insert, select
 
 from tests.service.server import Server, encoded
+from weakspot.inspection.inspection import now
+from weakspot.service import records
+from weakspot.service.store import Store
+from weakspot.service.tables import inspections, pictures
 
 SIDE = 64  # pixels
 SETTINGS = {
@@ -46,3 +54,25 @@ def write_parts(folder: Path, good: int = 10, bad: int = 4) -> Path:
         for seed in range(number):
             (folder / word / f"{seed:02}.png").write_bytes(toy(word == "bad", seed))
     return folder
+
+
+def store_row(store: Store, decision: str, number: int, score: float | None = None, **how: Any) -> str:
+    """Put an inspection into a store with one model, as it would be after a picture of such a score → its id."""
+    id = f"{'0' if how.get('audited') else '1'}{str(uuid4())[1:]}"
+    (model,) = store.read(records.all_models)
+    raw = {"good": -3.0, "review": 0.0, "bad": 3.0}.get(decision) if score is None else score
+    row = {
+        "id": id, "time": how.get("time", now()), "picture_sha256": f"{number:064}", "model_sha256": model.sha256,
+        "decision": decision, "raw_score": raw, "part": how.get("part"), "station": "", "request_sha256": "0" * 64,
+        "answer": json.dumps({"good_below": -1.0, "bad_from": 1.0}),
+    }  # fmt: skip
+
+    def add(connection: Connection) -> None:
+        if connection.execute(select(pictures).where(pictures.c.sha256 == row["picture_sha256"])).first() is None:
+            connection.execute(insert(pictures), {"sha256": row["picture_sha256"], "bytes": 1, "time": row["time"]})
+        connection.execute(insert(inspections), row)
+        for verdict in how.get("verdicts", ()):
+            records.add_verdict(connection, id, verdict, "me", "")
+
+    store.write(add)
+    return id

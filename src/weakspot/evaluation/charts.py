@@ -1,6 +1,7 @@
 """Geometry of the report's charts in per cent of their box: lines stretch with the page, text keeps its size. No
 markup, no colours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
@@ -62,20 +63,30 @@ class Curve:
 
 
 def histogram(labels: Labels, scores: Scores, thresholds: Thresholds) -> Histogram:
-    """Bins of equal width counted from bad_from, split at good_below: no bar holds pictures of two decisions.
+    """The bins of `edges_of` with the pictures that are in them. labels, scores: (N,)."""
+    edges = edges_of([*scores.tolist()], thresholds)
+    good, bad = (np.diff(np.searchsorted(np.sort(scores[labels == label]), edges)) for label in (0, 1))
+    return histogram_of(good, bad, edges, thresholds)
 
-    labels, scores: (N,).
+
+def edges_of(scores: Sequence[float], thresholds: Thresholds) -> Scores:
+    """Of bins of equal width counted from bad_from, split at good_below: no bar holds pictures of two decisions.
+
+    scores: the smallest and the largest must be among them.
     """
     low, high = _span(scores, thresholds)
     step, origin = (high - low) / BINS, thresholds.bad_from
     grid = origin + step * np.arange(floor((low - origin) / step), ceil((high - origin) / step) + 1)
-    edges = np.unique(np.append(grid, thresholds.good_below))
+    return np.unique(np.append(grid, thresholds.good_below))
+
+
+def histogram_of(good: Labels, bad: Labels, edges: Scores, thresholds: Thresholds) -> Histogram:
+    """Two rows of counts, one fewer each than there are edges."""
     start, width = float(edges[0]), float(edges[-1] - edges[0])
 
     def at(value: float) -> float:
         return 100 * (value - start) / width
 
-    good, bad = (np.diff(np.searchsorted(np.sort(scores[labels == label]), edges)) for label in (0, 1))
     return Histogram(
         good=_bars(good, edges, start, width),
         bad=_bars(bad, edges, start, width),
@@ -116,8 +127,8 @@ def number(value: float, digits: int | None = None) -> str:
     return text.replace("-", "−")
 
 
-def _span(scores: Scores, thresholds: Thresholds) -> tuple[float, float]:
-    seen = [*scores.tolist(), thresholds.good_below, thresholds.bad_from]
+def _span(scores: Sequence[float], thresholds: Thresholds) -> tuple[float, float]:
+    seen = [*scores, thresholds.good_below, thresholds.bad_from]
     margin = 0.03 * (max(seen) - min(seen)) or 0.5
     return min(seen) - margin, max(seen) + margin
 

@@ -20,6 +20,10 @@ from weakspot.inspection.loaded import LoadedDetector
 
 TRUTH = ("good", "bad")
 MOST_HEATS = 60  # differing pairs whose heat is kept: each holds the heat of two detectors
+_COUNTED = {  # what a count counts, in words
+    "part": "Rates and chance count physical parts, whose pictures are alike: one wrong picture makes it wrong",
+    "picture": "Rates and chance count pictures: of no two it is known that they show one part",
+}
 PROVES_LITTLE = 0.05  # a rate that so few pictures without a miss cannot even show to be below this
 
 
@@ -48,9 +52,13 @@ class Material:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """What both say of one picture. heats: of the first where they differ; None where it was not inspected."""
+    """What both say of one picture. part: the physical part that it shows, else the picture itself.
+
+    heats: of the first where they differ; None where it was not inspected.
+    """
 
     id: str
+    part: str
     label: int
     decisions: tuple[str, str]
     raw_scores: tuple[float | None, float | None]
@@ -64,7 +72,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Wrong decisions of one kind: k of n."""
+    """Wrong decisions of one kind: k of n parts, of which a picture is decided so."""
 
     k: int
     n: int
@@ -81,7 +89,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What one of the two makes of all the pictures."""
+    """What one of the two makes of all pictures, right to not inspected; the rates count parts."""
 
     model: ModelInfo
     right: int
@@ -102,13 +110,15 @@ class Side:
 class Comparison:
     """Both sides. left_out: pictures on which one of them was trained, or on another one of the same part.
 
-    contradicted: pictures that were called good and bad, left out, too.
+    counted: "part", or "picture" where no two are known to show one part. contradicted: pictures that were called good
+    and bad, left out, too.
     """
 
     sides: tuple[Side, Side]
     pairs: tuple[Pair, ...]
     left_out: int
     contradicted: int
+    counted: str
     unknown: tuple[str, ...]  # names of models that do not say on what they were trained
 
     @property
@@ -136,23 +146,23 @@ class Comparison:
 
     @property
     def _difference(self) -> str:
-        only = [sum(_is_right(pair, side) and not _is_right(pair, 1 - side) for pair in self.pairs) for side in (0, 1)]
-        found = f"They decide differently on {len(self.differing)}: only the first is right on {only[0]}"
-        told = f"{found}, only the second on {only[1]}"
+        found = f"They decide differently on {amount(len(self.differing), 'picture')}"
+        only = _only_right(self.pairs)
+        told = f"{found}: only the first is right on {amount(only[0], self.counted)}, only the second on {only[1]}"
         if not sum(only):
             return told
         return f"{told}; between equals chance gives a difference like that in {share(_chance(*only))} of cases"
 
     @property
     def _proof(self) -> list[str]:
-        told = []
+        told = [_COUNTED[self.counted]]
         for label, rate in ((1, "escapes"), (0, "false alarms")):
-            n = sum(pair.label == label for pair in self.pairs)
+            n = len({pair.part for pair in self.pairs if pair.label == label})
             if n == 0:
                 told.append(f"None of them is {TRUTH[label]}: nothing is known of {rate}")
             elif (bound := one_sided_upper(0, n)) > PROVES_LITTLE:
                 even = f"even without a mistake they only show {rate} below {at_most(bound)}"
-                told.append(f"{amount(n, f'{TRUTH[label]} picture')} prove little: {even}")
+                told.append(f"{amount(n, f'{TRUTH[label]} {self.counted}')} prove little: {even}")
         return told
 
     def as_dict(self) -> dict[str, Any]:
@@ -161,7 +171,12 @@ class Comparison:
             {"id": pair.id, "truth": TRUTH[pair.label], "decisions": pair.decisions, "raw_scores": pair.raw_scores}
             for pair in self.differing
         ]
-        counts = {"compared": len(self.pairs), "left_out": self.left_out, "contradicted": self.contradicted}
+        counts: dict[str, Any] = {
+            "compared": len(self.pairs),
+            "left_out": self.left_out,
+            "contradicted": self.contradicted,
+        }
+        counts |= {"counted": self.counted, "parts": len({pair.part for pair in self.pairs})}
         return {
             "schema_version": 1,
             "models": [side.as_dict() for side in self.sides],
@@ -187,17 +202,19 @@ def compare(
     if not unseen:
         why = f"all {left_out} were trained on by one of the two" if left_out else "nothing was judged good or bad"
         raise DataError(f"no judged picture is left to compare on: {why}; judge others first")
+    shown_parts = _parts(unseen, material.parts)
     pairs: list[Pair] = []
     differing = 0
     for number, picture in enumerate(unseen, start=1):
-        pair = _pair(detectors, picture)
+        pair = _pair(detectors, picture, shown_parts[picture.sha256])
         differing += pair.differs
         pairs.append(pair if differing <= MOST_HEATS else replace(pair, heats=(None, None)))
         on_image(number, len(unseen))
     sides = (_side(detectors[0].info, pairs, 0), _side(detectors[1].info, pairs, 1))
     unknown = tuple(each.info.name for each in detectors if not each.manifest.training_files)
-    counts = {"left_out": left_out, "contradicted": material.contradicted}
-    return Comparison(sides=sides, pairs=tuple(pairs), unknown=unknown, **counts)
+    counted = "part" if len({*shown_parts.values()}) < len(unseen) else "picture"
+    left = {"left_out": left_out, "contradicted": material.contradicted}
+    return Comparison(sides=sides, pairs=tuple(pairs), unknown=unknown, counted=counted, **left)
 
 
 def trained_on(detectors: Sequence[LoadedDetector]) -> frozenset[str]:
@@ -236,13 +253,23 @@ def _unseen(material: Material, trained: frozenset[str]) -> list[Judged]:
     ]
 
 
-def _pair(detectors: tuple[LoadedDetector, LoadedDetector], picture: Judged) -> Pair:
+def _parts(pictures: Sequence[Judged], known: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    """A name for what each picture shows, by SHA-256: its part, or itself. Parts that one picture shows are one."""
+    names = {each.sha256: {f"part {name}" for name in known.get(each.sha256, ())} or {each.sha256} for each in pictures}
+    same: dict[str, set[str]] = {}  # each name: all that are the same part
+    for together in names.values():
+        all_ = together.union(*(same.get(name, {name}) for name in together))
+        same.update(dict.fromkeys(all_, all_))
+    return {digest: min(same[next(iter(together))]) for digest, together in names.items()}
+
+
+def _pair(detectors: tuple[LoadedDetector, LoadedDetector], picture: Judged, part: str) -> Pair:
     content = picture.content()
     asked = [_asked(detector, content) for detector in detectors]
     (one, one_score, one_heat), (other, other_score, other_heat) = asked
     heats = (one_heat, other_heat) if one != other else (None, None)
     told = {"decisions": (one, other), "raw_scores": (one_score, other_score), "heats": heats}
-    return Pair(id=picture.id, label=picture.label, **told)  # type: ignore[arg-type]
+    return Pair(id=picture.id, part=part, label=picture.label, **told)  # type: ignore[arg-type]
 
 
 def _asked(detector: LoadedDetector, content: bytes) -> tuple[str, float | None, HeatMap | None]:
@@ -256,21 +283,28 @@ def _asked(detector: LoadedDetector, content: bytes) -> tuple[str, float | None,
 def _side(model: ModelInfo, pairs: Sequence[Pair], side: int) -> Side:
     said = Counter((TRUTH[pair.label], pair.decisions[side]) for pair in pairs)
     decided = Counter(pair.decisions[side] for pair in pairs)
-    judged = {truth: sum(n for (is_so, word), n in said.items() if is_so == truth and word != "not inspected")
-              for truth in TRUTH}  # fmt: skip
     return Side(
         model=model,
         right=said["good", "good"] + said["bad", "bad"],
         wrong=said["good", "bad"] + said["bad", "good"],
         review=decided["review"],
         not_inspected=decided["not inspected"],
-        escapes=Rate(k=said["bad", "good"], n=judged["bad"]),
-        false_alarms=Rate(k=said["good", "bad"], n=judged["good"]),
+        escapes=_rate(pairs, side, 1, "good"),
+        false_alarms=_rate(pairs, side, 0, "bad"),
     )
 
 
-def _is_right(pair: Pair, side: int) -> bool:
-    return pair.decisions[side] == TRUTH[pair.label]
+def _rate(pairs: Sequence[Pair], side: int, label: int, wrong: str) -> Rate:
+    """Of the parts with inspected pictures of this label, how many have one that is decided wrongly."""
+    inspected = [pair for pair in pairs if pair.label == label and pair.decisions[side] != "not inspected"]
+    wrongly = {pair.part for pair in inspected if pair.decisions[side] == wrong}
+    return Rate(k=len(wrongly), n=len({pair.part for pair in inspected}))
+
+
+def _only_right(pairs: Sequence[Pair]) -> tuple[int, int]:
+    """On how many parts the first alone is right, and the second alone: right on each picture of it."""
+    wrong = [{pair.part for pair in pairs if pair.decisions[side] != TRUTH[pair.label]} for side in (0, 1)]
+    return len(wrong[1] - wrong[0]), len(wrong[0] - wrong[1])
 
 
 def _chance(one: int, other: int) -> float:

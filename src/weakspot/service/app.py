@@ -11,7 +11,17 @@ from weakspot.service.answers import answer_errors
 from weakspot.service.bodies import ProblemOut
 from weakspot.service.guard import Guard
 from weakspot.service.parts import Parts
-from weakspot.service.routes import accounts, comparisons, health, inspections, models, pages, task_pages, trainings
+from weakspot.service.routes import (
+    accounts,
+    comparisons,
+    health,
+    inspections,
+    limits,
+    models,
+    pages,
+    task_pages,
+    trainings,
+)
 
 ABOUT = "Send a picture, get a decision; look at what was answered, and say what is so. Answered means on disk."
 
@@ -20,7 +30,7 @@ def make_app(parts: Parts, hosts: Collection[str]) -> FastAPI:
     """The application around the parts of a service. hosts: names by which clients may call it."""
     app = FastAPI(title="weakspot", version=version("weakspot"), docs_url=None, redoc_url=None)
     app.state.parts, app.state.metrics = parts, parts.metrics
-    for module in (inspections, models, comparisons, trainings, accounts, health, pages, task_pages):
+    for module in (inspections, models, limits, comparisons, trainings, accounts, health, pages, task_pages):
         app.include_router(module.router)
     answer_errors(app)
     app.add_middleware(Guard, hosts=hosts)

@@ -81,8 +81,9 @@ class Result(Strict):
 
 
 class VerdictOut(Strict):
-    """One judgement of a person."""
+    """One judgement of a person. number: greater than those of all that were said before."""
 
+    number: int
     verdict: Verdict
     time: str
     by: str
@@ -113,11 +114,15 @@ class Page(Strict):
 
 
 class VerdictIn(Strict):
-    """What a person says of a part; `withdrawn` takes the last word back."""
+    """What a person says of a part; `withdrawn` takes the last word back.
+
+    after: the number of the verdict that is believed in force, 0 for none; where it is another: 409.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"verdict": "bad", "reason": "scratch"}]})
     verdict: Verdict
     reason: str = Reason
+    after: int | None = Field(None, ge=0, le=10**18)
 
 
 class ModelRow(Strict):
@@ -179,6 +184,29 @@ class ThresholdsOut(Strict):
 
     bad_from: float
     good_below: float
+    time: str
+    by: str
+    reason: str
+
+
+class LimitsIn(Strict):
+    """What the plant allows: at most this share of the passed ones is bad, of those called bad is good; null: any."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [{"escapes": 0.001, "false_alarms": 0.2, "reason": "contract of June"}]},
+    )
+    escapes: float | None = Field(None, gt=0, lt=1)
+    false_alarms: float | None = Field(None, gt=0, lt=1)
+    reason: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")
+
+
+class LimitsOut(Strict):
+    """Limits that are or were in force."""
+
+    escapes: float | None
+    false_alarms: float | None
     time: str
     by: str
     reason: str

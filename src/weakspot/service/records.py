@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
+from weakspot.errors import shown
 from weakspot.inspection.inspection import Inspection, NotInspected, now
-from weakspot.service.tables import activations, heat_maps, inspections, models, outbox, pictures, thresholds, verdicts
+from weakspot.service.problems import Problem
+from weakspot.service.tables import (
+    activations,
+    heat_maps,
+    inspections,
+    limits,
+    models,
+    outbox,
+    pictures,
+    thresholds,
+    verdicts,
+)
 
 Verdict = Literal["good", "bad", "unsure", "withdrawn"]
-AUDITED = "0%"  # ids of passed parts that people judge, too: random UUIDs, so one in 16
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,18 @@ def find(connection: Connection, inspection: str) -> Row[Any] | None:
     return connection.execute(with_verdict().where(inspections.c.id == inspection)).first()
 
 
+def find_all(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Those of these inspections that there are, by their ids, with the verdict in force."""
+    found = connection.execute(with_verdict().where(inspections.c.id.in_(ids))).all()
+    return {row.id: row for row in found}
+
+
+def of_picture(connection: Connection, sha256: str, limit: int) -> Sequence[Row[Any]]:
+    """The newest inspections of one picture, whichever model answered, with the verdicts in force."""
+    found = with_verdict().where(inspections.c.picture_sha256 == sha256).order_by(inspections.c.seq.desc())
+    return connection.execute(found.limit(limit)).all()
+
+
 @dataclass(frozen=True)
 class Filters:
     """Which inspections are meant; None: any."""
@@ -110,7 +133,7 @@ def newest(connection: Connection, filters: Filters, before: int | None, limit: 
     for column, wanted in equal:
         found = found if wanted is None else found.where(column == wanted)
     if filters.verdict == "none":
-        found = found.where(_not_judged())
+        found = found.where(not_judged())
     elif filters.verdict is not None:
         found = found.where(verdicts.c.verdict == filters.verdict)
     found = found if filters.since is None else found.where(columns.time >= _to_milliseconds(filters.since))
@@ -118,25 +141,8 @@ def newest(connection: Connection, filters: Filters, before: int | None, limit: 
     return connection.execute(found if before is None else found.where(columns.seq < before)).all()
 
 
-def to_review(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Up to `limit` inspections that nobody judged: undecided ones first, then those called bad and, among them, a
-    random share of the passed ones (AUDITED); of each kind the newest first."""
-    columns = inspections.c
-    wanted = columns.decision.in_(("review", "bad")) | ((columns.decision == "good") & columns.id.like(AUDITED))
-    rank = case((columns.decision == "review", 0), else_=1)
-    found = with_verdict().where(wanted, _not_judged()).order_by(rank, columns.seq.desc())
-    return connection.execute(found.limit(limit)).all()
-
-
-def between(connection: Connection, since: str, until: str) -> Sequence[Row[Any]]:
-    """Decision, raw score, model and verdict of each inspection from a time on until another, RFC 3339 in UTC."""
-    columns = inspections.c
-    told: list[Column[Any]] = [columns.decision, columns.raw_score, columns.model_sha256, verdicts.c.verdict]
-    found = with_verdict().with_only_columns(*told).where(columns.time >= since, columns.time < until)
-    return connection.execute(found).all()
-
-
-def _not_judged() -> ColumnElement[bool]:
+def not_judged() -> ColumnElement[bool]:
+    """Whether no verdict is in force, in a query of with_verdict."""
     return (verdicts.c.verdict == "withdrawn") | verdicts.c.verdict.is_(None)
 
 
@@ -145,11 +151,21 @@ def heat_map_of(connection: Connection, inspection: str) -> bytes | None:
     return connection.execute(select(heat_maps.c.png).where(heat_maps.c.inspection_id == inspection)).scalar()
 
 
-def add_verdict(connection: Connection, inspection: str, verdict: Verdict, by: str, reason: str) -> None:
-    """One more judgement of a person; the earlier ones stay."""
+def add_verdict(
+    connection: Connection, inspection: str, verdict: Verdict, by: str, reason: str, after: int | None = None
+) -> Row[Any]:
+    """One more judgement of a person → its row; the earlier ones stay.
+
+    after: the number of the one that they believe in force, 0 for none. Raises Problem where it is another.
+    """
+    said = verdicts_of(connection, inspection)
+    if after is not None and after != (said[-1].seq if said else 0):
+        last = f"{shown(said[-1].by)} said {said[-1].verdict}" if said else "nobody has judged it"
+        raise Problem(409, "judged-meanwhile", f"{last}, which stays; load the page again")
     row = {"inspection_id": inspection, "verdict": verdict, "time": now(), "by": by, "reason": reason}
     connection.execute(insert(verdicts).values(row))
     add_event(connection, "verdict", inspection)
+    return verdicts_of(connection, inspection)[-1]
 
 
 def verdicts_of(connection: Connection, inspection: str) -> Sequence[Row[Any]]:
@@ -194,6 +210,17 @@ def thresholds_of(connection: Connection, sha256: str) -> Sequence[Row[Any]]:
     """Every pair of thresholds that a model had, the newest first."""
     mine = thresholds.c.model_sha256 == sha256
     return connection.execute(select(thresholds).where(mine).order_by(thresholds.c.seq.desc())).all()
+
+
+def add_limits(connection: Connection, escapes: float | None, false_alarms: float | None, by: str, reason: str) -> None:
+    """The plant's limits from now on."""
+    row = {"escapes": escapes, "false_alarms": false_alarms, "time": now(), "by": by, "reason": reason}
+    connection.execute(insert(limits).values(row))
+
+
+def all_limits(connection: Connection) -> Sequence[Row[Any]]:
+    """Every pair of limits that the plant gave, the newest first."""
+    return connection.execute(select(limits).order_by(limits.c.seq.desc())).all()
 
 
 def _to_milliseconds(time: str) -> str:

@@ -60,6 +60,16 @@ thresholds = Table(  # the last row of a model is in force
     Column("by", _NAME, nullable=False),
     Column("reason", Text, nullable=False),
 )
+limits = Table(  # of the plant; the last row is in force
+    "limits",
+    METADATA,
+    _sequence(),
+    Column("escapes", Float(53)),  # bad ones among those passed, a share above 0 and below 1; None: no limit
+    Column("false_alarms", Float(53)),  # good ones among those called bad, likewise
+    Column("time", _TIME, nullable=False),
+    Column("by", _NAME, nullable=False),
+    Column("reason", Text, nullable=False),
+)
 inspections = Table(
     "inspections",
     METADATA,

@@ -87,11 +87,12 @@ def show_comparison(found: "Comparison", as_json: bool) -> None:
         print_json(found.as_dict())
         return
     sides = [
-        (f"{shown(side.model.name)} {side.model.sha256[:12]}", side.right, side.wrong, side.review,
+        (f"{shown(side.model.name)} {side.model.sha256[:12]}", side.right, side.wrong, side.review, side.not_inspected,
          _rate(side.escapes), _rate(side.false_alarms))
         for side in found.sides
     ]  # fmt: skip
-    columns = ("model", "right", "wrong", "for review", "escapes, 95 % interval", "false alarms, 95 % interval")
+    of_parts = [f"{name} of {found.counted}s, 95 % interval" for name in ("escapes", "false alarms")]
+    columns = ("model", "right", "wrong", "for review", "not inspected", *of_parts)
     say(table("On the same pictures", columns, [*sides]), *found.sentences)
     if found.differing:
         rows = [(pair.id, ("good", "bad")[pair.label], *pair.decisions) for pair in found.differing]

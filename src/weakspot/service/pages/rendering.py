@@ -16,7 +16,7 @@ ASSETS: Mapping[str, tuple[str, str]] = {  # name: type and text
     "style.css": ("text/css", read_template("style.css")),
     "pages.css": ("text/css", read_template("pages.css", PACKAGE)),
     "icon.svg": ("image/svg+xml", read_template("icon.svg", PACKAGE)),
-    "pages.js": ("text/javascript", read_template("pages.js", PACKAGE)),
+    **{name: ("text/javascript", read_template(name, PACKAGE)) for name in ("pages.js", "inspect.js", "review.js")},
 }
 NAVIGATION: tuple[tuple[str, str, Scope], ...] = (  # of each page: its address, name, and the scope its answers need
     ("/inspect", "Inspect", "inspect"),

@@ -23,6 +23,7 @@ class Seen:
     good_below: float
     bad_from: float
     thresholds: tuple[str, str]
+    raw: tuple[float, float]  # both as raw scores
     width: int
     height: int
     regions: tuple[dict[str, Any], ...]
@@ -63,6 +64,7 @@ def seen(row: Row[Any]) -> Seen:
         good_below=100 * _defect_score(limits[0]),
         bad_from=100 * _defect_score(limits[1]),
         thresholds=(f"{_defect_score(limits[0]):.2f}", f"{_defect_score(limits[1]):.2f}"),
+        raw=limits,
         width=answer["image"]["width"] or 1,
         height=answer["image"]["height"] or 1,
         regions=tuple(answer.get("regions") or ()),

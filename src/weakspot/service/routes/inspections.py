@@ -1,6 +1,7 @@
 """Sending pictures, looking at what was answered, and saying what is so."""
 
 import json
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -91,17 +92,15 @@ def one(inspection: Id, parts: Service, _: MayInspect) -> KeptWhole:
     """One inspection with every verdict on it."""
     row = showing.found(parts, inspection)
     said = parts.store.read(lambda c: records.verdicts_of(c, inspection))
-    told = [VerdictOut(verdict=each.verdict, time=each.time, by=each.by, reason=each.reason) for each in said]
-    return KeptWhole(**dict(kept(row)), verdicts=told)
+    return KeptWhole(**dict(kept(row)), verdicts=[*map(_verdict, said)])
 
 
-@router.post("/{inspection}/verdicts", status_code=201, responses=problems(400, 401, 403, 404, 415, 422, 503, 507))
+@router.post("/{inspection}/verdicts", status_code=201, responses=problems(400, 401, 403, 404, 409, 415, 422, 503, 507))
 def judge(inspection: Id, said: VerdictIn, parts: Service, who: MayReview) -> VerdictOut:
     """Say what a part is. Verdicts are added and never changed; the last one is in force."""
     showing.found(parts, inspection)
-    parts.store.write(lambda c: records.add_verdict(c, inspection, said.verdict, who.name, said.reason))
-    row = parts.store.read(lambda c: records.verdicts_of(c, inspection))[-1]
-    return VerdictOut(verdict=row.verdict, time=row.time, by=row.by, reason=row.reason)
+    add = partial(records.add_verdict, inspection=inspection, verdict=said.verdict, reason=said.reason)
+    return _verdict(parts.store.write(lambda c: add(c, by=who.name, after=said.after)))
 
 
 @router.get(
@@ -134,6 +133,10 @@ def overlay(inspection: Id, parts: Service, _: MayInspect) -> Response:
 def picture(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture, decoded and written anew, so that nothing but pixels reaches a browser."""
     return lasting(showing.picture(parts, inspection))
+
+
+def _verdict(row: Row[Any]) -> VerdictOut:
+    return VerdictOut(number=row.seq, verdict=row.verdict, time=row.time, by=row.by, reason=row.reason)
 
 
 def kept(row: Row[Any]) -> Kept:

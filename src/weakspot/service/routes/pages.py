@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse
 
 from weakspot.service import records, showing
 from weakspot.service.accounts import SESSION, SESSION_HOURS
-from weakspot.service.pages.day import day_of
+from weakspot.service.pages.day import days_of
+from weakspot.service.pages.queue import reasons, to_review
 from weakspot.service.pages.rendering import ASSETS, page
 from weakspot.service.pages.seen import seen
 from weakspot.service.pages.tasks import in_words
@@ -27,9 +28,16 @@ router = APIRouter(include_in_schema=False)
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 PAGE = 60  # inspections
 RECENT = 10  # comparisons
+MOST_OTHERS = 20  # answers to one picture
 Word = Annotated[
     str | None, Query(max_length=200, pattern=NO_CONTROLS), BeforeValidator(lambda text: text or None)
 ]  # "": any
+Minute = Annotated[  # as a browser's field has it, in UTC
+    str | None,
+    Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$"),
+    BeforeValidator(lambda text: text or None),
+]
+Raw = Annotated[float | None, Query(allow_inf_nan=False)]  # a raw score
 Field = Annotated[str, Form(max_length=200)]
 
 
@@ -88,18 +96,21 @@ def inspect(
     """Try it: pictures are dropped, and those of the address are shown."""
     found = [seen(showing.found(parts, each)) for each in id or ()]
     counted = Counter(each.decision for each in found).most_common()
-    return page(request, "inspect.html.j2", who, found=found, counted=counted)
+    return page(request, "inspect.html.j2", who, found=found, counted=counted, may_change=who.may("admin"))
 
 
 @router.get("/inspections/{inspection}")
 def inspection(request: Request, inspection: Id, parts: Service, who: MayInspect) -> Response:
     """One picture large, and all that was said of it."""
-    one = seen(showing.found(parts, inspection))
+    row = showing.found(parts, inspection)
+    one, may_judge = seen(row), who.may("review")
     said = parts.store.read(lambda c: records.verdicts_of(c, inspection))
+    others = parts.store.read(lambda c: records.of_picture(c, row.picture_sha256, MOST_OTHERS)) if may_judge else []
     facts = [("model", f"{one.model} ({one.model_sha256[:12]})")]
     facts += [(name, text) for name, text in (("station", one.station), ("line", one.line)) if text]
     facts += [("took", one.milliseconds)] if one.milliseconds else []
-    values: dict[str, Any] = {"one": one, "facts": facts, "verdicts": said, "may_judge": who.may("review")}
+    values: dict[str, Any] = {"one": one, "facts": facts, "verdicts": said, "may_judge": may_judge}
+    values["others"] = [seen(each) for each in others if each.id != inspection]
     return page(request, "inspection.html.j2", who, **values)
 
 
@@ -111,14 +122,17 @@ def stream(
     decision: Word = None,
     verdict: Word = None,
     station: Word = None,
+    line: Word = None,
     part: Word = None,
     model: Word = None,
+    since: Minute = None,
+    until: Minute = None,
     cursor: Annotated[int | None, Query(ge=0, le=10**18)] = None,
 ) -> Response:
     """What was answered, the newest first; the address holds the filters and the place."""
-    filters = Filters(decision, part, station, model=model, verdict=verdict)
+    filters = Filters(decision, part, station, line, model, verdict, _utc(since), _utc(until))
     rows = parts.store.read(lambda c: records.newest(c, filters, cursor, PAGE))
-    chosen = {name: text for name, text in vars(filters).items() if text}
+    chosen = {name: text for name, text in (vars(filters) | {"since": since, "until": until}).items() if text}
     older = f"/stream?{urlencode(chosen | {'cursor': rows[-1].seq})}" if len(rows) == PAGE else ""
     values: dict[str, Any] = {
         "newest": f"/stream?{urlencode(chosen)}",
@@ -127,29 +141,45 @@ def stream(
         "filtered": bool(chosen),
     }
     known = parts.store.read(records.all_models)
-    return page(request, "stream.html.j2", who, found=[*map(seen, rows)], filters=filters, models=known, **values)
+    return page(request, "stream.html.j2", who, found=[*map(seen, rows)], filters=chosen, models=known, **values)
 
 
 @router.get("/review")
 def review(request: Request, parts: Service, who: MayReview) -> Response:
     """What people are to judge, one picture after the other."""
-    rows = parts.store.read(lambda c: records.to_review(c, PAGE))
-    return page(request, "review.html.j2", who, queue=[*map(seen, rows)])
+    rows, words = parts.store.read(lambda c: (to_review(c), reasons(c)))
+    return page(request, "review.html.j2", who, queue=[*map(seen, rows)], reasons=words)
 
 
 @router.get("/today")
-def today(request: Request, parts: Service, who: MayReview, day: date | None = None) -> Response:
-    """What a day amounts to."""
-    return page(request, "today.html.j2", who, day=day_of(parts, day))
+def today(
+    request: Request,
+    parts: Service,
+    who: MayReview,
+    day: Annotated[date | None, Query(ge=date(2000, 1, 1), le=date(9000, 1, 1))] = None,
+    days: Annotated[int, Query(ge=1, le=366)] = 1,
+    good_below: Raw = None,
+    bad_from: Raw = None,
+) -> Response:
+    """What some days amount to, and what other thresholds would have done."""
+    both = None if good_below is None or bad_from is None else (good_below, bad_from)
+    crossed = both if both and both[0] > both[1] else None
+    found = days_of(parts, day, days, None if crossed else both)
+    values: dict[str, Any] = {"day": found, "days": days, "crossed": crossed, "may_change": who.may("admin")}
+    return page(request, "today.html.j2", who, **values)
 
 
 @router.get("/models")
-def models(request: Request, parts: Service, who: MayReview) -> Response:
-    """Which models there are, and who switched what."""
+def models(
+    request: Request, parts: Service, who: MayReview, model: Word = None, good_below: Raw = None, bad_from: Raw = None
+) -> Response:
+    """Which models there are, and who switched what. model and thresholds: tried elsewhere, to be set here."""
     known = listed(parts, who)
     active = next((each for each in known.models if each.active), None)
     names = {each.sha256: each.name for each in known.models}
     values: dict[str, Any] = {"known": known, "active": active, "names": names, "may_change": who.may("admin")}
+    is_tried = active is not None and model == active.sha256 and None not in (good_below, bad_from)
+    values["tried"] = {"good_below": good_below, "bad_from": bad_from} if is_tried else None
     compared = [(told(task), in_words(task)) for task in parts.tasks.all("comparison")[:RECENT]]
     return page(request, "models.html.j2", who, comparisons=compared, **values)
 
@@ -158,6 +188,11 @@ def models(request: Request, parts: Service, who: MayReview) -> Response:
 def thumbnail(inspection: Id, parts: Service, _: MayInspect) -> Response:
     """The picture, small."""
     return lasting(showing.thumbnail(parts, inspection))
+
+
+def _utc(minute: str | None) -> str | None:
+    """RFC 3339 of a field's date and time."""
+    return minute and f"{minute}{':00' * (len(minute) == 16)}Z"
 
 
 def _ours(address: str) -> str:

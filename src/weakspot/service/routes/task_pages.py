@@ -1,13 +1,13 @@
 """Addresses of the pages that make and compare models, and of the pictures and reports that trainings left."""
 
 from base64 import b64encode
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from weakspot.evaluation.rendering import read_template
+from weakspot.jobs.compare import MOST_HEATS
 from weakspot.service import comparing, records
 from weakspot.service.pages.rendering import page
 from weakspot.service.pages.seen import seen
@@ -73,11 +73,12 @@ def comparison(request: Request, comparison: TaskId, parts: Service, who: MayRev
     result = comparing.result_of(task)
     heats = pictures_of(task)
     differing = []
-    for number, each in enumerate(result["differing"] if result else ()):
+    with_heat = result["differing"][:MOST_HEATS] if result else []
+    rows = parts.store.read(lambda c: records.find_all(c, [each["id"] for each in with_heat]))
+    for number, each in enumerate(with_heat):
         sides = [f"heat-{number}-{side}.png" for side in "ab"]
-        row = parts.store.read(partial(records.find, inspection=each["id"]))
-        if row is not None and any(name in heats for name in sides):
-            differing.append((seen(row), each, [name if name in heats else "" for name in sides]))
+        if each["id"] in rows and any(name in heats for name in sides):
+            differing.append((seen(rows[each["id"]]), each, [name if name in heats else "" for name in sides]))
     values: dict[str, Any] = {"about": told(task), "words": in_words(task), "done": how_far(task), "result": result}
     return page(request, "comparison.html.j2", who, **values, differing=differing)
 

@@ -4,48 +4,30 @@ const one = (selector) => document.querySelector(selector);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const say = (text) => { one("#said").textContent = text; };
 
+// What is not answered yet goes on when the page is left, and whoever leaves it is asked first.
+let pending = 0;
+async function during(promise) {
+  pending += 1;
+  try { return await promise; } finally { pending -= 1; }
+}
+addEventListener("beforeunload", (event) => { if (pending) event.preventDefault(); });
+
 async function ask(method, path, body, kind = "application/json") {
   const headers = { "X-CSRF-Token": one("meta[name=csrf]").content, Accept: "application/json" };
   if (kind) headers["Content-Type"] = kind;
-  let answer;
-  try { answer = await fetch(path, { method, headers, body }); } catch { return { ok: false, status: 0, said: { detail: "the service does not answer; look whether it runs, and try again" } }; }
+  const keepalive = !body || typeof body === "string"; // of files a browser keeps no more than 64 kB
+  const answer = await during(fetch(path, { method, headers, body, keepalive })).catch(() => null);
+  const refused = (status, detail) => ({ ok: false, status, said: { detail } });
+  if (!answer) return refused(0, "the service does not answer; look whether it runs, and try again");
+  if (answer.status === 401) return refused(401, "you are not logged in any more; load the page again");
   const said = answer.status === 204 ? {} : await answer.json().catch(() => ({}));
   return { ok: answer.ok, status: answer.status, said };
 }
 
-one("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the row of pages is wider
+const carried = sessionStorage.getItem("said"); // by the page before
+if (carried) { sessionStorage.removeItem("said"); say(carried); }
 
-// Pictures that were dropped: one after the other, then the page that shows them.
-const drop = one("[data-drop]");
-if (drop) {
-  const send = async (files) => {
-    const ids = [], progress = drop.querySelector("progress");
-    progress.hidden = false;
-    let refused = "";
-    for (const [i, file] of [...files].entries()) {
-      const form = new FormData();
-      form.append("picture", file);
-      say(`${i} of ${files.length} answered`);
-      progress.value = i / files.length;
-      let answer = await ask("POST", "/v1/inspections", form, null);
-      while (answer.said.type === "urn:weakspot:full") {
-        await new Promise((done) => setTimeout(done, 1000));
-        answer = await ask("POST", "/v1/inspections", form, null);
-      }
-      const result = answer.said.result || answer.said;
-      if (result.id) ids.push(result.id); else refused = `${file.name}: ${answer.said.detail}`;
-    }
-    progress.hidden = true;
-    say(refused);
-    if (ids.length && !refused) location.assign(`/inspect?${ids.slice(-50).map((id) => `id=${id}`).join("&")}`);
-  };
-  drop.querySelector("input").addEventListener("change", (event) => send(event.target.files));
-  for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files.length) send(event.dataTransfer.files);
-  });
-}
+one("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the row of pages is wider
 
 // The picture: heat at the opacity last used, bare while Space is held, zoom and pan.
 const stage = one("[data-stage]");
@@ -99,7 +81,7 @@ document.addEventListener("keydown", (event) => {
   else if (stage && (event.key === "+" || event.key === "-")) zoom(event.key === "+" ? 1.5 : 1 / 1.5);
   else if (stage && event.key === "0") fit();
   else if (event.key === "?" && one("#keys")) one("#keys").showModal();
-  else if (KEYS[event.key.toLowerCase()] && !event.repeat && !one("dialog[open]")) KEYS[event.key.toLowerCase()]();
+  else if (KEYS[event.key.toLowerCase()] && !event.repeat && !one("dialog[open]")) { event.preventDefault(); KEYS[event.key.toLowerCase()](); }
 });
 document.addEventListener("keyup", (event) => { if (event.key === " ") bare(false); });
 addEventListener("blur", () => bare(false));
@@ -107,12 +89,34 @@ addEventListener("blur", () => bare(false));
 // A verdict on the one inspection of this page.
 const judge = one("[data-judge]");
 if (judge) {
-  const give = async (verdict) => {
-    const answer = await ask("POST", `/v1/inspections/${judge.dataset.judge}/verdicts`, JSON.stringify({ verdict }));
+  const give = async (verdict, more = {}) => {
+    const answer = await ask("POST", `/v1/inspections/${judge.dataset.judge}/verdicts`, JSON.stringify({ verdict, ...more }));
     if (answer.ok) location.reload(); else say(answer.said.detail);
   };
   judge.querySelectorAll("[data-verdict]").forEach((button) => button.addEventListener("click", () => give(button.dataset.verdict)));
-  Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure") });
+  const last = one("[data-withdraw]"), withdraw = () => last && give("withdrawn", { after: Number(last.dataset.withdraw) });
+  last?.addEventListener("click", withdraw);
+  Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure"), w: withdraw });
+}
+
+// A page anew every few seconds → its element. That it is not live is said, and when it is again.
+function live(selector, seconds, take) {
+  const stale = one("#stale");
+  const told = (why) => { if (why && stale.hidden) stale.textContent = `Not live since ${new Date().toLocaleTimeString()}: ${why}. It is tried again.`; stale.hidden = !why; };
+  const look = async () => {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20_000) }).catch(() => null);
+    if (answer?.redirected) return location.reload(); // to the log-in
+    if (!answer?.ok) return told(answer ? `the service answers ${answer.status} ${answer.statusText}` : "the service does not answer");
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(selector);
+    if (!stale.hidden) say("Live again.");
+    told("");
+    if (found) take(document.adoptNode(found));
+  };
+  const again = async () => {
+    if (!document.hidden) await look().catch(() => told("the answer broke off"));
+    setTimeout(again, 1000 * seconds);
+  };
+  setTimeout(again, 1000 * seconds);
 }
 
 // The stream: what is newer is shown at once where nobody has begun to look, and offered where somebody has.
@@ -122,80 +126,11 @@ if (rows) {
   let current = rows, fresh = null;
   const show = () => { if (!fresh) return; current.replaceWith(fresh); current = fresh; fresh = null; newer.hidden = true; };
   newer.addEventListener("click", () => { show(); scrollTo(0, 0); });
-  setInterval(async () => {
-    if (document.hidden) return;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-    if (!answer || !answer.ok || answer.redirected) return;
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-rows]");
-    if (!found || found.dataset.newest === current.dataset.newest) return;
-    fresh = document.adoptNode(found);
+  live("[data-rows]", 3, (found) => {
+    if (found.dataset.newest === current.dataset.newest) return;
+    fresh = found;
     if (scrollY === 0 && !current.contains(document.activeElement) && !current.matches(":hover")) show(); else newer.hidden = false;
-  }, 3000);
-}
-
-// Review: one key, next picture. The next three are loaded ahead; what was said is kept before the page forgets it.
-const review = one("[data-review]");
-if (review) {
-  const queue = all(".queue li"), said = [], ahead = new Map();
-  const addresses = (id) => [`/v1/inspections/${id}/picture.png`, `/v1/inspections/${id}/heat-map.png?colours=layer`];
-  let at = 0, pending = Promise.resolve();
-  const load = (item) => {
-    if (!item || ahead.has(item.dataset.id)) return;
-    ahead.set(item.dataset.id, addresses(item.dataset.id).map((address) => Object.assign(new Image(), { src: address })));
-  };
-  const show = () => {
-    const item = queue[at], { id, name, ratio } = item?.dataset ?? {};
-    one("#progress").textContent = item ? `${at + 1} of ${queue.length}: ${name}` : `${queue.length} of ${queue.length}`;
-    queue.forEach((each, i) => { each.toggleAttribute("aria-current", i === at); each.classList.toggle("done", said.some((one) => one.id === each.dataset.id && one.verdict)); });
-    review.hidden = !item;
-    one("#done").hidden = Boolean(item);
-    if (!item) {
-      const count = (word) => said.filter((each) => each.verdict === word).length;
-      one("#summary").textContent = `You judged ${count("good")} good, ${count("bad")} bad and ${count("unsure")} not sure, and skipped ${count("")}.`;
-      one("#done").focus();
-      return;
-    }
-    const [picture, heat] = addresses(id);
-    stage.style.setProperty("--ratio", ratio);
-    Object.assign(stage.querySelector(".photo"), { src: picture, alt: `Picture of ${name}` });
-    stage.querySelector(".heat").src = heat;
-    one("#whole").href = `/inspections/${id}`;
-    item.scrollIntoView({ block: "nearest", inline: "center" });
-    fit();
-    queue.slice(at, at + 4).forEach(load);
-  };
-  const send = (id, verdict) => {
-    pending = pending.then(() => ask("POST", `/v1/inspections/${id}/verdicts`, JSON.stringify({ verdict }))).then((answer) => {
-      if (answer.ok) return;
-      at = Math.max(0, queue.findIndex((each) => each.dataset.id === id));
-      said.splice(said.findLastIndex((each) => each.id === id), 1);
-      show();
-      say(`not kept: ${answer.said.detail}`);
-    });
-  };
-  const give = (verdict) => {
-    if (!queue[at]) return;
-    const id = queue[at].dataset.id;
-    said.push({ id, verdict, at });
-    at += 1;
-    say("");
-    show();
-    if (verdict) send(id, verdict);
-  };
-  const undo = () => {
-    const last = said.pop();
-    if (!last) return say("nothing to undo");
-    at = last.at;
-    show();
-    if (last.verdict) send(last.id, "withdrawn");
-    say("taken back");
-  };
-  all("[data-verdict]").forEach((button) => button.addEventListener("click", () => give(button.dataset.verdict)));
-  one("[data-skip]").addEventListener("click", () => give(""));
-  all("[data-undo]").forEach((button) => button.addEventListener("click", undo));
-  one("[data-keys]").addEventListener("click", () => one("#keys").showModal());
-  Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure"), s: () => give(""), u: undo });
-  show();
+  });
 }
 
 // Forms that change something: their fields as JSON, then the page anew, or what was wrong.
@@ -209,9 +144,13 @@ async function changed(form, asked) {
   else if (form.dataset.thenGo) location.assign(form.dataset.thenGo);
   else location.reload();
 }
+function valueOf(input) {
+  if ("share" in input.dataset) return input.value ? input.valueAsNumber / 100 : null; // of per cent
+  return "number" in input.dataset ? input.valueAsNumber : input.value;
+}
 all("form[data-post]").forEach((form) => form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const said = Object.fromEntries([...form.querySelectorAll("input, select")].map((input) => [input.name, "number" in input.dataset ? input.valueAsNumber : input.value]));
+  const said = Object.fromEntries([...form.querySelectorAll("input, select")].map((input) => [input.name, valueOf(input)]));
   changed(form, ask("POST", form.dataset.post, JSON.stringify(said)));
 }));
 all("form[data-upload]").forEach((form) => form.addEventListener("submit", (event) => {
@@ -227,16 +166,10 @@ all("form[data-delete]").forEach((form) => form.addEventListener("submit", (even
 const poll = one("[data-poll]");
 if (poll && poll.dataset.poll.endsWith(" running")) {
   let current = poll;
-  setInterval(async () => {
-    if (document.hidden) return;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-    if (!answer || !answer.ok || answer.redirected) return;
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-poll]");
-    if (!found) return;
+  live("[data-poll]", 2, (found) => {
     if (found.dataset.poll !== poll.dataset.poll) return location.reload();
     if (current.contains(document.activeElement)) return;
-    const fresh = document.adoptNode(found);
-    current.replaceWith(fresh);
-    current = fresh;
-  }, 2000);
+    current.replaceWith(found);
+    current = found;
+  });
 }
