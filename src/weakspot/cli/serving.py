@@ -86,7 +86,9 @@ def backup(
     from weakspot import terminal
     from weakspot.service.backup import back_up
 
-    terminal.show_counts(back_up(data_folder, store, output), as_json)
+    copied = back_up(data_folder, store, output)
+    terminal.show_counts(copied, as_json)
+    raise typer.Exit(copied.exit_status)
 
 
 @app.command(epilog=examples("weakspot restore /backup/monday --data /data/weakspot"))
@@ -100,7 +102,9 @@ def restore(
     from weakspot import terminal
     from weakspot.service.backup import restore as restore_backup
 
-    terminal.show_counts(restore_backup(folder, data_folder, store), as_json)
+    copied = restore_backup(folder, data_folder, store)
+    terminal.show_counts(copied, as_json)
+    raise typer.Exit(copied.exit_status)
 
 
 @app.command(

@@ -58,6 +58,12 @@ def add_inspection(
     return answer
 
 
+def was_removed(connection: Connection, picture_sha256: str) -> bool:
+    """Whether a picture's file is not to be there: no row names it, or retention removed it."""
+    found = connection.execute(select(pictures.c.removed).where(pictures.c.sha256 == picture_sha256)).first()
+    return found is None or found.removed is not None
+
+
 def add_event(connection: Connection, kind: str, subject: str) -> None:
     """What other systems are to be told, in the commit of what it tells of."""
     connection.execute(insert(outbox), {"kind": kind, "subject": subject, "time": now()})

@@ -28,7 +28,7 @@ from weakspot.service.metrics import Metrics
 from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
-from weakspot.service.store import Store, sqlite_path
+from weakspot.service.store import Store, sqlite_path, sqlite_url
 from weakspot.service.tasks import Tasks
 from weakspot.service.training import Trainings
 from weakspot.service.viewing import Viewer
@@ -90,7 +90,7 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
 
 def store_url(data: Path, given: str | None) -> str:
     """The store of a data folder: the one given, or SQLite in it."""
-    return given or f"sqlite:///{(data / STORE).absolute()}"
+    return given or sqlite_url(data / STORE)
 
 
 def _alone_on_store(url: str) -> AbstractContextManager[None]:

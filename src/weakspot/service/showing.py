@@ -79,11 +79,17 @@ def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
 def _pixels(parts: Parts, row: Row[Any]) -> np.ndarray:
     content = parts.pictures.get(row.picture_sha256)
     if content is None:
-        raise Problem(410, "removed", "the picture was removed by the service's limit of age or size")
+        raise _gone(parts, row.picture_sha256)
     try:
         return parts.viewer.decode(content, parts.detectors.read_settings(row.model_sha256)).pixels
     except ImageError as error:
         raise Problem(404, "no-pixels", str(error)) from None
+
+
+def _gone(parts: Parts, picture: str) -> Problem:
+    if parts.store.read(lambda c: records.was_removed(c, picture)):
+        return Problem(410, "removed", "the picture was removed by the service's limit of age or size")
+    return Problem(410, "lost", "the picture's file is lost or damaged; its answer stays; the log says where it lay")
 
 
 def _heat(png: bytes) -> HeatMap:
