@@ -23,6 +23,11 @@ class Limits(Settings):
     keep_gigabytes: Annotated[float, Range(0.001, 1e9, 500)] | None = None  # of such pictures; None: no limit
 
     @property
+    def model_seconds(self) -> float:
+        """For a client to send a model file, which may be far larger."""
+        return 10 * self.receive_seconds
+
+    @property
     def body_bytes(self) -> int:
         """The largest body in bytes."""
         return int(self.megabytes * 1e6)

@@ -134,10 +134,10 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
 
 
 def _server(parts: Parts, serving: Serving) -> uvicorn.Server:
-    hosts = {*LOCAL_NAMES, serving.host, *serving.hosts}
+    hosts, limits = {*LOCAL_NAMES, serving.host, *serving.hosts}, serving.limits
     config = uvicorn.Config(
         make_app(parts, hosts),
-        http=deadlined(serving.limits.receive_seconds + GRACE),
+        http=deadlined(limits.receive_seconds + GRACE, {"/v1/models": limits.model_seconds + GRACE}),
         ws="none",
         lifespan="off",
         log_config=None,
