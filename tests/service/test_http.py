@@ -15,8 +15,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from tests.inspection.conftest import made_model
 from tests.service.server import Server, encoded, png
+from weakspot.inspection.model_file import write_model_file
+from weakspot.service import records
 from weakspot.service.detectors import Computes
+from weakspot.service.parts import Parts
+from weakspot.service.problems import Problem
 from weakspot.service.serve import Serving, opened
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +183,8 @@ def test_another_model_takes_over_and_back_without_a_request_lost(start: Start, 
     why = {"json": {"reason": "a test"}}
     assert server.client.post(f"/v1/models/{other}/activate", **why).status_code == 204
     assert server.client.post("/v1/models/roll-back", **why).json() == {"sha256": first}
-    assert server.client.post("/v1/models/roll-back", **why).json() == {"sha256": other}
+    problem(server.client.post("/v1/models/roll-back", **why), 409, "nothing-before")
+    assert server.client.post(f"/v1/models/{other}/activate", **why).status_code == 204
     stop.set()
     for thread in threads:
         thread.join()
@@ -189,6 +195,20 @@ def test_another_model_takes_over_and_back_without_a_request_lost(start: Start, 
     assert switched == [other, first, other, first]
     server.stop()
     assert start().send(png("bad")).json()["model"]["sha256"] == other, "the active one stays, whatever is given first"
+
+
+def test_each_roll_back_goes_one_further_back_and_a_bad_model_does_not_come_again(parts: Parts, tmp_path: Path):
+    known = [row.sha256 for row in parts.store.read(records.all_models)]
+    for name in "bc":
+        write_model_file(tmp_path / f"{name}.weakspot", made_model(name=name))
+        known.append(parts.detectors.register((tmp_path / f"{name}.weakspot").read_bytes(), "me"))
+        parts.detectors.activate(known[-1], "me", "")
+    first, second, third = known
+    assert [parts.detectors.roll_back("me", "bad") for _ in range(2)] == [second, first]
+    with pytest.raises(Problem, match="no other model was active before"):
+        parts.detectors.roll_back("me", "")
+    parts.detectors.activate(third, "me", "")
+    assert parts.detectors.roll_back("me", "") == first == parts.detectors.active.info.sha256
 
 
 def test_a_file_that_is_no_model_changes_nothing(service: Server, model: Path):

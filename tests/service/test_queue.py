@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,13 +22,15 @@ from tests.inspection.conftest import made_model, made_pixels
 from tests.service.server import Server, encoded, png
 from tests.service.test_http import problem
 from weakspot.inspection.model_file import write_model_file
-from weakspot.service import decoding
+from weakspot.service import decoding, showing
 from weakspot.service.app import make_app
 from weakspot.service.decoding import Decoders
 from weakspot.service.detectors import Computes
+from weakspot.service.inspector import RECEIVING
 from weakspot.service.limits import Limits
 from weakspot.service.parts import Parts
 from weakspot.service.problems import Problem
+from weakspot.service.records import Sent
 from weakspot.service.serve import Serving, opened
 from weakspot.service.viewing import PLACES
 from weakspot.settings import ReadSettings
@@ -42,17 +46,41 @@ def until(found: Callable[[], bool]) -> bool:
     return yes
 
 
-def test_a_picture_on_its_way_holds_a_place_and_gives_it_back(start: Start):
+def test_who_sends_slowly_takes_no_place_from_the_line_and_there_are_not_without_number(start: Start):
     server = start("--queue", "1")
-    host, port = server.address.removeprefix("http://").split(":")
-    head = (
-        b"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9999\r\n\r\n"
-    )
-    with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(head + b"x")
-        assert until(lambda: server.client.get("/readyz").json()["checks"]["queue"] == "full")
-        problem(server.send(png()), 503, "full")
-    assert until(lambda: server.send(png()).status_code == 201), "its sender went away"
+    slow = [connected(server) for _ in range(RECEIVING)]
+    begun = head("POST /v1/inspections", 9999, "image/png") + b"x"
+    for each in slow[1:]:
+        each.sendall(begun)
+    assert until(lambda: server.send(png()).status_code == 201)
+    slow[0].sendall(begun)
+    assert until(lambda: server.client.get("/readyz").json()["checks"]["queue"] == "full")
+    problem(server.send(png()), 503, "full")
+    for each in slow:
+        each.close()
+    assert until(lambda: server.send(png()).status_code == 201), "they went away"
+
+
+def test_a_place_to_look_at_a_picture_is_held_until_what_leaves_is_made(parts: Parts, monkeypatch):
+    answer = asyncio.run(parts.inspector.inspect(received))
+    number, make, refused = json.loads(answer.json)["id"], showing._png, []
+
+    def meanwhile(pixels: np.ndarray) -> bytes:
+        with pytest.raises(Problem) as problem:
+            showing.picture(parts, number)
+        refused.append(problem.value.kind)
+        return make(pixels)
+
+    monkeypatch.setattr(showing, "_png", meanwhile)
+    monkeypatch.setattr(parts.viewer, "_places", threading.BoundedSemaphore(1))
+    for show in (showing.picture, showing.thumbnail):
+        assert show(parts, number)
+    assert refused == ["busy", "busy"]
+
+
+async def received() -> Sent:
+    """A picture as it came."""
+    return Sent(png("bad"))
 
 
 @pytest.fixture(scope="module")

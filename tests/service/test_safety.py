@@ -271,7 +271,7 @@ def test_old_pictures_go_judged_ones_and_all_answers_stay(start: Start, tmp_path
     with opened([], Serving(data=tmp_path / "data")) as parts:
         assert remove_old(parts.store, parts.pictures, Limits()) == 0
         assert remove_old(parts.store, parts.pictures, Limits(keep_gigabytes=0.001)) == 0
-        parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020'").rowcount)
+        parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020-01-01T00:00:00.000Z'").rowcount)
         assert remove_old(parts.store, parts.pictures, Limits(keep_days=100)) == 1
     server = start()
     problem(server.client.get(f"/v1/inspections/{plain}/overlay.png"), 410, "removed")

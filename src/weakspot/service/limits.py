@@ -10,9 +10,7 @@ from weakspot.settings import Range, ReadSettings, Settings
 class Limits(Settings):
     """What one service takes from its clients, and what it keeps. Raises SettingsError naming the field."""
 
-    queue: Annotated[int, Range(1, 10_000, 16)] = (
-        16  # pictures being received, waiting or at work; more are refused at once
-    )
+    queue: Annotated[int, Range(1, 10_000, 16)] = 16  # pictures waiting or at work; more are refused at once
     megabytes: Annotated[float, Range(0.001, 1000, 64)] = 64.0  # of one request's body
     megapixels: Annotated[float, Range(0.001, 1000, 64)] = 64.0  # of one picture; the model's own limit holds, too
     receive_seconds: Annotated[float, Range(0.1, 3600, 30)] = 30.0  # for a client to send one request

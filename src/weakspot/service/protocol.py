@@ -16,7 +16,8 @@ LEAST_READ = 1 << 20  # bytes of an answer that a client must take within a dead
 def deadlined(seconds: float, longer: Mapping[str, float]) -> type[H11Protocol]:
     """The protocol for uvicorn in which a connection has this long for its first byte, a request for its headers.
 
-    So it has for its body, or as long as `longer` has it for that path. Bytes that trickle in do not prolong it. A route that reads the body answers 408 somewhat earlier.
+    So it has for its body, or as long as `longer` has it for that path. Bytes that trickle in do not prolong it. A
+    route that reads the body answers 408 somewhat earlier.
     """
 
     class Deadlined(H11Protocol):

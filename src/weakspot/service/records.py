@@ -58,10 +58,10 @@ def add_inspection(
     return answer
 
 
-def was_removed(connection: Connection, picture_sha256: str) -> bool:
-    """Whether a picture's file is not to be there: no row names it, or retention removed it."""
-    found = connection.execute(select(pictures.c.removed).where(pictures.c.sha256 == picture_sha256)).first()
-    return found is None or found.removed is not None
+def is_kept(connection: Connection, picture_sha256: str) -> bool:
+    """Whether a row names this picture, and retention has not removed it."""
+    this = (pictures.c.sha256 == picture_sha256) & pictures.c.removed.is_(None)
+    return connection.execute(select(pictures.c.sha256).where(this)).first() is not None
 
 
 def add_event(connection: Connection, kind: str, subject: str) -> None:
