@@ -16,6 +16,7 @@ from time import perf_counter
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from weakspot.data.formats import ALLOW_MORE
 from weakspot.errors import ImageError, StoreError
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector
@@ -181,7 +182,8 @@ class Inspector:
             prepared = detector.prepare(image)
             return detector.judge(prepared, self._judging)
         except ImageError as error:
-            return NotInspected(ImageInfo(None, digest), detector.info, str(error))
+            reason = str(error).replace(ALLOW_MORE, self._limits.allowing_more(detector.manifest.read))
+            return NotInspected(ImageInfo(None, digest), detector.info, reason)
         except MemoryError:
             reason = "picture: not enough memory to judge it; close other programs"
             return NotInspected(ImageInfo(None, digest), detector.info, reason)

@@ -30,6 +30,11 @@ class Limits(Settings):
         """The largest body in bytes."""
         return int(self.megabytes * 1e6)
 
+    def allowing_more(self, read: ReadSettings) -> str:
+        """The way out for a picture of more pixels than a model and this service allow."""
+        ways = ["train with a larger max_megapixels"] * (read.max_megapixels <= self.megapixels)
+        return " and ".join(ways + ["serve with a larger --megapixels"] * (self.megapixels <= read.max_megapixels))
+
     def bounded(self, read: ReadSettings) -> ReadSettings:
         """How a model reads pictures, none larger than this service takes."""
         return replace(read, max_megapixels=min(read.max_megapixels, self.megapixels))

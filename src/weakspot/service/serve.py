@@ -123,7 +123,8 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
     needs = serving.needs_token
-    tasks = Tasks(data / TASKS, {"data": str(data.absolute()), "store": serving.store})
+    secret = {"data": str(data.absolute()), "store": serving.store, "gigabytes": limits.decode_gigabytes}
+    tasks = Tasks(data / TASKS, secret)
     trainings = Trainings(tasks, serving.training_data, serving.training)
     asked = (inspector, viewer, accounts, health, limits, metrics, tasks, trainings)
     parts = Parts(data, store, pictures, detectors, *asked, needs)
