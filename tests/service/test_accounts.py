@@ -13,7 +13,7 @@ from tests.service.server import Server
 from tests.service.test_alone import ON_POSTGRESQL
 from tests.service.test_http import problem
 from weakspot.errors import OutputError
-from weakspot.service.accounts import Accounts
+from weakspot.service.accounts import Accounts, Who
 from weakspot.service.parts import Parts
 from weakspot.service.problems import Problem
 from weakspot.service.serve import Serving, opened
@@ -162,6 +162,12 @@ def test_logging_out_ends_what_logging_in_began_and_no_machines_token(ada: Accou
     for token in (machine, session):
         ada.end_session(token)
     assert ada.who(machine) is not None and ada.who(session) is None
+
+
+def test_a_name_may_hold_whatever_a_person_is_called(ada: Accounts):
+    for name in ("Ann\u00a0Lee", "山田\u3000花子"):
+        ada.add_user(name, "old password 12", "review")
+        assert ada.who(ada.log_in(name, "old password 12")) == Who(name, "review")
 
 
 @ON_POSTGRESQL

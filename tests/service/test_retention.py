@@ -1,6 +1,5 @@
 """What retention removes and what it leaves, whatever else is going on."""
 
-import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -161,16 +160,3 @@ def test_a_picture_that_is_refused_while_it_is_sent_again_is_there_for_that_one(
     monkeypatch.setattr(parts.inspector, "_judged", refused_meanwhile)
     inspect(parts, png("bad", 1))
     assert kept(parts) == 1
-
-
-def test_files_of_pictures_that_no_row_names_go_once_they_are_old(parts: Parts):
-    """Left by a service that was killed between the two."""
-    inspect(parts, png("bad", 1))
-    new, old = (parts.pictures.put(png("bad", seed)) for seed in (2, 3))
-    for path in parts.pictures.folder.glob("??/*"):
-        if path.name != new:
-            os.utime(path, (0, 0))
-    with parts.pictures.nothing_removed():
-        assert retention.remove_unnamed(parts.store, parts.pictures) == 0
-    assert retention.remove_unnamed(parts.store, parts.pictures) == 1
-    assert kept(parts) == 2 and not parts.pictures.path(old).exists()

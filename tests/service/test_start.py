@@ -44,11 +44,12 @@ def test_the_model_that_answers_instead_of_the_one_given_is_named(start: Start, 
     assert [each["active"] for each in second.get("/v1/models")["models"]].count(True) == 1
 
 
-def test_a_model_that_cannot_be_opened_any_more_gives_way_to_the_one_given(start: Start, other_model: Path):
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x"), Path.unlink])
+def test_a_model_that_cannot_be_opened_any_more_gives_way_to_the_one_given(start: Start, other_model: Path, spoil):
     first = start()
     first.stop()
     (kept,) = first.data.glob("models/*/*.weakspot")
-    kept.write_bytes(b"x")
+    spoil(kept)
     alone = start(model=None)
     assert alone.address == "" and "it answered last: start with another model file" in "".join(alone.said)
     second = start(model=other_model)

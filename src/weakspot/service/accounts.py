@@ -178,7 +178,7 @@ class Accounts:
 
     def _checked(self, name: str, password: str) -> Row[Any]:
         """The row of the person of that name and password. Raises Problem where there is none."""
-        row = self._store.read(lambda c: c.execute(_user(name)).first()) if name.isprintable() else None
+        row = self._store.read(lambda c: c.execute(_user(name)).first()) if "\0" not in name else None
         right: bool
         try:
             right = self._hasher.verify(row.password if row else self._nobody, password)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weakspot.errors import ModelFileError, WeakspotError, shown
+from weakspot.errors import ModelFileError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.loaded import LoadedDetector
@@ -71,7 +71,7 @@ class Detectors:
         if rows:
             try:
                 self._active = self._opened(rows[0].model_sha256)
-            except WeakspotError as error:
+            except ModelFileError as error:
                 return self._start_instead(first, rows[0].model_sha256, error)
             if first not in (None, rows[0].model_sha256):
                 name = self._active.info.name
@@ -79,7 +79,7 @@ class Detectors:
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")
 
-    def _start_instead(self, first: str | None, last: str, error: WeakspotError) -> None:
+    def _start_instead(self, first: str | None, last: str, error: ModelFileError) -> None:
         if first in (None, last):
             raise ModelFileError(f"{error}; it answered last: start with another model file, or restore a backup")
         log.error("%s; it answered last, and the model given answers instead", error)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from time import time
 
 from weakspot.durable import make_folder, output_errors, remove_leftovers, sync_folder, write_durably
 from weakspot.errors import shown
@@ -57,7 +56,7 @@ class Files:
 
     def path(self, digest: str) -> Path:
         """Where that content lies, or would lie."""
-        assert _is_digest(digest), digest
+        assert len(digest) == 64 and set(digest) <= set("0123456789abcdef"), digest
         return self.folder / digest[:2] / f"{digest}{self._ending}"
 
     def get(self, digest: str) -> bytes | None:
@@ -104,21 +103,7 @@ class Files:
         finally:
             os.close(folder)  # which lets go of its lock
 
-    def older(self, seconds: float) -> Iterator[tuple[str, set[str]]]:
-        """Of each inner folder its name, and the digests of what was written there longer ago than that."""
-        before = time() - seconds
-        for inner in sorted(self.folder.iterdir()):
-            with os.scandir(inner) as found:
-                yield (
-                    inner.name,
-                    {each.name for each in found if _is_digest(each.name) and each.stat().st_mtime < before},
-                )
-
     def remove(self, digest: str) -> None:
         """Forget that content, where it is there."""
         with suppress(FileNotFoundError):
             os.unlink(self.path(digest))
-
-
-def _is_digest(name: str) -> bool:
-    return len(name) == 64 and set(name) <= set("0123456789abcdef")

@@ -157,7 +157,7 @@ class Inspector:
             if not records.is_kept(connection, digest):
                 self._files.remove(digest)
 
-        with suppress(StoreError, OSError):  # retention removes it later
+        with suppress(StoreError, OSError):  # the one that matters is told already
             self._store.write(forget)
 
     def _judged_and_kept(self, detector: LoadedDetector, sent: Sent, digest: str) -> Answer:

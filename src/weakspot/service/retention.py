@@ -1,7 +1,4 @@
-"""Which pictures are removed: by age, by size, and those that were never kept.
-
-Answers, heat and verdicts stay, and so do judged pictures.
-"""
+"""Which pictures are removed, by age and by size. Answers, heat and verdicts stay, and so do judged pictures."""
 
 import logging
 import threading
@@ -16,14 +13,12 @@ from weakspot.inspection.inspection import now
 from weakspot.service.files import Files
 from weakspot.service.limits import Limits
 from weakspot.service.parts import Parts
-from weakspot.service.records import is_kept
 from weakspot.service.store import Store
 from weakspot.service.tables import inspections, pictures, verdicts
 
 log = logging.getLogger(__name__)
 EVERY = 600.0  # seconds
 AT_ONCE = 1000  # pictures in one commit
-UNNAMED = 3600.0  # seconds after which a file's row will not be written any more
 _JUDGED = (
     exists()
     .where(inspections.c.picture_sha256 == pictures.c.sha256)
@@ -38,12 +33,12 @@ def start_retention(parts: Parts, stop: threading.Event) -> None:
     def work() -> None:
         _try(lambda: remove_marked(parts.store, parts.pictures))
         while True:
-            _try(lambda: remove_unnamed(parts.store, parts.pictures))
             _try(lambda: remove_old(parts.store, parts.pictures, parts.limits))
             if stop.wait(EVERY):
                 return
 
-    threading.Thread(target=work, name="retention", daemon=True).start()
+    if parts.limits.keep_days is not None or parts.limits.keep_gigabytes is not None:
+        threading.Thread(target=work, name="retention", daemon=True).start()
 
 
 def remove_old(store: Store, files: Files, limits: Limits) -> int:
@@ -61,17 +56,6 @@ def remove_old(store: Store, files: Files, limits: Limits) -> int:
             removed += _remove_files(store, files, [row.sha256 for row in rows])
         if not rows:
             return removed
-
-
-def remove_unnamed(store: Store, files: Files) -> int:
-    """Remove files that no row names, left where the service was killed before it wrote one → how many."""
-    removed = 0
-    for start, found in files.older(UNNAMED):
-        with files.removing() as free:
-            names = store.read(partial(_named, start=start)) if free else found
-            for name in found - names:
-                removed += store.write(partial(_remove_unnamed, files=files, name=name))
-    return removed
 
 
 def remove_marked(store: Store, files: Files) -> int:
@@ -98,20 +82,6 @@ def _remove_files(store: Store, files: Files, names: Sequence[str]) -> int:
         except OSError as error:
             log.warning("picture %s: not removed (%s); it is tried again at the next start", name, error.strerror)
     return removed
-
-
-def _named(connection: Connection, start: str) -> set[str]:
-    """Of the pictures whose digest starts so those that rows name."""
-    there = (pictures.c.sha256 >= start) & (pictures.c.sha256 < f"{start}g")  # after every hexadecimal digit
-    return set(connection.execute(select(pictures.c.sha256).where(there)).scalars())
-
-
-def _remove_unnamed(connection: Connection, files: Files, name: str) -> bool:
-    """Whether it went. In the writer's turn: whose row is being written looks whether its file is there."""
-    if is_kept(connection, name):
-        return False
-    files.remove(name)
-    return True
 
 
 def _too_old_before(connection: Connection, limits: Limits) -> str:
