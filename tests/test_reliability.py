@@ -33,9 +33,12 @@ def test_what_is_missing_is_told_and_what_went_wrong_is_counted(tmp_path: Path) 
     record = {"switches": 1000, "sent": 5, "answered": 4, "dropped": ["k"], "other": [], "commit": "0123456789"}
     aim = {"what": "p99", "target": "<= 2", "found": 3.0, "met": False}
     (tmp_path / "switches.json").write_text(json.dumps(record | {"targets": [aim]}))
+    ready = {"kills": 3, "commit": "0123456789", "seconds_until_ready": {"median": 5, "most": 5.1}}
+    (tmp_path / "service.json").write_text(json.dumps(ready))
     made = TABLE["written"](PAGE, tmp_path)
     assert "| 1,000 switches, 5 sent, 4 answered; dropped 1, other 0; at 0123456 |" in made
     assert "| p99 | <= 2 | 3.0 | **missed** |" in made
+    assert "ready, median | <= 5 | 5 | met |" in made and "ready, most | <= 5 | 5.1 | **missed** |" in made
 
 
 def test_the_cores_for_many_pictures_come_from_what_the_workers_judged(tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def _is_ours(path: Path) -> bool:
 def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[Run]:
     """A new run in an empty or new folder, or with `resume` the one that lies there, for one process at a time.
 
-    identity: what may not differ between a run and its resumption. A new one that is refused before any training leaves
-    nothing. Raises OutputError where something else lies there or another process works on it, SettingsError naming
-    what differs.
+    identity: what may not differ between a run and its resumption; `data`, and the `snapshot` that lay there. A new one
+    that is refused before any training leaves nothing. Raises OutputError where something else lies there, another
+    process works on it or took another snapshot meanwhile; SettingsError naming what differs.
     """
     refuse_taken(folder, resume)
     make_folder(folder)
@@ -96,6 +96,7 @@ def open_run(folder: Path, resume: bool, identity: dict[str, Any]) -> Iterator[R
             _refuse_other(run.state().get("identity", {}), identity)
         else:
             refuse_taken(folder, resume)  # again, now that nobody else can begin one
+            _refuse_other_snapshot(identity)
             run.record(identity=identity, finished=False)
         remove_leftovers(folder)
         try:
@@ -127,6 +128,20 @@ def alone(folder: Path, works: str, lock: str = LOCK) -> Iterator[None]:
             since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             file.write(f"process {os.getpid()} on {platform.node()}, since {since} UTC,".encode())
         yield
+
+
+def snapshot_of(data: Path) -> str | None:
+    """Which verdicts lie in a folder, by the SHA-256 of their table; None where none of a snapshot do."""
+    try:
+        return (data / SNAPSHOT).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _refuse_other_snapshot(identity: dict[str, Any]) -> None:
+    taken = identity.get("snapshot")
+    if taken is not None and snapshot_of(Path(identity["data"])) != taken:
+        raise OutputError(f"{shown(identity['data'])}: another process took the verdicts anew meanwhile; begin again")
 
 
 def _refuse_other(before: dict[str, Any], after: dict[str, Any]) -> None:

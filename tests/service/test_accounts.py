@@ -2,6 +2,7 @@
 
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import httpx
 import pytest
 
 from tests.service.server import Server
+from tests.service.test_alone import ON_POSTGRESQL
 from tests.service.test_http import problem
 from weakspot.errors import OutputError
-from weakspot.service.accounts import Accounts
+from weakspot.service.accounts import Accounts, Who
 from weakspot.service.parts import Parts
+from weakspot.service.problems import Problem
 from weakspot.service.serve import Serving, opened
 from weakspot.service.store import Store
 
@@ -87,6 +90,92 @@ def test_a_revoked_token_does_not_come_back_with_what_another_read_before(parts:
     revoked.set()
     other.join()
     assert accounts.who(token) is None
+
+
+@pytest.fixture
+def ada(parts: Parts) -> Accounts:
+    """The accounts of a service that knows one person."""
+    parts.accounts.add_user("Ada", "old password 12", "admin")
+    return parts.accounts
+
+
+def while_logging_in(accounts: Accounts, monkeypatch, meanwhile: Callable[[], object]) -> list[object]:
+    """Let Ada's password be right, then do something, then let the log-in go on → its token, or why not."""
+    checked, done, found = threading.Event(), threading.Event(), []
+    verify = accounts._hasher.verify
+
+    class Slow:
+        hash = accounts._hasher.hash
+
+        def verify(self, *given: str) -> bool:
+            right = verify(*given)
+            checked.set()
+            done.wait(60)
+            return right
+
+    def log_in() -> None:
+        try:
+            found.append(accounts.log_in("Ada", "old password 12"))
+        except Problem as problem:
+            found.append(problem)
+
+    monkeypatch.setattr(accounts, "_hasher", Slow())
+    thread = threading.Thread(target=log_in)
+    thread.start()
+    checked.wait(60)
+    meanwhile()
+    done.set()
+    thread.join()
+    return found
+
+
+@pytest.mark.parametrize("what", ["another password", "nobody any more"])
+def test_no_old_password_opens_anything_after_it_was_taken_away(ada: Accounts, monkeypatch, what: str):
+    changes = {
+        "another password": lambda: ada.set_password("Ada", "new password 12"),
+        "nobody any more": lambda: ada.remove_user("Ada"),
+    }
+    (found,) = while_logging_in(ada, monkeypatch, changes[what])
+    assert isinstance(found, Problem) and found.kind == "wrong"
+    assert not [row for row in ada.tokens() if row.name == "Ada"]
+
+
+def test_more_log_ins_at_once_than_are_checked_are_refused_and_count_as_no_try(ada: Accounts, monkeypatch):
+    """Each check takes 64 MB and all of a core; strangers who try ever new names must not take them from the line."""
+    refused: list[Problem] = []
+
+    def meanwhile() -> None:
+        for number in range(20):
+            with pytest.raises(Problem) as problem:
+                ada.log_in(f"stranger {number}" if number < 10 else "Ada", "x" * 12)
+            refused.append(problem.value)
+
+    monkeypatch.setattr(ada, "_checking", threading.BoundedSemaphore(1))
+    (token,) = while_logging_in(ada, monkeypatch, meanwhile)
+    assert {(each.status, each.kind) for each in refused} == {(503, "busy")}
+    assert ada.who(token) and ada.log_in("Ada", "old password 12")
+
+
+def test_logging_out_ends_what_logging_in_began_and_no_machines_token(ada: Accounts):
+    _, machine = ada.add_token("line 3", "inspect", "Ada", hours=8760)
+    session = ada.log_in("Ada", "old password 12")
+    for token in (machine, session):
+        ada.end_session(token)
+    assert ada.who(machine) is not None and ada.who(session) is None
+
+
+def test_a_name_may_hold_whatever_a_person_is_called(ada: Accounts):
+    for name in ("Ann\u00a0Lee", "山田\u3000花子"):
+        ada.add_user(name, "old password 12", "review")
+        assert ada.who(ada.log_in(name, "old password 12")) == Who(name, "review")
+
+
+@ON_POSTGRESQL
+def test_a_name_that_no_database_holds_is_a_wrong_name(url: str):
+    store = Store(url)
+    with pytest.raises(Problem, match="wrong"):
+        Accounts(store).log_in("a\0b", "x" * 12)
+    store.close()
 
 
 def test_the_first_token_is_on_disk_before_it_is_known(tmp_path: Path):

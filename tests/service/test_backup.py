@@ -1,19 +1,28 @@
 """A backup of a running service is the whole of one moment; what was judged becomes a folder to train on."""
 
 import csv
+import hashlib
+import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.service.server import Server, png
+from tests.service.test_disk import inspect
+from tests.service.test_http import problem
+from tests.service.test_learning import weakspot
 from weakspot.data.layouts import read_layout
 from weakspot.errors import DataError, OutputError, StoreError
 from weakspot.service import backup, export
 from weakspot.service.backup import back_up, restore
+from weakspot.service.detectors import Computes
 from weakspot.service.export import export_verdicts
+from weakspot.service.serve import Serving, opened
 
 Start = Callable[..., Server]
 Judged = tuple[Server, list[dict]]
@@ -69,13 +78,136 @@ def test_a_backup_goes_to_postgresql_and_counts_on(judged: Judged, start: Start,
         restore(tmp_path / "copy", tmp_path / "another", url)
 
 
-def test_a_damaged_picture_is_told_and_no_backup_pretends_to_be_whole(judged: Judged, tmp_path: Path):
+@pytest.mark.parametrize("how", ["damaged", "lost", "unreadable"])
+def test_a_picture_that_is_lost_or_damaged_is_named_and_all_others_are_copied(
+    judged: Judged, tmp_path: Path, how: str, capfd, caplog
+):
     back_up(judged[0].data, None, tmp_path / "data")
-    path = next((tmp_path / "data" / "pictures").glob("??/*"))
-    path.write_bytes(b"x")
-    with pytest.raises(StoreError, match="damaged"):
-        back_up(tmp_path / "data", None, tmp_path / "copy")
-    assert not (tmp_path / "copy" / "store.sqlite").exists()
+    path = tmp_path / "data" / "pictures" / hashlib.sha256(png(*PARTS[1])).hexdigest()[:2]
+    (path,) = path.iterdir()
+    path.unlink()
+    if how != "lost":
+        path.write_bytes(b"x") if how == "damaged" else path.mkdir()
+    assert weakspot("backup", "--data", tmp_path / "data", "-o", tmp_path / "copy", "--json") == 1
+    said = capfd.readouterr().out
+    counts = {name: json.loads(said)[name] for name in ("inspections", "pictures", "models", "missing")}
+    assert counts == {"inspections": 4, "pictures": 3, "models": 1, "missing": 1} and path.name in caplog.text
+    assert restore(tmp_path / "copy", tmp_path / "again", None).missing == 1
+    exported = export_verdicts(tmp_path / "data", None, tmp_path / "judged")
+    assert (exported.good, exported.bad, exported.gone) == (1, 0, 1)
+
+
+def test_whoever_asks_for_a_lost_or_damaged_picture_is_told_so(start: Start):
+    server = start()
+    for seed, damage in enumerate((lambda path: path.write_bytes(b"x"), lambda path: path.unlink())):
+        where = server.send(png("bad", seed)).headers["location"]
+        digest = hashlib.sha256(png("bad", seed)).hexdigest()
+        damage(server.data / "pictures" / digest[:2] / digest)
+        for name in ("picture.png", "overlay.png"):
+            said = problem(server.client.get(f"{where}/{name}"), 410, "lost")
+            assert "lost or damaged" in said["detail"]
+
+
+def unreadable(how: str, data: Path) -> str:
+    """Spoil a data folder's store → the store to name."""
+    store = data / "store.sqlite"
+    if how == "refused":
+        return "postgresql://weakspot@127.0.0.1:1/none"
+    content = bytearray(store.read_bytes())
+    if how == "no store":
+        content[:100] = b"x" * 100
+    elif how == "damaged pages":
+        content[4096 * 2 :] = b"x" * (len(content) - 4096 * 2)
+    store.write_bytes(content)
+    return f"sqlite:///{store}"
+
+
+@pytest.mark.parametrize("how", ["no store", "damaged pages", "refused"])
+def test_a_store_that_cannot_be_read_is_one_line_that_names_it(
+    judged: Judged, tmp_path: Path, model: Path, other_model: Path, how: str, capfd
+):
+    """Whichever verb reads it, and though another store is being written."""
+    data = tmp_path / "data"
+    back_up(judged[0].data, None, data)
+    url = unreadable(how, data)
+    named = url.removeprefix("sqlite:///")
+    verbs = (
+        ("backup", "-o", "b"),
+        ("export-verdicts", "-o", "e"),
+        ("train", "-o", "r"),
+        ("compare", model, other_model),
+    )
+    for verb, *words in verbs:
+        where = ("--from", data) if verb in ("train", "compare") else ("--data", data)
+        words = [tmp_path / each if each in ("b", "e", "r") else each for each in words]
+        assert weakspot(verb, *words, *where, "--store", url) == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert named in line and ".part" not in line, line
+    if how != "refused":
+        assert weakspot("restore", data, "--data", tmp_path / "again") == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert named in line and not (tmp_path / "again" / "store.sqlite").exists()
+
+
+@pytest.mark.parametrize("name", ["line%203", "why?", "a#b@c:d", "Straße 5"])
+def test_the_store_lies_in_its_data_folder_whatever_that_is_called(
+    judged: Judged, tmp_path: Path, model: Path, name: str
+):
+    back_up(judged[0].data, None, tmp_path / name)
+    moved = tmp_path / "moved"
+    (tmp_path / name).rename(moved)
+    assert (moved / "store.sqlite").stat().st_size > 0
+    restore(moved, tmp_path / name, None)
+    with opened([model], Serving(data=tmp_path / name, computes=Computes("onnxruntime", "fp32", 1))) as parts:
+        assert inspect(parts, png("bad", 9)) == "bad"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "moved"])
+    assert back_up(tmp_path / name, None, tmp_path / f"{name} again").inspections == 5
+
+
+def test_a_backup_can_be_read_where_nothing_can_be_written(judged: Judged, tmp_path: Path):
+    """On a medium that can only be read: SQLite's log would have to be made beside it."""
+    back_up(judged[0].data, None, tmp_path / "copy")
+    assert not [*(tmp_path / "copy").glob("store.sqlite?*")]
+    with sqlite3.connect(f"file:{tmp_path / 'copy' / 'store.sqlite'}?mode=ro", uri=True) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+SMALL_DISKS = """
+import shutil, sqlite3, subprocess, sys
+from pathlib import Path
+from weakspot.errors import StoreError
+from weakspot.service.backup import back_up
+data, disk, rows = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+size = (data / "store.sqlite").stat().st_size
+for tenths in range(8, 36, 3):
+    subprocess.run(["mount", "-o", f"remount,size={size * tenths // 10}", str(disk)], check=True)
+    try:
+        back_up(data, None, disk / "copy")
+        with sqlite3.connect(disk / "copy" / "store.sqlite") as store:
+            print("whole" if store.execute("SELECT count(*) FROM outbox").fetchone() == (rows,) else "torn")
+    except StoreError as error:
+        print("torn" if (disk / "copy" / "store.sqlite").exists() else "refused")
+    shutil.rmtree(disk / "copy")
+"""
+
+
+def test_a_backup_onto_a_disk_that_is_too_small_is_refused_and_never_torn(judged: Judged, tmp_path: Path):
+    """SQLite moves its log into the file as it is closed, and says nothing where that does not fit."""
+    back_up(judged[0].data, None, tmp_path / "data")
+    with closing(sqlite3.connect(tmp_path / "data" / "store.sqlite", isolation_level=None)) as connection:
+        many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1200)"
+        row = "'filler', hex(randomblob(500)), ''"
+        connection.execute(f"INSERT INTO outbox (kind, subject, time) {many} SELECT {row} FROM n")
+        (rows,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    (tmp_path / "disk").mkdir()
+    mount = f"mount -t tmpfs -o size=64m none {tmp_path / 'disk'}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("nothing may be mounted here")
+    script = [sys.executable, "-c", SMALL_DISKS, tmp_path / "data", tmp_path / "disk", str(rows)]
+    command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"refused", "whole"}, done.stdout
 
 
 def test_backups_refuse_a_folder_in_use_and_a_place_without_a_store(judged: Judged, tmp_path: Path):
@@ -126,8 +258,8 @@ def test_a_picture_that_was_judged_without_its_part_stays_with_it_and_one_of_two
 
 
 def test_what_was_killed_before_all_rows_were_copied_is_taken_for_no_store(judged: Judged, tmp_path: Path, monkeypatch):
-    def killed(source, url):
-        whole(source, url)
+    def killed(*given):
+        whole(*given)
         raise KeyboardInterrupt
 
     whole = backup._copy_rows

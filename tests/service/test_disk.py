@@ -83,3 +83,12 @@ def test_without_a_model_no_picture_is_kept_and_the_figures_are_there(start: Sta
     assert not [*(server.data / "pictures").glob("??/*")]
     figures = server.client.get("/metrics")
     assert figures.status_code == 200 and "weakspot_refused_total" in figures.text
+
+
+def test_whatever_goes_wrong_with_a_heartbeat_it_is_not_ready_and_the_next_one_is_tried(parts: Parts, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(parts.store, "write", lambda _: 1 / 0)
+        parts.health.beat()
+    assert "ZeroDivisionError" in parts.health.checks()["store"]
+    parts.health.beat()
+    assert parts.health.checks()["store"] == "ok"

@@ -15,8 +15,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from tests.inspection.conftest import made_model
 from tests.service.server import Server, encoded, png
+from weakspot.inspection.model_file import write_model_file
+from weakspot.service import records
 from weakspot.service.detectors import Computes
+from weakspot.service.parts import Parts
+from weakspot.service.problems import Problem
 from weakspot.service.serve import Serving, opened
 
 ROOT = Path(__file__).parents[2]
@@ -144,12 +149,12 @@ def test_verdicts_are_added_and_the_last_one_counts(service: Server):
     problem(service.client.post(f"/v1/inspections/{'0' * 36}/verdicts", json={"verdict": "bad"}), 404, "missing")
 
 
-def test_what_was_kept_is_there_after_a_restart(start: Start):
-    server = start()
+def test_what_was_kept_is_there_after_a_restart(start: Start, url: str):
+    server = start("--store", url)
     answer = server.send(png("bad"), key="k").json()
     server.client.post(f"/v1/inspections/{answer['id']}/verdicts", json={"verdict": "good"})
     assert server.stop() == 0
-    again = start(model=None)
+    again = start("--store", url, model=None)
     kept = again.get(f"/v1/inspections/{answer['id']}")
     assert (kept["result"], kept["verdict"]) == (answer, "good")
     assert again.send(png("bad"), key="k").json() == answer
@@ -178,7 +183,8 @@ def test_another_model_takes_over_and_back_without_a_request_lost(start: Start, 
     why = {"json": {"reason": "a test"}}
     assert server.client.post(f"/v1/models/{other}/activate", **why).status_code == 204
     assert server.client.post("/v1/models/roll-back", **why).json() == {"sha256": first}
-    assert server.client.post("/v1/models/roll-back", **why).json() == {"sha256": other}
+    problem(server.client.post("/v1/models/roll-back", **why), 409, "nothing-before")
+    assert server.client.post(f"/v1/models/{other}/activate", **why).status_code == 204
     stop.set()
     for thread in threads:
         thread.join()
@@ -189,6 +195,45 @@ def test_another_model_takes_over_and_back_without_a_request_lost(start: Start, 
     assert switched == [other, first, other, first]
     server.stop()
     assert start().send(png("bad")).json()["model"]["sha256"] == other, "the active one stays, whatever is given first"
+
+
+def test_each_roll_back_goes_one_further_back_and_a_bad_model_does_not_come_again(parts: Parts, tmp_path: Path):
+    known = [row.sha256 for row in parts.store.read(records.all_models)]
+    for name in "bc":
+        write_model_file(tmp_path / f"{name}.weakspot", made_model(name=name))
+        known.append(parts.detectors.register((tmp_path / f"{name}.weakspot").read_bytes(), "me"))
+        parts.detectors.activate(known[-1], "me", "")
+    first, second, third = known
+    assert [parts.detectors.roll_back("me", "bad") for _ in range(2)] == [second, first]
+    with pytest.raises(Problem, match="no other model was active before"):
+        parts.detectors.roll_back("me", "")
+    parts.detectors.activate(third, "me", "")
+    assert parts.detectors.roll_back("me", "") == first == parts.detectors.active.info.sha256
+
+
+def test_a_store_of_either_kind_answers_alike(start: Start, url: str):
+    """One key twice, pages, filters, verdicts, a log-in, figures."""
+    server = start("--store", url, "--tokens")
+    server.client.headers["authorization"] = f"Bearer {(server.data / 'admin.token').read_text().strip()}"
+    first = server.send(png("bad", 1), key="k", station="a", part="Teil 7")
+    again = server.send(png("bad", 1), key="k", station="a", part="Teil 7")
+    assert (first.status_code, again.status_code, first.json()) == (201, 200, again.json())
+    problem(server.send(png("bad", 2), key="k", station="a"), 422, "other-request")
+    problem(server.send(b"no picture", station="b"), 422, "not-inspected")
+    page = server.get("/v1/inspections", limit=1)
+    older = server.get("/v1/inspections", limit=1, cursor=page["next"])
+    assert [each["inspections"][0]["result"]["decision"] for each in (page, older)] == ["not inspected", "bad"]
+    where = first.headers["location"]
+    for said in ("bad", "withdrawn", "good"):
+        assert server.client.post(f"{where}/verdicts", json={"verdict": said}).status_code == 201
+    count = lambda **query: len(server.get("/v1/inspections", **query)["inspections"])  # noqa: E731
+    assert (count(verdict="good"), count(verdict="bad"), count(part="Teil 7"), count(verdict="none")) == (1, 0, 1, 1)
+    assert server.client.get(f"{where}/overlay.png").status_code == 200
+    person = {"name": "Ada", "password": "correct horse battery"}
+    assert server.client.post("/v1/users", json=person | {"scope": "review"}).status_code == 204
+    problem(server.client.post("/v1/users", json=person | {"scope": "review"}), 409, "taken")
+    assert server.client.post("/v1/sessions", json=person).status_code == 201
+    assert server.get("/readyz")["ready"] and server.stop() == 0
 
 
 def test_a_file_that_is_no_model_changes_nothing(service: Server, model: Path):
@@ -203,8 +248,8 @@ def test_a_file_that_is_no_model_changes_nothing(service: Server, model: Path):
     assert service.send(png("bad")).json()["decision"] == "bad"
 
 
-def test_thresholds_move_and_their_history_stays(start: Start):
-    server = start()
+def test_thresholds_move_and_their_history_stays(start: Start, url: str):
+    server = start("--store", url)
     sha256 = server.get("/v1/models")["models"][0]["sha256"]
     old = server.send(png("bad"))
     wanted = {"bad_from": 8.0, "good_below": -2.0, "reason": "false alarms"}
@@ -216,7 +261,7 @@ def test_thresholds_move_and_their_history_stays(start: Start):
     crossed = wanted | {"bad_from": -3.0}
     problem(server.client.post(f"/v1/models/{sha256}/thresholds", json=crossed), 422, "settings")
     server.stop()
-    assert start().send(png("bad")).json()["decision"] == "review"
+    assert start("--store", url).send(png("bad")).json()["decision"] == "review"
 
 
 def test_health_figures_and_what_the_open_inference_protocol_asks(service: Server):

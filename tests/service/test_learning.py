@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +20,12 @@ from weakspot import cli
 from weakspot.errors import DataError, OutputError, SettingsError
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.model_file import read_model_file, write_model_file
+from weakspot.jobs import train as jobs
 from weakspot.jobs.compare import Judged, Material, compare, labelled_pictures, trained_on
 from weakspot.service.export import export_verdicts
 from weakspot.service.learning import judged_folder, reviewed_pictures
+from weakspot.service.tasks import Tasks
+from weakspot.settings import TrainSettings, read_settings
 from weakspot.terminal import show_comparison
 
 Start = Callable[..., Server]
@@ -149,6 +153,49 @@ def test_a_task_that_is_cancelled_while_verdicts_are_written_leaves_nothing(judg
     assert not (tmp_path / "ended.json").exists(), "the service says who cancelled it"
 
 
+def test_no_run_begins_on_verdicts_that_another_process_took_anew_meanwhile(judged, tmp_path: Path, monkeypatch):
+    """Between the moment at which its pictures are looked at and the run's own lock."""
+    look = jobs.audited
+
+    def meanwhile(*given: Any) -> Any:
+        found = look(*given)
+        begun_anew(judged, tmp_path / "run")
+        return found
+
+    monkeypatch.setattr(jobs, "audited", meanwhile)
+    settings = read_settings(TrainSettings, settings_file(tmp_path))
+    folder = begun_anew(judged, tmp_path / "run")
+    with pytest.raises(OutputError, match="took the verdicts anew meanwhile"):
+        jobs.train(folder, settings, output=tmp_path / "run", title="run")
+    assert sorted(each.name for each in (tmp_path / "run").iterdir()) == [".lock", "judged"]
+
+
+def test_a_process_is_told_where_the_store_is_only_where_it_reads_it(tmp_path: Path):
+    """Others decode pictures that anybody may have sent."""
+    tasks = Tasks(tmp_path, {"data": "data", "store": "postgresql://secret"})
+    for folder in (None, "/data/parts"):
+        (tmp_path / "order.json").write_text(json.dumps({"folder": folder}))
+        told = [tasks._told(tmp_path, step)["store"] for step in ("look", "train", "compare")]
+        assert told == [None if folder else "postgresql://secret", None, "postgresql://secret"]
+
+
+TAKES = """
+import sys
+from weakspot.service.worker import _bound
+_bound(float(sys.argv[1]))
+try:
+    print(len(bytearray(300_000_000)))
+except MemoryError:
+    print("too much")
+"""
+
+
+@pytest.mark.parametrize(("gigabytes", "said"), [("0.2", "too much"), ("1", "300000000")])
+def test_a_comparison_may_take_so_much_more_memory_and_no_more(gigabytes: str, said: str):
+    done = subprocess.run([sys.executable, "-c", TAKES, gigabytes], capture_output=True, text=True)
+    assert done.stdout.strip() == said, done.stderr
+
+
 @pytest.mark.parametrize("name", ["good/mine.png", "notes/mine.txt", "verdicts.csv", "a picture"])
 def test_a_snapshot_to_which_a_person_added_something_is_never_removed(judged, tmp_path: Path, name: str):
     folder = begun_anew(judged, tmp_path / "run")
@@ -267,6 +314,20 @@ def test_a_new_detector_is_compared_on_verdicts_that_it_did_not_learn_from(judge
     assert [each["name"] for each in found["models"]] == ["first", "next"]
     assert weakspot("compare", first, new, trained / "judged") == 0
     assert "On the same pictures" in capsys.readouterr().out
+
+
+def test_a_comparison_of_a_service_ends_and_can_be_removed(judged, other_model: Path):
+    client, kind = judged[0].client, {"content-type": "application/octet-stream"}
+    one = judged[0].get("/v1/models")["models"][0]["sha256"]
+    other = client.post("/v1/models", content=other_model.read_bytes(), headers=kind).json()["sha256"]
+    begun = client.post("/v1/comparisons", json={"one": one, "other": other})
+    where = f"/v1/comparisons/{begun.json()['id']}"
+    while (found := judged[0].get(where))["outcome"] == "running":
+        time.sleep(0.2)
+    assert found["outcome"] == "done" and found["result"]["compared"] >= 14, found["why"]
+    assert client.post(f"{where}/cancel").status_code == 204, "nothing happens to one that has ended"
+    assert client.delete(where).status_code == 204
+    assert client.get(where).status_code == 404 and judged[0].get("/v1/comparisons") == []
 
 
 def test_a_picture_that_was_judged_both_ways_is_compared_on_no_more(start: Start):

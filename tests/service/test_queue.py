@@ -2,29 +2,35 @@
 
 import asyncio
 import io
+import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.inspection.conftest import made_model, made_pixels
-from tests.service.server import Server, png
+from tests.service.server import Server, encoded, png
 from tests.service.test_http import problem
 from weakspot.inspection.model_file import write_model_file
-from weakspot.service import decoding
+from weakspot.service import decoding, showing
 from weakspot.service.app import make_app
 from weakspot.service.decoding import Decoders
 from weakspot.service.detectors import Computes
+from weakspot.service.inspector import RECEIVING
 from weakspot.service.limits import Limits
 from weakspot.service.parts import Parts
 from weakspot.service.problems import Problem
+from weakspot.service.records import Sent
 from weakspot.service.serve import Serving, opened
 from weakspot.service.viewing import PLACES
 from weakspot.settings import ReadSettings
@@ -40,17 +46,111 @@ def until(found: Callable[[], bool]) -> bool:
     return yes
 
 
-def test_a_picture_on_its_way_holds_a_place_and_gives_it_back(start: Start):
+def test_who_sends_slowly_takes_no_place_from_the_line_and_there_are_not_without_number(start: Start):
     server = start("--queue", "1")
+    slow = [connected(server) for _ in range(RECEIVING)]
+    begun = head("POST /v1/inspections", 9999, "image/png") + b"x"
+    for each in slow[1:]:
+        each.sendall(begun)
+    assert until(lambda: server.send(png()).status_code == 201)
+    slow[0].sendall(begun)
+    assert until(lambda: server.client.get("/readyz").json()["checks"]["queue"] == "full")
+    problem(server.send(png()), 503, "full")
+    for each in slow:
+        each.close()
+    assert until(lambda: server.send(png()).status_code == 201), "they went away"
+
+
+def test_a_place_to_look_at_a_picture_is_held_until_what_leaves_is_made(parts: Parts, monkeypatch):
+    answer = asyncio.run(parts.inspector.inspect(received))
+    number, make, refused = json.loads(answer.json)["id"], showing._png, []
+
+    def meanwhile(pixels: np.ndarray) -> bytes:
+        with pytest.raises(Problem) as problem:
+            showing.picture(parts, number)
+        refused.append(problem.value.kind)
+        return make(pixels)
+
+    monkeypatch.setattr(showing, "_png", meanwhile)
+    monkeypatch.setattr(parts.viewer, "_places", threading.BoundedSemaphore(1))
+    for show in (showing.picture, showing.thumbnail):
+        assert show(parts, number)
+    assert refused == ["busy", "busy"]
+
+
+async def received() -> Sent:
+    """A picture as it came."""
+    return Sent(png("bad"))
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Server]:
+    """A service that waits three seconds for a request, a second for a picture, ten for a model file."""
+    server = Server(tmp_path_factory.mktemp("hasty") / "data", "--receive-seconds", "1", model=model)
+    yield server
+    server.stop()
+
+
+def connected(server: Server, most_unread: int | None = None) -> socket.socket:
+    """A connection that gives up after a minute."""
+    connection = socket.socket()
+    connection.settimeout(60)
+    if most_unread is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, most_unread)
     host, port = server.address.removeprefix("http://").split(":")
-    head = (
-        b"POST /v1/inspections HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9999\r\n\r\n"
-    )
-    with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(head + b"x")
-        assert until(lambda: server.client.get("/readyz").json()["checks"]["queue"] == "full")
-        problem(server.send(png()), 503, "full")
-    assert until(lambda: server.send(png()).status_code == 201), "its sender went away"
+    connection.connect((host, int(port)))
+    return connection
+
+
+def head(what: str, length: int = 0, kind: str = "application/json") -> bytes:
+    """Of a request."""
+    return f"{what} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def test_a_model_file_may_take_longer_than_a_picture(hasty: Server, other_model: Path):
+    content = other_model.read_bytes()
+    with connected(hasty) as connection:
+        connection.sendall(head("POST /v1/models", len(content), "application/octet-stream"))
+        for start in range(0, len(content), len(content) // 4):
+            time.sleep(0.9)
+            connection.sendall(content[start : start + len(content) // 4])
+        assert connection.recv(100).startswith(b"HTTP/1.1 201")
+
+
+def test_a_request_has_its_time_though_the_connection_was_opened_before(hasty: Server):
+    """As browsers do."""
+    with connected(hasty) as connection:
+        for piece in (b"GET /livez HTTP/1.1\r\n", b"Host: localhost\r\n\r\n"):
+            time.sleep(2)
+            connection.sendall(piece)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("rest", [head("POST /v1/sessions", 99), b"POST /v1/sessions HTTP/1.1\r\nHost"])
+def test_what_comes_behind_a_whole_request_and_does_not_end_is_cut_off(hasty: Server, rest: bytes):
+    with connected(hasty) as connection:
+        connection.sendall(head("GET /livez") + rest)
+        got = b""
+        with suppress(ConnectionResetError):
+            while data := connection.recv(10_000):
+                got += data
+        assert got.startswith(b"HTTP/1.1 200") and got.count(b"HTTP/1.1") == 1
+
+
+def test_whoever_does_not_read_an_answer_is_cut_off(hasty: Server):
+    """A picture of noise is larger than what the system holds for it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3000, 3000), np.uint8)
+    last = {"connection": "close"}  # so that none is open that the service would end by itself
+    sent = {"content": encoded(pixels), "headers": last | {"content-type": "image/png"}}
+    answer = httpx.post(f"{hasty.address}/v1/inspections", **sent).json()
+    where = f"/v1/inspections/{answer.get('id') or answer['result']['id']}"
+    open_files = lambda: len(os.listdir(f"/proc/{hasty.process.pid}/fd"))  # noqa: E731
+    assert len(httpx.get(f"{hasty.address}{where}/picture.png", headers=last, timeout=60).content) > 8_000_000
+    before = open_files()
+    with connected(hasty, 4096) as connection:
+        connection.sendall(head(f"GET {where}/picture.png"))
+        assert until(lambda: open_files() > before)
+        assert until(lambda: open_files() == before)
 
 
 def test_whoever_looks_at_pictures_holds_up_neither_the_line_nor_anybody_else(tmp_path: Path, model: Path):

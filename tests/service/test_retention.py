@@ -8,6 +8,7 @@ import pytest
 
 from tests.service.server import png
 from tests.service.test_disk import inspect
+from weakspot.errors import StoreFullError
 from weakspot.service import backup, records, retention
 from weakspot.service.backup import back_up
 from weakspot.service.files import Files
@@ -28,7 +29,7 @@ def make_old(parts: Parts, count: int) -> list[str]:
     """Some pictures of long ago → their inspections, the newest first."""
     for seed in range(count):
         inspect(parts, png("bad", seed))
-    parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020'").rowcount)
+    parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020-01-01T00:00:00.000Z'").rowcount)
     return [row.id for row in parts.store.read(lambda c: records.newest(c, Filters(), None, 99))]
 
 
@@ -41,9 +42,9 @@ def test_a_backup_keeps_what_retention_would_remove_meanwhile(parts: Parts, tmp_
     make_old(parts, 2)
     removed: list[int] = []
 
-    def interrupted(source: Files, target: Files, names: list[str]) -> None:
+    def interrupted(*given) -> int:
         removed.append(remove_old(parts.store, parts.pictures, OLD))
-        copy(source, target, names)
+        return copy(*given)
 
     copy = backup._copy_files
     monkeypatch.setattr(backup, "_copy_files", interrupted)
@@ -112,3 +113,50 @@ def test_judged_pictures_do_not_count_where_the_size_is_limited(parts: Parts, ju
     limits = Limits(keep_gigabytes=0.001)
     object.__setattr__(limits, "keep_gigabytes", 2.5 * size / 1e9)  # less than a service may be told
     assert remove_old(parts.store, parts.pictures, limits) == (2 if judged == 0 else 0)
+
+
+def test_a_clock_that_jumps_costs_a_days_pictures_a_round_and_is_told(parts: Parts, caplog):
+    make_old(parts, 4)
+    for day in range(4):
+        change = f"UPDATE pictures SET time = '2020-01-0{day + 1}T00:00:00.000Z' WHERE rowid = {day + 1}"
+        parts.store.write(lambda c, change=change: c.exec_driver_sql(change).rowcount)
+    assert remove_old(parts.store, parts.pictures, OLD) == 1 and kept(parts) == 3
+    assert "2020-01-01" in caplog.text and "if the clock is wrong, set it" in caplog.text
+    assert [remove_old(parts.store, parts.pictures, OLD) for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_a_picture_that_was_refused_leaves_no_file(parts: Parts, monkeypatch):
+    write, full = parts.store.write, [StoreFullError("full")]
+
+    def is_full(change):
+        if full:
+            raise full.pop()
+        return write(change)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(parts.store, "write", is_full)
+        with pytest.raises(StoreFullError):
+            inspect(parts, png("bad", 1))
+    assert kept(parts) == 0
+    inspect(parts, png("bad", 1))
+    with monkeypatch.context() as broken:
+        full.append(StoreFullError("full"))
+        broken.setattr(parts.store, "write", is_full)
+        with pytest.raises(StoreFullError):
+            inspect(parts, png("bad", 1))
+    assert kept(parts) == 1, "an earlier answer names it"
+
+
+def test_a_picture_that_is_refused_while_it_is_sent_again_is_there_for_that_one(parts: Parts, monkeypatch):
+    """Its file goes between the moment at which the other one found it and that one's row."""
+    judged = parts.inspector._judged
+
+    def refused_meanwhile(*given):
+        monkeypatch.undo()
+        parts.inspector._forget(given[2])
+        assert kept(parts) == 0
+        return judged(*given)
+
+    monkeypatch.setattr(parts.inspector, "_judged", refused_meanwhile)
+    inspect(parts, png("bad", 1))
+    assert kept(parts) == 1

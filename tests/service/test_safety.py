@@ -1,6 +1,7 @@
 """Who may do what, and what hostile requests, pictures and decoders get: a refusal, and nobody else notices."""
 
 import json
+import shutil
 import signal
 import socket
 import stat
@@ -11,15 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from tests.service.server import Server, png
+from tests.inspection.conftest import made_model
+from tests.service.server import Server, encoded, png
 from tests.service.test_http import problem
-from weakspot.errors import ImageError
+from tests.service.test_learning import weakspot
+from weakspot.errors import ImageError, SettingsError, WeakspotError
+from weakspot.inspection.inspection import Thresholds
+from weakspot.inspection.model_file import write_model_file
 from weakspot.service import decoder, decoding
 from weakspot.service.decoder import LENGTHS
 from weakspot.service.decoding import Decoders
+from weakspot.service.detectors import Computes
 from weakspot.service.limits import Limits
+from weakspot.service.records import Sent
 from weakspot.service.retention import remove_old
 from weakspot.service.serve import Serving, opened
 from weakspot.settings import ReadSettings
@@ -45,6 +53,8 @@ ROLES = {  # which scope each route needs; "": none
     "GET /v1/comparisons": "review",
     "POST /v1/comparisons": "admin",
     f"GET /v1/comparisons/{ANY}": "review",
+    f"POST /v1/comparisons/{ANY}/cancel": "admin",
+    f"DELETE /v1/comparisons/{ANY}": "admin",
     "GET /v1/trainings": "admin",
     "POST /v1/trainings": "admin",
     f"GET /v1/trainings/{ANY}": "admin",
@@ -206,10 +216,20 @@ def test_a_body_beyond_the_limit_is_refused_with_and_without_its_length(plant: t
 
 
 def test_words_of_clients_come_back_as_they_were_sent(service: Server):
-    for word in ("<script>alert(1)</script>", '"><img src=x onerror=1>', "{{7*7}}", "=1+1", "../../x", "%00", "Ü漢"):
+    for word in (
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=1>',
+        "{{7*7}}",
+        "=1+1",
+        "../../x",
+        "%00",
+        "Ü漢",
+        "Teil\u00a04711",
+        "部品\u30001",
+    ):
         where = service.send(png(), part=word).headers["location"]
         assert service.get(where)["part"] == word
-    for word in ("a\nb", "a\0b", "x" * 201):
+    for word in ("a\nb", "a\0b", "a\u2028b", "x" * 201):
         problem(service.send(png(), part=word), 422, "text")
 
 
@@ -273,7 +293,7 @@ def test_old_pictures_go_judged_ones_and_all_answers_stay(start: Start, tmp_path
     with opened([], Serving(data=tmp_path / "data")) as parts:
         assert remove_old(parts.store, parts.pictures, Limits()) == 0
         assert remove_old(parts.store, parts.pictures, Limits(keep_gigabytes=0.001)) == 0
-        parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020'").rowcount)
+        parts.store.write(lambda c: c.exec_driver_sql("UPDATE pictures SET time = '2020-01-01T00:00:00.000Z'").rowcount)
         assert remove_old(parts.store, parts.pictures, Limits(keep_days=100)) == 1
     server = start()
     problem(server.client.get(f"/v1/inspections/{plain}/overlay.png"), 410, "removed")
@@ -333,3 +353,42 @@ def test_signals_of_the_whole_group_leave_the_decoder_to_its_picture():
         about, _ = LENGTHS.unpack(child.stdout.read(LENGTHS.size))
         assert "error" not in json.loads(child.stdout.read(about))
         child.kill()
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_service", "way_out"),
+    [
+        (64, 1, "take a smaller picture, or serve with a larger --megapixels"),
+        (1, 64, "take a smaller picture, or train with a larger max_megapixels"),
+        (1, 1, "train with a larger max_megapixels and serve with a larger --megapixels"),
+    ],
+)
+def test_who_sends_too_many_pixels_is_told_what_allows_more(
+    tmp_path: Path, of_model: int, of_service: int, way_out: str
+):
+    path = tmp_path / "model.weakspot"
+    write_model_file(path, made_model(read=ReadSettings(max_megapixels=of_model)))
+    (tmp_path / "data").mkdir()
+    how = {"computes": Computes("onnxruntime", "fp32", 1), "limits": Limits(megapixels=of_service)}
+    with opened([path], Serving(data=tmp_path / "data", **how)) as parts:
+        answer = parts.inspector._inspect(Sent(encoded(np.zeros((1100, 1000), np.uint8))))
+        assert way_out in json.loads(answer.json)["reason"]
+
+
+def test_a_decoder_for_which_memory_does_not_suffice_names_the_flag_that_allows_more(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(decoding.sys, "executable", shutil.which("false"))
+    with pytest.raises(WeakspotError, match="allow more than 4 GB by --decode-gigabytes"):
+        Decoders(1, 30, 4).start()
+    flags = weakspot("serve", "--decode-gigabytes", 0.5, "--data", tmp_path / "data")
+    assert flags == 2 and not [*(tmp_path / "data").glob("*")]
+
+
+@pytest.mark.parametrize("far", [2e9, 1e308])
+def test_thresholds_far_beyond_any_score_are_refused(service: Server, far: float):
+    sha256 = service.get("/v1/models")["models"][0]["sha256"]
+    for pair in ({"bad_from": far, "good_below": 0}, {"bad_from": 0, "good_below": -far}):
+        wanted = pair | {"reason": "never bad"}
+        problem(service.client.post(f"/v1/models/{sha256}/thresholds", json=wanted), 422, "unfit")
+    with pytest.raises(SettingsError, match="up to ±1e\\+09"):
+        Thresholds(bad_from=far, good_below=0, rule="by hand", chosen_on="")
+    assert service.client.get("/today").status_code == 200

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.server import Server
+from tests.service.server import Server, png
 from tests.service.test_http import problem
 from weakspot.service.serve import Serving, _listening
 
@@ -42,6 +42,20 @@ def test_the_model_that_answers_instead_of_the_one_given_is_named(start: Start, 
     second = start(model=other_model)
     assert "model made answers, as it did last" in "".join(second.said)
     assert [each["active"] for each in second.get("/v1/models")["models"]].count(True) == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x"), Path.unlink])
+def test_a_model_that_cannot_be_opened_any_more_gives_way_to_the_one_given(start: Start, other_model: Path, spoil):
+    first = start()
+    first.stop()
+    (kept,) = first.data.glob("models/*/*.weakspot")
+    spoil(kept)
+    alone = start(model=None)
+    assert alone.address == "" and "it answered last: start with another model file" in "".join(alone.said)
+    second = start(model=other_model)
+    assert "it answered last, and the model given answers instead" in "".join(second.said)
+    (active,) = [each for each in second.get("/v1/models")["models"] if each["active"]]
+    assert active["name"] == second.send(png()).json()["model"]["name"] == "other"
 
 
 def test_a_service_may_be_called_by_the_address_that_it_was_reached_at(start: Start):

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.command import upgrade
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from weakspot.errors import StoreError, StoreFullError
 from weakspot.service import records, schema
@@ -194,6 +194,28 @@ def test_whatever_goes_wrong_with_a_commit_whoever_waits_hears_of_it(store: Stor
     with pytest.raises(StoreError, match="ZeroDivisionError"):
         add_picture(store, 1)
     assert store.failed is not None
+
+
+def test_a_database_that_can_only_be_read_any_more_stops_the_store(store: Store):
+    """As a PostgreSQL that another one took the place of; each answer would be refused for ever."""
+    kind = "PRAGMA query_only = ON"
+    if store.url.startswith("postgresql"):
+        kind = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+    store.write(lambda c: c.execute(text(kind)))
+    with pytest.raises(StoreError, match="the store failed"):
+        add_picture(store, 1)
+    assert store.failed is not None
+
+
+def test_a_value_that_a_column_cannot_hold_stops_that_change_alone(store: Store):
+    if store.url.startswith("sqlite"):
+        pytest.skip("there a column holds anything")
+    for unfit in ("a" * 65, "a\0"):
+        row = {"sha256": unfit, "bytes": 1, "time": "t"}
+        with pytest.raises(DataError):
+            store.write(lambda c, row=row: c.execute(insert(pictures).values(row)))
+    add_picture(store, 1)
+    assert count(store) == 1 and store.failed is None
 
 
 FULL = """

@@ -32,6 +32,13 @@ def serve(
     queue: Annotated[int | None, typer.Option(help="Pictures at work or waiting; default 16.")] = None,
     receive_seconds: Annotated[float | None, typer.Option(help="A client has to send one request; default 30.")] = None,
     megabytes: Annotated[float | None, typer.Option(help="Of one request; default 64.", show_default=False)] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Of one picture; default 64.", show_default=False)] = None,
+    decode_seconds: Annotated[
+        float | None, typer.Option(help="For one picture to be decoded; default 10.", show_default=False)
+    ] = None,
+    decode_gigabytes: Annotated[
+        float | None, typer.Option(help="Of memory for that; default 4.", show_default=False)
+    ] = None,
     keep_days: Annotated[
         float | None, typer.Option(help="Remove pictures older than this that nobody judged.", show_default=False)
     ] = None,
@@ -64,7 +71,8 @@ def serve(
     from weakspot.service.serve import serve as serve_models
     from weakspot.settings import TrainSettings, read_settings
 
-    taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes}
+    taken = {"queue": queue, "receive_seconds": receive_seconds, "megabytes": megabytes, "megapixels": megapixels}
+    taken |= {"decode_seconds": decode_seconds, "decode_gigabytes": decode_gigabytes}
     kept = {"keep_days": keep_days, "keep_gigabytes": keep_gigabytes}
     limits = Limits(**flags.given(**taken, **kept))  # type: ignore[arg-type]
     where = {"data": data_folder, "store": store, "host": host, "port": port, "hosts": allow_host or ()}
@@ -86,7 +94,9 @@ def backup(
     from weakspot import terminal
     from weakspot.service.backup import back_up
 
-    terminal.show_counts(back_up(data_folder, store, output), as_json)
+    copied = back_up(data_folder, store, output)
+    terminal.show_counts(copied, as_json)
+    raise typer.Exit(copied.exit_status)
 
 
 @app.command(epilog=examples("weakspot restore /backup/monday --data /data/weakspot"))
@@ -100,7 +110,9 @@ def restore(
     from weakspot import terminal
     from weakspot.service.backup import restore as restore_backup
 
-    terminal.show_counts(restore_backup(folder, data_folder, store), as_json)
+    copied = restore_backup(folder, data_folder, store)
+    terminal.show_counts(copied, as_json)
+    raise typer.Exit(copied.exit_status)
 
 
 @app.command(

@@ -11,6 +11,7 @@ import numpy as np
 
 from weakspot.errors import ImageError
 
+ALLOW_MORE = "raise max_megapixels in the settings"  # the way out for a picture of too many pixels
 ALLOWED = "weakspot reads PNG, JPEG, BMP and TIFF"
 SUFFIXES = {
     "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "BMP": (".bmp", ".dib"), "TIFF": (".tif", ".tiff"),
@@ -72,8 +73,7 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
         raise ImageError(f"the header says {width} × {height} pixels; at least 1 × 1 is needed: export it again")
     if width * height > max_megapixels * 1e6:
         says = f"the header says {width} × {height} pixels ({width * height / 1e6:.0f} megapixels)"
-        way_out = "take a smaller picture, or raise max_megapixels in the settings"
-        raise ImageError(f"{says}, allowed are {max_megapixels:g}; {way_out}")
+        raise ImageError(f"{says}, allowed are {max_megapixels:g}; take a smaller picture, or {ALLOW_MORE}")
 
 
 def check_content(stored: int, needed: int, most_shrunk: int) -> None:

@@ -20,6 +20,7 @@ from weakspot.settings import CELL, Size
 SCHEMA_VERSION = 1
 Decision = Literal["good", "review", "bad"]
 HeatMap = NDArray[np.float32]  # (h, w) cells in [0, 1]
+MOST_SCORE = 1e9  # of a threshold, far beyond any raw score: as a place on a scale it must still be a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,10 @@ class Thresholds:
     region_from: float = 0.5  # heat in [0, 1] from which a cell belongs to a region
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.bad_from) and math.isfinite(self.good_below) and self.good_below <= self.bad_from):
+        if not -MOST_SCORE <= self.good_below <= self.bad_from <= MOST_SCORE:  # also where either is no number
             raise SettingsError(
                 f"good_below = {self.good_below}, bad_from = {self.bad_from}; "
-                "needed are finite raw scores, good_below <= bad_from"
+                f"needed are finite raw scores up to ±{MOST_SCORE:g}, good_below <= bad_from"
             )
         if not 0 < self.region_from <= 1:
             raise SettingsError(f"region_from = {self.region_from}; needed is a heat above 0 and up to 1, such as 0.5")

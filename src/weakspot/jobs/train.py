@@ -28,7 +28,7 @@ from weakspot.jobs.pictures import Pictures, pictures_of
 from weakspot.jobs.plan import Plan, reduction, replanned
 from weakspot.jobs.recipes import fit_of
 from weakspot.progress import Shows
-from weakspot.runs import MODEL, Run, open_run, refuse_taken
+from weakspot.runs import MODEL, Run, open_run, refuse_taken, snapshot_of
 from weakspot.settings import Fit, Size, TrainSettings, as_plain
 from weakspot.training.batches import TrainingImages
 from weakspot.training.machine import prepare, process_as_found
@@ -82,6 +82,7 @@ def train(
     began = time.monotonic()
     refuse_taken(output, resume)
     refuse_below(output, Path(data))
+    snapshot = snapshot_of(Path(data))  # before its pictures are looked at
     if audit is None:
         audit = audited(Path(data), settings, layout, progress)
     split = split or split_of(audit, settings)
@@ -90,6 +91,7 @@ def train(
     shaping = {key: value for key, value in as_plain(settings).items() if key not in SHAPES_NO_TRAINING}
     identity = {
         "data": os.path.realpath(data) if os.path.exists(data) else str(data),
+        "snapshot": snapshot,
         "layout": layout,
         "settings": shaping,
         "masks_sha256": pictures.masks_sha256,

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import Connection, Delete, Row, Update, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Row, Select, Update, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from weakspot.inspection.inspection import now
@@ -23,6 +23,7 @@ from weakspot.service.tables import tokens, users
 
 Scope = Literal["inspect", "review", "admin"]
 SCOPES: tuple[Scope, ...] = ("inspect", "review", "admin")  # each may do what those before it may
+CHECKED = 2  # passwords at a time: each takes 64 MB and as much time as it can, which the line needs
 TRIES, WINDOW = 5, 60.0  # of passwords for one name, in seconds
 MOST_NAMES = 10_000  # whose tries are remembered
 SESSION_HOURS = 12  # a shift and a half
@@ -58,6 +59,7 @@ class Accounts:
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex())  # so that an unknown name takes as long as a known one
         self._tries: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TRIES))
+        self._checking = threading.BoundedSemaphore(CHECKED)
         self._lock = threading.Lock()
         self._read()
 
@@ -89,13 +91,12 @@ class Accounts:
         tell: Callable[[str], None] = lambda token: None,
     ) -> tuple[str, str]:
         """A new token → its id and the token itself, which is told this once. tell: gets it before it is kept."""
-        token, number = f"weakspot_{secrets.token_urlsafe(32)}", str(uuid4())
-        expires = None if hours is None else _in(hours)
+        token = _new_token()
         tell(token)
-        row = {"id": number, "name": name, "sha256": _digest(token), "scope": scope, "time": now(), "by": by}
-        self._store.write(lambda c: c.execute(insert(tokens).values(row | {"expires": expires, "revoked": False})))
+        row = _row(token, name, scope, by, hours)
+        self._store.write(lambda c: c.execute(insert(tokens).values(row)))
         self._read()
-        return number, token
+        return row["id"], token
 
     def revoke(self, number: str) -> None:
         """End a token at once. Raises Problem where there is none of that id."""
@@ -105,8 +106,8 @@ class Accounts:
         self._read()
 
     def end_session(self, token: str) -> None:
-        """Revoke what a person got by logging in, known by itself; a token without an end stays."""
-        mine = (tokens.c.sha256 == _digest(token)) & tokens.c.expires.is_not(None)
+        """Revoke what a person got by logging in, known by itself; a token that somebody made for a machine stays."""
+        mine = (tokens.c.sha256 == _digest(token)) & _IS_SESSION
         self._store.write(lambda c: c.execute(update(tokens).where(mine).values(revoked=True)))
         self._read()
 
@@ -132,7 +133,7 @@ class Accounts:
 
     def _change_user(self, name: str, change: Update | Delete) -> None:
         """Change a person's row and end what they began by logging in, in one commit."""
-        sessions = (tokens.c.name == name) & (tokens.c.by == name) & tokens.c.expires.is_not(None)
+        sessions = (tokens.c.name == name) & _IS_SESSION
 
         def make(connection: Connection) -> int:
             connection.execute(update(tokens).where(sessions).values(revoked=True))
@@ -143,7 +144,30 @@ class Accounts:
         self._read()
 
     def log_in(self, name: str, password: str) -> str:
-        """A token for a shift. Raises Problem for a wrong name or password, and after too many tries."""
+        """A token for a shift.
+
+        Raises Problem for a wrong name or password, after too many tries, and where others log in at this moment.
+        """
+        if not self._checking.acquire(blocking=False):
+            raise Problem(503, "busy", "others log in at this moment; try again", headers={"Retry-After": "1"})
+        try:
+            self._count_try(name)
+            row = self._checked(name, password)
+        finally:
+            self._checking.release()
+        token = _new_token()
+
+        def keep(connection: Connection) -> None:
+            if connection.execute(_user(name)).first() != row:  # another password meanwhile, or nobody any more
+                raise _wrong()
+            connection.execute(insert(tokens).values(_row(token, name, row.scope, name, SESSION_HOURS)))
+
+        self._store.write(keep)
+        self._read()
+        return token
+
+    def _count_try(self, name: str) -> None:
+        """Raises Problem where there were too many."""
         with self._lock:
             if len(self._tries) > MOST_NAMES:
                 self._tries.clear()
@@ -151,20 +175,44 @@ class Accounts:
             if len(tries) == TRIES and monotonic() - tries[0] < WINDOW:
                 raise Problem(429, "too-many-tries", "too many tries; wait a minute", headers={"Retry-After": "60"})
             tries.append(monotonic())
-        row = self._store.read(lambda c: c.execute(select(users).where(users.c.name == name)).first())
+
+    def _checked(self, name: str, password: str) -> Row[Any]:
+        """The row of the person of that name and password. Raises Problem where there is none."""
+        row = self._store.read(lambda c: c.execute(_user(name)).first()) if "\0" not in name else None
         right: bool
         try:
             right = self._hasher.verify(row.password if row else self._nobody, password)
         except (Argon2Error, InvalidHashError):
             right = False
         if row is None or not right:
-            raise Problem(401, "wrong", "name or password is wrong")
-        return self.add_token(name, row.scope, name, SESSION_HOURS)[1]
+            raise _wrong()
+        return row
 
 
 def csrf_of(token: str) -> str:
     """What a page of ours knows beside the cookie, and a page of another site cannot."""
     return _digest(f"csrf {token}")
+
+
+_IS_SESSION = (tokens.c.by == tokens.c.name) & tokens.c.expires.is_not(None)  # what one got by logging in
+
+
+def _user(name: str) -> Select[Any]:
+    return select(users).where(users.c.name == name)
+
+
+def _wrong() -> Problem:
+    return Problem(401, "wrong", "name or password is wrong")
+
+
+def _new_token() -> str:
+    return f"weakspot_{secrets.token_urlsafe(32)}"
+
+
+def _row(token: str, name: str, scope: Scope, by: str, hours: float | None) -> dict[str, Any]:
+    expires = None if hours is None else _in(hours)
+    row = {"id": str(uuid4()), "name": name, "sha256": _digest(token), "scope": scope, "time": now(), "by": by}
+    return row | {"expires": expires, "revoked": False}
 
 
 def _digest(token: str) -> str:

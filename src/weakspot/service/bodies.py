@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from weakspot.inspection.inspection import MOST_SCORE
 from weakspot.service.accounts import Scope
 from weakspot.service.records import Verdict
 
@@ -174,8 +175,8 @@ class ThresholdsIn(Strict):
         allow_inf_nan=False,
         json_schema_extra={"examples": [{"bad_from": 1.5, "good_below": 0.2, "reason": "false alarms"}]},
     )
-    bad_from: float
-    good_below: float
+    bad_from: float = Field(ge=-MOST_SCORE, le=MOST_SCORE)
+    good_below: float = Field(ge=-MOST_SCORE, le=MOST_SCORE)
     reason: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$")
 
 

@@ -39,7 +39,8 @@ class Decoders:
             self._free.put(self._started(self._free.get()))
         except (OSError, EOFError):
             raise WeakspotError(
-                f"the process that decodes pictures ends at once; allow more than {self._gigabytes:g} GB, or see above"
+                "the process that decodes pictures ends at once; "
+                f"allow more than {self._gigabytes:g} GB by --decode-gigabytes, or see above"
             ) from None
 
     def decode(self, data: bytes, settings: ReadSettings) -> ImageFile:

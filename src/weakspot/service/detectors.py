@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,31 +63,50 @@ class Detectors:
         return digest
 
     def start(self, first: str | None) -> None:
-        """Open the model that was active last, or else the first one given. Raises WeakspotError."""
+        """Open the model that was active last, or else the first one given. Raises WeakspotError.
+
+        So it does where the last one cannot be opened any more: its file is damaged, or it fails its self-test here.
+        """
         rows = self._store.read(records.all_activations)
         if rows:
-            self._active = self._opened(rows[0].model_sha256)
+            try:
+                self._active = self._opened(rows[0].model_sha256)
+            except ModelFileError as error:
+                return self._start_instead(first, rows[0].model_sha256, error)
             if first not in (None, rows[0].model_sha256):
                 name = self._active.info.name
                 log.warning("model %s answers, as it did last; the one given is known: make it active", shown(name))
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")
 
+    def _start_instead(self, first: str | None, last: str, error: ModelFileError) -> None:
+        if first in (None, last):
+            raise ModelFileError(f"{error}; it answered last: start with another model file, or restore a backup")
+        log.error("%s; it answered last, and the model given answers instead", error)
+        self.activate(first, "weakspot serve", "the one before cannot be opened")
+
     def activate(self, sha256: str, by: str, reason: str) -> None:
         """Let another model answer, once it has passed its self-test. Raises WeakspotError; the old one then stays."""
         with self._changing:
-            opened = self._opened(sha256)
-            self._store.write(lambda c: records.add_activation(c, sha256, by, reason))
-            self._active = opened
+            self._activate(sha256, by, reason)
+
+    def _activate(self, sha256: str, by: str, reason: str) -> None:
+        opened = self._opened(sha256)
+        self._store.write(lambda c: records.add_activation(c, sha256, by, reason))
+        self._active = opened
 
     def roll_back(self, by: str, reason: str) -> str:
-        """Let the model answer that did before the active one → its SHA-256. Raises Problem where there was none."""
-        rows = self._store.read(records.all_activations)
-        before = next((row.model_sha256 for row in rows if row.model_sha256 != rows[0].model_sha256), None)
-        if before is None:
-            raise Problem(409, "nothing-before", "no other model was active before; make one active by its SHA-256")
-        self.activate(before, by, reason)
-        return str(before)
+        """Let the model answer that did before the active one → its SHA-256. Raises Problem where there was none.
+
+        Again it goes one further back: a model that was left that way is not come back to.
+        """
+        with self._changing:
+            rows = self._store.read(records.all_activations)
+            line = _line_of([row.model_sha256 for row in reversed(rows)])
+            if len(line) < 2:
+                raise Problem(409, "nothing-before", "no other model was active before; make one active by its SHA-256")
+            self._activate(line[-2], by, reason)
+        return line[-2]
 
     def set_thresholds(self, sha256: str, bad_from: float, good_below: float, by: str, reason: str) -> None:
         """Change at which raw scores a model's decision changes. Raises SettingsError for what cannot be."""
@@ -137,6 +156,15 @@ class Detectors:
         detector = LoadedDetector(model, open_fastest(model, how.runtime, how.threads, how.precision))
         check_self_test(detector, how.threads)
         return detector
+
+
+def _line_of(activated: Sequence[str]) -> list[str]:
+    """The models that led to the active one, the last: who becomes active again is gone back to."""
+    line: list[str] = []
+    for each in activated:
+        line = line[: line.index(each)] if each in line else line
+        line.append(each)
+    return line
 
 
 def with_limits(model: ModelFile, bad_from: float, good_below: float) -> ModelFile:

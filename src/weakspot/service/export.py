@@ -31,7 +31,7 @@ ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "TIFF": ".tif"}
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. gone: judged pictures that retention had removed before they were judged."""
+    """What was written. gone: judged pictures that retention removed before they were judged, lost and damaged ones."""
 
     place: Path
     good: int

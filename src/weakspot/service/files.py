@@ -1,6 +1,7 @@
 """Pictures and model files of a service, each under the SHA-256 of its content: whole, on disk, and never changed."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from weakspot.durable import make_folder, output_errors, remove_leftovers, sync_folder, write_durably
-from weakspot.errors import StoreError, shown
+from weakspot.errors import shown
+
+log = logging.getLogger(__name__)
 
 
 class Files:
@@ -57,14 +60,19 @@ class Files:
         return self.folder / digest[:2] / f"{digest}{self._ending}"
 
     def get(self, digest: str) -> bytes | None:
-        """The content; None where it was removed. Raises StoreError where it is not what was put there."""
+        """The content; None where it is not there, or not as it was put there, which the log says."""
+        path = self.path(digest)
         try:
-            content = self.path(digest).read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
-        if sha256(content).hexdigest() != digest:
-            raise StoreError(f"{shown(self.path(digest))}: damaged; put back the one of a backup")
-        return content
+        except OSError as error:
+            log.error("%s: cannot be read (%s); put back the one of a backup", shown(path), error.strerror)
+            return None
+        if sha256(content).hexdigest() == digest:
+            return content
+        log.error("%s: damaged; put back the one of a backup", shown(path))
+        return None
 
     @contextmanager
     def nothing_removed(self) -> Iterator[None]:

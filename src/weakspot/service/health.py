@@ -1,5 +1,6 @@
 """Whether a service can do its work: each check by name, and what must be tried again and again for it."""
 
+import logging
 import shutil
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from weakspot.service.problems import Problem
 from weakspot.service.store import Store
 from weakspot.service.tables import heartbeat
 
+log = logging.getLogger(__name__)
 EVERY = 10.0  # seconds between two writes that only show that the store can be written
 
 
@@ -41,12 +43,15 @@ class Health:
             raise Problem(507, "disk-full", "the disk is nearly full; free some space and send it again")
 
     def beat(self) -> None:
-        """Write something, synced, and remember how that went."""
+        """Write something, synced, and remember how that went, whatever that is."""
         try:
             self._store.write(_write_time)
             self._written = "ok"
         except StoreError as error:
             self._written = str(error).partition(": ")[2]
+        except Exception as error:
+            log.exception("the store could not be written")
+            self._written = f"cannot be written ({type(error).__name__}); the log has more"
 
     def start(self, stop: threading.Event) -> None:
         """Beat until `stop` is set."""

@@ -6,8 +6,9 @@ as *not inspected*, never as good.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from time import perf_counter
@@ -15,7 +16,8 @@ from time import perf_counter
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from weakspot.errors import ImageError
+from weakspot.data.formats import ALLOW_MORE
+from weakspot.errors import ImageError, StoreError
 from weakspot.inspection.inspection import ImageInfo, Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.overlay import heat_map_png
@@ -31,6 +33,7 @@ from weakspot.service.store import Store
 
 WORKERS = 4  # while one judges, another decodes and others wait for the disk
 CHILDREN = 2
+RECEIVING = 4  # times as many pictures may be on their way as may wait or be at work: who sends slowly blocks nobody
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,22 @@ class Inspector:
         import_module("scipy.ndimage")  # now, and not while the first picture waits for its regions
         self._pool = ThreadPoolExecutor(WORKERS, "inspect")
         self._judging, self._counting = threading.Lock(), threading.Lock()
-        self._taken = 0
+        self._on_their_way = self._taken = 0
         self._keys: set[tuple[str, str]] = set()  # at work
 
     @property
     def is_full(self) -> bool:
         """Whether one more picture would be refused."""
-        return self._taken >= self._limits.queue
+        queue = self._limits.queue
+        return self._taken >= queue or self._on_their_way >= RECEIVING * queue
 
     async def inspect(self, receive: Callable[[], Awaitable[Sent]]) -> Answer:
-        """Receive a picture and answer it. Raises Problem, where all places are taken before anything is received."""
+        """Receive a picture and answer it. Raises Problem where all places are taken."""
+        with self._receiving():
+            sent = await receive()
         self._take_place()
         try:
-            work = self._pool.submit(self._inspect, await receive())
+            work = self._pool.submit(self._inspect, sent)
         except BaseException:
             self._give_place_back()
             raise
@@ -77,9 +83,21 @@ class Inspector:
         self._pool.shutdown()
         self._decoders.close()
 
-    def _take_place(self) -> None:
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
         with self._counting:
             if self.is_full:
+                raise full()
+            self._on_their_way += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._on_their_way -= 1
+
+    def _take_place(self) -> None:
+        with self._counting:
+            if self._taken >= self._limits.queue:
                 raise full()
             self._taken += 1
             self.metrics.queue.set(self._taken)
@@ -124,6 +142,25 @@ class Inspector:
         began = perf_counter()
         detector = self._detectors.active
         digest = self._files.put(sent.picture)
+        try:
+            answer = self._judged_and_kept(detector, sent, digest)
+        except Exception:
+            self._forget(digest)
+            raise
+        self.metrics.seconds.observe(perf_counter() - began)
+        return answer
+
+    def _forget(self, digest: str) -> None:
+        """Remove a picture that no row names. In the writer's turn: one that was sent twice at once is put back."""
+
+        def forget(connection: Connection) -> None:
+            if not records.is_kept(connection, digest):
+                self._files.remove(digest)
+
+        with suppress(StoreError, OSError):  # the one that matters is told already
+            self._store.write(forget)
+
+    def _judged_and_kept(self, detector: LoadedDetector, sent: Sent, digest: str) -> Answer:
         entry = self._judged(detector, sent.picture, digest)
         heat_map = heat_map_png(entry.heat_map) if isinstance(entry, Inspection) else None
 
@@ -137,7 +174,6 @@ class Inspector:
         except IntegrityError:
             raise Problem(409, "at-work", "this Idempotency-Key was used at the same instant; ask again") from None
         self.metrics.inspections.labels(entry.decision, detector.info.sha256[:12]).inc()
-        self.metrics.seconds.observe(perf_counter() - began)
         return Answer(answer, entry.decision)
 
     def _judged(self, detector: LoadedDetector, picture: bytes, digest: str) -> Inspection | NotInspected:
@@ -146,7 +182,8 @@ class Inspector:
             prepared = detector.prepare(image)
             return detector.judge(prepared, self._judging)
         except ImageError as error:
-            return NotInspected(ImageInfo(None, digest), detector.info, str(error))
+            reason = str(error).replace(ALLOW_MORE, self._limits.allowing_more(detector.manifest.read))
+            return NotInspected(ImageInfo(None, digest), detector.info, reason)
         except MemoryError:
             reason = "picture: not enough memory to judge it; close other programs"
             return NotInspected(ImageInfo(None, digest), detector.info, reason)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from weakspot.durable import make_folder, output_errors, remove_folder, remove_leftovers
-from weakspot.errors import DataError, OutputError, StoreError, shown
+from weakspot.errors import DataError, OutputError, shown
 from weakspot.jobs.compare import Judged, Material
 from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
 from weakspot.service.backup import snapshot
@@ -50,7 +50,7 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
 def reviewed_pictures(data: Path, store: str | None, trained: frozenset[str]) -> Material:
     """Each picture whose verdict in force is good or bad, once, by the id of its last such inspection.
 
-    One that was judged both ways, or that retention removed, is left out. trained: SHA-256 of the pictures whose parts
+    One that was judged both ways, or whose file is gone, is left out. trained: SHA-256 of the pictures whose parts
     are asked for, too, whatever was said of them. Raises StoreError where there is no store.
     """
     files = Files(data / PICTURES, ours=False)
@@ -88,7 +88,4 @@ def _remove_snapshot(folder: Path) -> None:
 
 
 def _content(files: Files, digest: str) -> bytes:
-    content = files.get(digest)
-    if content is None:
-        raise StoreError(f"picture {digest[:12]} was removed meanwhile; compare again")
-    return content
+    return files.get(digest) or b""  # lost or damaged: neither model can judge it

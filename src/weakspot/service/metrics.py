@@ -18,7 +18,7 @@ class Metrics:
             "weakspot_inspection_duration_seconds", "From accepted to on disk.", buckets=_SECONDS, registry=registry
         )
         self.refused = Counter("weakspot_refused", "Requests refused.", ["reason"], registry=registry)
-        self.queue = Gauge("weakspot_queue_length", "Pictures being received, waiting or at work.", registry=registry)
+        self.queue = Gauge("weakspot_queue_length", "Pictures waiting or at work.", registry=registry)
         self.free = Gauge("weakspot_data_free_bytes", "Free space where data lie.", registry=registry)
         self.model = Gauge("weakspot_model_info", "The active model.", ["name", "sha256"], registry=registry)
         self._registry = registry

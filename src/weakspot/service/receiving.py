@@ -6,6 +6,7 @@ A file name that a client gives is not looked at, and no part of a body is put o
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from unicodedata import category
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -91,7 +92,7 @@ async def _of_form(request: Request, body: bytes) -> tuple[bytes, dict[str, str]
 def _text(name: str, value: str | None) -> str | None:
     if value is None or value == "":
         return None
-    if len(value) > MOST_LETTERS or not value.isprintable():
+    if len(value) > MOST_LETTERS or not all(letter.isprintable() or category(letter) == "Zs" for letter in value):
         raise Problem(422, "text", f"{name}: needed are up to {MOST_LETTERS} printable characters")
     return value
 

@@ -69,6 +69,12 @@ def add_inspection(
     return answer
 
 
+def is_kept(connection: Connection, picture_sha256: str) -> bool:
+    """Whether a row names this picture, and retention has not removed it."""
+    this = (pictures.c.sha256 == picture_sha256) & pictures.c.removed.is_(None)
+    return connection.execute(select(pictures.c.sha256).where(this)).first() is not None
+
+
 def add_event(connection: Connection, kind: str, subject: str) -> None:
     """What other systems are to be told, in the commit of what it tells of."""
     connection.execute(insert(outbox), {"kind": kind, "subject": subject, "time": now()})

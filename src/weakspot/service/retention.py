@@ -24,6 +24,7 @@ _JUDGED = (
     .where(inspections.c.picture_sha256 == pictures.c.sha256)
     .where(verdicts.c.inspection_id == inspections.c.id)
 )
+_UNJUDGED = and_(pictures.c.removed.is_(None), ~_JUDGED)
 
 
 def start_retention(parts: Parts, stop: threading.Event) -> None:
@@ -43,12 +44,13 @@ def start_retention(parts: Parts, stop: threading.Event) -> None:
 def remove_old(store: Store, files: Files, limits: Limits) -> int:
     """Remove what the limits do not keep, the oldest first → how many. A row says so before its file goes.
 
-    None goes while somebody copies them.
+    None goes while somebody copies them. By age at most a day's pictures go: the clock may be wrong.
     """
     removed = 0
+    before = store.read(lambda connection: _too_old_before(connection, limits))
     while True:
         with files.removing() as free:
-            rows = store.read(lambda connection: _too_many(connection, limits)) if free else []
+            rows = store.read(lambda connection: _too_many(connection, limits, before)) if free else []
             if rows:
                 store.write(partial(_mark, rows=rows))
             removed += _remove_files(store, files, [row.sha256 for row in rows])
@@ -82,19 +84,33 @@ def _remove_files(store: Store, files: Files, names: Sequence[str]) -> int:
     return removed
 
 
-def _too_many(connection: Connection, limits: Limits) -> list[Row[Any]]:
+def _too_old_before(connection: Connection, limits: Limits) -> str:
+    """Before which time a picture is removed in this round for its age alone."""
+    if limits.keep_days is None:
+        return ""
+    oldest = connection.execute(select(func.min(pictures.c.time)).where(_UNJUDGED)).scalar()
+    before, most = _days_ago(limits.keep_days), oldest and _a_day_after(oldest)
+    if not most or before <= most:
+        return before
+    log.warning(
+        "pictures of more than one day are older than %g days, the first of %s; one day's go every %g minutes: "
+        "if the clock is wrong, set it",
+        limits.keep_days, oldest, EVERY / 60,
+    )  # fmt: skip
+    return most
+
+
+def _too_many(connection: Connection, limits: Limits, before: str) -> list[Row[Any]]:
     """The oldest pictures that are not kept, some at once; those that somebody judged are kept and do not count."""
-    unjudged = and_(pictures.c.removed.is_(None), ~_JUDGED)
-    there: Select[Any] = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(unjudged)
+    there: Select[Any] = select(pictures.c.sha256, pictures.c.bytes, pictures.c.time).where(_UNJUDGED)
     oldest = connection.execute(there.order_by(pictures.c.time).limit(AT_ONCE)).all()
     excess = 0.0  # bytes
     if limits.keep_gigabytes is not None:
-        held = connection.execute(select(func.sum(pictures.c.bytes)).where(unjudged)).scalar() or 0
+        held = connection.execute(select(func.sum(pictures.c.bytes)).where(_UNJUDGED)).scalar() or 0
         excess = held - limits.keep_gigabytes * 1e9
     found: list[Row[Any]] = []
     for row in oldest:
-        too_old = limits.keep_days is not None and row.time < _days_ago(limits.keep_days)
-        if not too_old and excess <= 0:
+        if row.time >= before and excess <= 0:
             break
         found.append(row)
         excess -= row.bytes
@@ -120,5 +136,12 @@ def _remove(connection: Connection, files: Files, name: str) -> bool:
 
 
 def _days_ago(days: float) -> str:
-    then = datetime.now(UTC) - timedelta(days=days)
-    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _as_text(datetime.now(UTC) - timedelta(days=days))
+
+
+def _a_day_after(time: str) -> str:
+    return _as_text(datetime.fromisoformat(time) + timedelta(days=1))
+
+
+def _as_text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

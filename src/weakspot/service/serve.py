@@ -28,7 +28,7 @@ from weakspot.service.metrics import Metrics
 from weakspot.service.parts import Parts
 from weakspot.service.protocol import deadlined
 from weakspot.service.retention import start_retention
-from weakspot.service.store import Store, sqlite_path
+from weakspot.service.store import Store, sqlite_path, sqlite_url
 from weakspot.service.tasks import Tasks
 from weakspot.service.training import Trainings
 from weakspot.service.viewing import Viewer
@@ -90,7 +90,7 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
 
 def store_url(data: Path, given: str | None) -> str:
     """The store of a data folder: the one given, or SQLite in it."""
-    return given or f"sqlite:///{(data / STORE).absolute()}"
+    return given or sqlite_url(data / STORE)
 
 
 def _alone_on_store(url: str) -> AbstractContextManager[None]:
@@ -123,7 +123,8 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
         _write_admin_token(data / ADMIN_TOKEN, accounts)
     health = Health(data, store, detectors, inspector, limits)
     needs = serving.needs_token
-    tasks = Tasks(data / TASKS, {"data": str(data.absolute()), "store": serving.store})
+    secret = {"data": str(data.absolute()), "store": serving.store, "gigabytes": limits.decode_gigabytes}
+    tasks = Tasks(data / TASKS, secret)
     trainings = Trainings(tasks, serving.training_data, serving.training)
     asked = (inspector, viewer, accounts, health, limits, metrics, tasks, trainings)
     parts = Parts(data, store, pictures, detectors, *asked, needs)
@@ -134,10 +135,10 @@ def opened(models: Sequence[Path], serving: Serving) -> Iterator[Parts]:
 
 
 def _server(parts: Parts, serving: Serving) -> uvicorn.Server:
-    hosts = {*LOCAL_NAMES, serving.host, *serving.hosts}
+    hosts, limits = {*LOCAL_NAMES, serving.host, *serving.hosts}, serving.limits
     config = uvicorn.Config(
         make_app(parts, hosts),
-        http=deadlined(serving.limits.receive_seconds + GRACE),
+        http=deadlined(limits.receive_seconds + GRACE, {"/v1/models": limits.model_seconds + GRACE}),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -54,19 +54,22 @@ def overlay(parts: Parts, inspection: str) -> bytes:
     image, model = ImageInfo(**answer["image"]), ModelInfo(**answer["model"])
     scores = {name: answer[name] for name in ("decision", "defect_score", "raw_score", "bad_from", "good_below")}
     entry = Inspection(image=image, model=model, heat_map=heat, heat_score=math.nan, **scores)  # which is not kept
-    return overlay_png(_pixels(parts, row), entry)
+    with parts.viewer.place():
+        return overlay_png(_pixels(parts, row), entry)
 
 
 def picture(parts: Parts, inspection: str) -> bytes:
     """The picture in 8 bits, PNG. Raises Problem where it was removed or could not be read."""
-    return _png(_in_8_bits(_pixels(parts, found(parts, inspection))))
+    with parts.viewer.place():
+        return _png(_in_8_bits(_pixels(parts, found(parts, inspection))))
 
 
 def thumbnail(parts: Parts, inspection: str) -> bytes:
     """The same, at most THUMBNAIL pixels a side."""
-    small = Image.fromarray(_in_8_bits(_pixels(parts, found(parts, inspection))))
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return _png(np.asarray(small))
+    with parts.viewer.place():
+        small = Image.fromarray(_in_8_bits(_pixels(parts, found(parts, inspection))))
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        return _png(np.asarray(small))
 
 
 def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
@@ -77,13 +80,20 @@ def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _pixels(parts: Parts, row: Row[Any]) -> np.ndarray:
+    """In a place of the viewer: what is decoded is large until it is made into what leaves."""
     content = parts.pictures.get(row.picture_sha256)
     if content is None:
-        raise Problem(410, "removed", "the picture was removed by the service's limit of age or size")
+        raise _gone(parts, row.picture_sha256)
     try:
         return parts.viewer.decode(content, parts.detectors.read_settings(row.model_sha256)).pixels
     except ImageError as error:
         raise Problem(404, "no-pixels", str(error)) from None
+
+
+def _gone(parts: Parts, picture: str) -> Problem:
+    if not parts.store.read(lambda c: records.is_kept(c, picture)):
+        return Problem(410, "removed", "the picture was removed by the service's limit of age or size")
+    return Problem(410, "lost", "the picture's file is lost or damaged; its answer stays; the log says where it lay")
 
 
 def _heat(png: bytes) -> HeatMap:

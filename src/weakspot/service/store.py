@@ -16,8 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from weakspot.errors import DiskError, StoreError, StoreFullError, WeakspotError, shown
@@ -27,6 +27,7 @@ from weakspot.service.schema import bring_up_to_date
 T = TypeVar("T")
 GROUP = 64  # most writes of one commit
 _END = object()
+_RAISED = "P0001"  # PostgreSQL's code for what a trigger refuses
 
 
 class Store:
@@ -42,7 +43,7 @@ class Store:
         self.failed: StoreError | None = None
         self._path = sqlite_path(url)
         self._writer, self._readers = _writing(url, self._path), reading(url)
-        with store_errors(self):
+        with store_errors(url):
             bring_up_to_date(self._writer)
             self._inode = self._path and os.stat(self._path).st_ino
         self._queue: SimpleQueue[Any] = SimpleQueue()
@@ -51,7 +52,7 @@ class Store:
 
     def read(self, question: Callable[[Connection], T]) -> T:
         """What a function finds, in one snapshot. Raises StoreError."""
-        with store_errors(self), self._readers.connect() as connection:
+        with store_errors(self.url), self._readers.connect() as connection:
             return question(connection)
 
     def write(self, change: Callable[[Connection], T]) -> T:
@@ -97,7 +98,7 @@ class Store:
         try:
             if self.failed is not None:
                 raise self.failed
-            with store_errors(self), self._writer.begin() as connection:
+            with store_errors(self.url), self._writer.begin() as connection:
                 for change, done in group:
                     _make(change, done, connection, results)
             self._refuse_moved()
@@ -130,7 +131,7 @@ def _make(change: Callable[[Connection], Any], done: Future[Any], connection: Co
     try:
         result = change(connection)
     except Exception as error:
-        if isinstance(error, DBAPIError) and _is_of_the_disk(error):
+        if isinstance(error, DBAPIError) and not _is_of_the_statement(error):
             raise
         savepoint.rollback()
         done.set_exception(error)
@@ -142,8 +143,8 @@ def _make(change: Callable[[Connection], Any], done: Future[Any], connection: Co
 class store_errors:
     """Turn the database's errors into a StoreError without its internals; a conflict of keys passes."""
 
-    def __init__(self, store: Store) -> None:
-        self._name = shown_url(store.url)
+    def __init__(self, url: str) -> None:
+        self._name = shown_url(url)
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -156,6 +157,11 @@ class store_errors:
             raise StoreFullError(f"{self._name}: the disk is full; free some space") from error
         reason = shown(str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__)
         raise StoreError(f"{self._name}: the store failed ({reason}); check disk and database, start again") from error
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a file, whatever its name has in it; `sqlite_path` gives the path back."""
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -224,9 +230,6 @@ def _postgresql(url: str) -> Any:
     return make_url(url).set(drivername="postgresql+psycopg")
 
 
-def _is_of_the_disk(error: DBAPIError) -> bool:
-    """Whether the whole transaction is lost, not one statement of it."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", "") in ("53100", "58030", None)
+def _is_of_the_statement(error: DBAPIError) -> bool:
+    """Whether one change alone is at fault, for what it would write; else nothing more can be written at all."""
+    return isinstance(error, IntegrityError | DataError) or getattr(error.orig, "sqlstate", "") == _RAISED

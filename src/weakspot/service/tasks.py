@@ -47,7 +47,10 @@ class Task:
 
 
 class Tasks:
-    """The tasks of one service. secret: what their processes are told, and no file is: where the store is."""
+    """The tasks of one service. secret: what their processes are told, and no file is: where the store is.
+
+    `store` in it is told only to those that read it. Others decode pictures that anybody may have sent.
+    """
 
     def __init__(self, folder: Path, secret: dict[str, Any]) -> None:
         self._folder, self._secret = folder, secret
@@ -141,10 +144,14 @@ class Tasks:
             os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
         assert process.stdin is not None
         with suppress(OSError):
-            process.stdin.write(json.dumps(self._secret).encode() + b"\n")
+            process.stdin.write(json.dumps(self._told(folder, step)).encode() + b"\n")
             process.stdin.flush()  # and left open: its end tells the process that the service is gone
         self._running[number] = kind, process
         threading.Thread(target=self._wait, args=(number, process), daemon=True).start()
+
+    def _told(self, folder: Path, step: Step) -> dict[str, Any]:
+        reads_store = step == "compare" or (step == "look" and _plain(folder / ORDER).get("folder") is None)
+        return self._secret if reads_store else self._secret | {"store": None}
 
     def _wait(self, number: str, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()

@@ -6,6 +6,7 @@ The first line there says where the service's pictures and its store are.
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -101,6 +102,7 @@ def _compare(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 
     detectors = _detector(order["models"][0]), _detector(order["models"][1])
     material = reviewed_pictures(Path(where["data"]), where["store"], trained_on(detectors))
+    _bound(where["gigabytes"])
     found = compare(detectors, material, _telling(folder))
     for number, pair in enumerate(found.differing[:MOST_HEATS]):
         for side, heat in zip("ab", pair.heats, strict=True):
@@ -113,6 +115,14 @@ def _compare(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 STEPS: dict[str, Callable[[Path, dict[str, Any], dict[str, Any]], str]] = {
     "look": _look, "train": _train, "compare": _compare,
 }  # fmt: skip
+
+
+def _bound(gigabytes: float) -> None:
+    """Let this process take so much more memory and no more: it decodes what clients sent."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + int(gigabytes * 1e9)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _of_verdicts(order: dict[str, Any]) -> bool:

@@ -28,3 +28,17 @@ def one(comparison: TaskId, parts: Service, _: MayReview) -> ComparisonOut:
     """How far a comparison is, and what came of it."""
     task = parts.tasks.find(comparison, "comparison")
     return ComparisonOut(**dict(told(task)), result=comparing.result_of(task))
+
+
+@router.post("/{comparison}/cancel", status_code=204, responses=problems(401, 403, 404, 413, 422))
+def cancel(comparison: TaskId, parts: Service, who: MayAdmin) -> None:
+    """Stop a comparison that is at work."""
+    parts.tasks.find(comparison, "comparison")
+    parts.tasks.cancel(comparison, who.name)
+
+
+@router.delete("/{comparison}", status_code=204, responses=problems(401, 403, 404, 409, 413, 422))
+def forget(comparison: TaskId, parts: Service, _: MayAdmin) -> None:
+    """Remove a comparison and all that it left."""
+    parts.tasks.find(comparison, "comparison")
+    parts.tasks.remove(comparison)

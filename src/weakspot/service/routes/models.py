@@ -44,7 +44,7 @@ async def register(request: Request, parts: Service, who: MayAdmin) -> Registere
     """Send a model file, *.weakspot. It is checked and kept, and does not answer before it is made active."""
     if request.headers.get("content-type", "") != "application/octet-stream":
         raise Problem(415, "content-type", "send the model file as application/octet-stream")
-    content = await whole_body(request, MOST_BYTES, 10 * parts.limits.receive_seconds)
+    content = await whole_body(request, MOST_BYTES, parts.limits.model_seconds)
     return Registered(sha256=await run_in_threadpool(parts.detectors.register, content, who.name))
 
 
