@@ -4,10 +4,11 @@ from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from weakspot.service.answers import answer_errors
+from weakspot.service.asked import refuse_unknown
 from weakspot.service.bodies import ProblemOut
 from weakspot.service.guard import Guard
 from weakspot.service.parts import Parts
@@ -18,7 +19,14 @@ ABOUT = "Send a picture, get a decision; look at what was answered, and say what
 
 def make_app(parts: Parts, hosts: Collection[str]) -> FastAPI:
     """The application around the parts of a service. hosts: names by which clients may call it."""
-    app = FastAPI(title="weakspot", version=version("weakspot"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="weakspot",
+        version=version("weakspot"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a picture that is sent on is lost to clients that do not follow
+        dependencies=[Depends(refuse_unknown)],
+    )
     app.state.parts, app.state.metrics = parts, parts.metrics
     for module in (inspections, models, comparisons, trainings, accounts, health, pages, task_pages):
         app.include_router(module.router)
