@@ -1,6 +1,9 @@
 """What a client gets that asks wrongly: which thing, what was found, what is needed, the way out."""
 
+import json
+import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +12,9 @@ import pytest
 
 from tests.service.server import Server, png
 from tests.service.test_http import problem
+from weakspot.service import seldom
+from weakspot.service.seldom import EACH, Seldom
+from weakspot.service.unfit import of_pattern
 
 ANY = "00000000-0000-0000-0000-000000000000"
 Start = Callable[..., Server]
@@ -78,3 +84,118 @@ def test_a_form_says_everything_in_itself(service: Server):
     many = [text(f"f{number}", "") for number in range(30)]
     assert "more than 20 fields" in problem(form(service, *many), 400, "form")["detail"]
     assert "longer than" in problem(form(service, text("part", "x" * 9_000)), 400, "form")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ("GET /v1/inspections/nope", 404, "no inspection of that name is here; those that are here: /stream, GET"),
+        ("GET /v1/models/nope/thresholds", 404, "no model of that name is here"),
+        ("GET /v1/inspections?limit=abc", 422, "limit: 'abc' in the address; needed is a whole number"),
+        ("GET /v1/inspections?limit=0", 422, "limit: '0' in the address; needed is at least 1"),
+        ("GET /v1/inspections?decision=foo", 422, "needed is 'good', 'review', 'bad' or 'not inspected'"),
+        ("GET /v1/inspections?cursor=x", 422, "needed is `next` of the page before"),
+        ("GET /v1/inspections?since=monday", 422, "needed is a time in UTC such as 2026-11-28T02:38:11Z"),
+        ("GET /today?day=monday", 422, "day: 'monday' in the address; needed is a day such as 2026-11-28"),
+        ("GET /v1/inspection", 404, "did you mean /v1/inspections? Pages begin at /inspect"),
+        ("GET /nowhere/at/all", 404, "/nowhere/at/all: nothing is there; pages begin at /inspect"),
+        ("POST /v1/inspections/", 404, "did you mean /v1/inspections?"),
+        ("GET /review/", 404, "did you mean /review?"),
+        ("PUT /v1/inspections", 405, "PUT is not taken here; take GET or POST"),
+        ("POST /v1/users", 422, "no JSON was sent; needed is an object with name, password, scope, under Content-Type"),
+        (
+            'POST /v1/users {"name": "a", "scope": "admin"}',
+            422,
+            "password: missing in the JSON, which takes name, password, scope",
+        ),
+        (
+            'POST /v1/users {"name": "a", "password": "quiet", "scope": "admin"}',
+            422,
+            "needed is at least 12 characters",
+        ),
+        ('POST /v1/users {"nam": "a"}', 422, "nam: unknown in the JSON; did you mean name? Known are name, password"),
+        (
+            'POST /v1/tokens {"name": "a", "scope": "all"}',
+            422,
+            "scope: 'all' in the JSON; needed is 'inspect', 'review'",
+        ),
+        ('POST /v1/tokens {"name": "a", ', 400, "the JSON cannot be read from its character 14 on"),
+    ],
+)
+def test_a_refusal_says_what_was_found_what_is_needed_and_the_way_out(
+    service: Server, asked: str, status: int, said: str
+):
+    method, path, body = (*asked.split(" ", 2), "")[:3]
+    kind = {"content-type": "application/json"}
+    answer = service.client.request(method, path, content=body or None, headers=kind if body else None)
+    found = answer.json()["detail"]
+    assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json"
+    assert said in found and "quiet" not in found and "should" not in found and "path." not in found
+
+
+def test_a_page_that_is_not_there_says_so_in_words(service: Server):
+    answer = service.client.get("/inspections/nope", headers={"accept": "text/html"})
+    assert (
+        answer.status_code == 404 and "no inspection of that name is here; those that are here: /stream" in answer.text
+    )
+    assert re.search("urn:uuid:[0-9a-f-]{36}", answer.text)
+
+
+def test_every_pattern_of_the_interface_has_words(service: Server):
+    found = set(re.findall(r'"pattern": ?("(?:[^"\\]|\\.)*")', service.client.get("/openapi.json").text))
+    assert len(found) > 5
+    assert not [each for each in found if of_pattern(json.loads(each)).startswith("text like")]
+
+
+def test_a_type_is_needed_and_named_with_an_example(service: Server):
+    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+        said = problem(service.client.post("/v1/inspections", content=png(), headers=headers), 415, "content-type")
+        assert "curl --data-binary @0001.png -H 'Content-Type: image/png'" in said["detail"]
+
+
+def test_each_problem_is_found_in_the_log_and_nothing_that_a_client_sent(start: Start):
+    server = start()
+    html = {"accept": "text/html"}
+    answers = [
+        server.client.get("/v1/inspections/Quaint"),
+        server.client.get("/Quaint", headers=html),
+        server.client.get("/v1/inspections?Quaint=1"),
+        server.client.post("/v1/tokens", json={"name": "Quaint", "scope": "Quaint"}),
+        server.client.get("/v1/models", headers={"host": "Quaint"}),
+        server.client.request("QUAINT", "/v1/models"),
+        server.send(b"Quaint", part="Quaint"),
+        server.send(png(), part="Quaint\n"),
+    ]
+    told = [re.findall("urn:uuid:[0-9a-f-]{36}", answer.text) for answer in answers]
+    assert all(len(each) == 1 for each in told)
+    until = time.monotonic() + 30
+    while told[-1][0] not in "".join(server.said) and time.monotonic() < until:
+        time.sleep(0.05)
+    lines = "".join(server.said)
+    assert [each for (each,) in told if lines.count(each) != 1] == []
+    assert "404 missing: GET /v1/inspections/{inspection}" in lines and "quaint" not in lines.lower()
+
+
+def test_a_flood_of_refusals_is_counted_and_not_told_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(seldom, "monotonic", lambda: now[0])
+    log, told = logging.getLogger("flooded"), []
+    monkeypatch.setattr(log, "filters", [Seldom()])
+    monkeypatch.setattr(log, "propagate", False)
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(log, "handlers", [handler])
+    for number in range(2_500):
+        log.warning("%s", f"n{number}", extra={"kind": "full"})
+    log.warning("%s", "another", extra={"kind": "unfit"})
+    assert told[:EACH] == [f"n{number}" for number in range(EACH)]
+    assert told[EACH:] == [
+        "n99 (89 more of this kind since the last one)", "n999 (899 more of this kind since the last one)", "another",
+    ]  # fmt: skip
+    now[0] += 61
+    try:
+        raise ValueError("Quaint")
+    except ValueError:
+        log.exception("%s", "later", extra={"kind": "full"})
+    assert told[-1].startswith("later\n") and "ValueError (1,500 more of this kind" in told[-1]
+    assert "test_asked.py" in told[-1] and 'ValueError("Quaint")' in told[-1] and "ValueError: Quaint" not in told[-1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from weakspot.service.answers import answer_errors
 from weakspot.service.asked import refuse_unknown
@@ -28,9 +29,10 @@ def make_app(parts: Parts, hosts: Collection[str]) -> FastAPI:
         dependencies=[Depends(refuse_unknown)],
     )
     app.state.parts, app.state.metrics = parts, parts.metrics
-    for module in (inspections, models, comparisons, trainings, accounts, health, pages, task_pages):
+    modules = (inspections, models, comparisons, trainings, accounts, health, pages, task_pages)
+    for module in modules:
         app.include_router(module.router)
-    answer_errors(app)
+    answer_errors(app, [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)])
     app.add_middleware(Guard, hosts=hosts)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
