@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from weakspot.service.answers import answer_errors
-from weakspot.service.asked import refuse_unknown
+from weakspot.service.asked import refuse_unknown_of_anybody
 from weakspot.service.bodies import ProblemOut
 from weakspot.service.guard import Guard
 from weakspot.service.parts import Parts
@@ -26,7 +26,7 @@ def make_app(parts: Parts, hosts: Collection[str]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a picture that is sent on is lost to clients that do not follow
-        dependencies=[Depends(refuse_unknown)],
+        dependencies=[Depends(refuse_unknown_of_anybody)],
     )
     app.state.parts, app.state.metrics = parts, parts.metrics
     modules = (inspections, models, comparisons, trainings, accounts, health, pages, task_pages)

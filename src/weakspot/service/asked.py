@@ -19,8 +19,14 @@ STATIC = "/static/{name}"  # whose query is but a mark of its version
 MOST_LETTERS = 60  # of a name that is told
 
 
+async def refuse_unknown_of_anybody(request: Request) -> None:
+    """A dependency of every route: the same, where no other dependency asks first who may know (`knows_who`)."""
+    if not any(hasattr(each.call, "knows_who") for each in request.scope["route"].dependant.dependencies):
+        await refuse_unknown(request)
+
+
 async def refuse_unknown(request: Request) -> None:
-    """A dependency of every route. Raises Problem for an unknown name, and for one that is given twice.
+    """Raise Problem for an unknown name, and for one that is given twice.
 
     Of the query, of a form or of JSON, where the route declares it; unknown names in JSON are found where it is read.
     """
