@@ -72,7 +72,7 @@ def test_tokens_are_listed_until_they_are_revoked(plant: Server):
 
 def test_a_revoked_token_does_not_come_back_with_what_another_read_before(parts: Parts, monkeypatch):
     accounts, read = Accounts(parts.store), parts.store.read
-    number, token = accounts.add_token("gone", "admin", "me")
+    number, token = accounts.add_token("gone", "review", "me")
     has_read, revoked = threading.Event(), threading.Event()
 
     def slow(self: Store, question: Any) -> Any:

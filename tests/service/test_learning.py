@@ -217,12 +217,33 @@ def test_a_folder_that_is_called_as_the_snapshot_is_never_removed(judged, tmp_pa
 
 def test_too_few_verdicts_are_one_line_and_leave_nothing(start: Start, tmp_path: Path, capsys):
     server, run = start(), tmp_path / "run"
-    for picture, word, said in ((None, "", "nothing was judged good or bad"), (png("bad"), "bad", "0 pictures were")):
+    for picture, word, said in ((None, "", "nothing was judged good or bad"), (png("bad"), "bad", "1 judged: 1 bad; ")):
         if picture:
             judge(server, picture, word)
         assert weakspot("train", "--from", server.data, "-o", run) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line and not (run / "judged").exists()
+
+
+def test_verdicts_that_teach_nothing_are_counted_by_why(start: Start, tmp_path: Path, capsys, caplog):
+    server: Any = start()
+    for number in range(3):
+        judge(server, toy(False, number), "good", f"p{number}")
+    for number in range(3, 5):
+        for part in ("a", "b"):
+            judge(server, toy(False, number), "good", part)
+    for word in ("good", "bad"):
+        judge(server, toy(False, 5), word)
+    judged_folder(server.data, None, tmp_path / "run", resume=False)
+    assert "6 judged: 3 good, 2 sent as two parts, 1 judged both ways" in caplog.text
+    for each in [each["result"]["id"] for each in server.get("/v1/inspections", part="p0")["inspections"]]:
+        server.client.post(f"/v1/inspections/{each}/verdicts", json={"verdict": "withdrawn"})
+    for number in (1, 2):
+        judge(server, toy(False, number), "unsure", "another")
+    assert weakspot("export-verdicts", "--data", server.data, "-o", tmp_path / "judged") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing to learn from: 5 judged: 4 sent as two parts, 1 judged both ways; " in line
+    assert "name the same part" in line and "withdraw one of two verdicts" in line
 
 
 def detector(path: Path) -> LoadedDetector:

@@ -216,14 +216,18 @@ def test_a_root_that_is_gone_is_left_out_and_logged_and_back_when_it_is_there(tm
 def test_a_training_that_fails_says_why_and_can_be_tried_again(tmp_path: Path, roots: Path, first: Path):
     server = serving(tmp_path, roots, first)
     judge(server, toy(True, 1), "bad")
+    for part in ("4711", "4712"):
+        judge(server, toy(True, 2), "bad", part)
     number = begun(server, "What people judged here")
     failed = ended(server, number)
-    assert failed["outcome"] == "failed" and "0 pictures were judged good and 1 bad" in failed["why"]
+    assert failed["outcome"] == "failed" and "2 judged: 1 bad, 1 sent as two parts; needed are" in failed["why"]
     assert str(tmp_path) not in failed["why"]
     for seed in range(6):
         judge(server, toy(False, seed), "good")
     assert server.client.post(f"/v1/trainings/{number}/start").status_code == 204
     assert ended(server, number)["outcome"] == "done"
+    told = server.client.get(f"/train/{number}", headers=HTML).text
+    assert "8 judged: 6 good, 1 bad, 1 sent as two parts." in told and "<dt>left out</dt><dd>1</dd>" in told
     server.stop()
 
 

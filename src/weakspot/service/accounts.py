@@ -98,10 +98,24 @@ class Accounts:
         self._read()
         return row["id"], token
 
+    def refuse_taken(self, name: str) -> None:
+        """Raise Problem for the name of a token that opens something, or of a person: whose was it, one would ask."""
+        people = self._store.read(lambda c: c.execute(select(users.c.name).where(users.c.name == name)).first())
+        if people is not None or any(row.name == name for row in self.tokens()):
+            raise Problem(409, "taken", "a token or a user of that name is there; choose another name, or end that one")
+
     def revoke(self, number: str) -> None:
-        """End a token at once. Raises Problem where there is none of that id."""
-        change = update(tokens).where(tokens.c.id == number).values(revoked=True)
-        if self._store.write(lambda c: c.execute(change).rowcount) == 0:
+        """End a token at once. Raises Problem where there is none of that id, and for an administrator's last one."""
+        mine = tokens.c.id == number
+
+        def make(connection: Connection) -> int:
+            found = connection.execute(select(tokens).where(mine)).first()
+            count = connection.execute(update(tokens).where(mine).values(revoked=True)).rowcount
+            if found is not None and found.scope == "admin" and found.expires is None:
+                _refuse_no_admin(connection)
+            return count
+
+        if self._store.write(make) == 0:
             raise missing("token")
         self._read()
 
@@ -136,8 +150,12 @@ class Accounts:
         sessions = (tokens.c.name == name) & _IS_SESSION
 
         def make(connection: Connection) -> int:
+            found = connection.execute(select(users).where(users.c.name == name)).first()
             connection.execute(update(tokens).where(sessions).values(revoked=True))
-            return connection.execute(change.where(users.c.name == name)).rowcount
+            count = connection.execute(change.where(users.c.name == name)).rowcount
+            if found is not None and found.scope == "admin":
+                _refuse_no_admin(connection)
+            return count
 
         if self._store.write(make) == 0:
             raise missing("user")
@@ -187,6 +205,15 @@ class Accounts:
         if row is None or not right:
             raise _wrong()
         return row
+
+
+def _refuse_no_admin(connection: Connection) -> None:
+    """Raise Problem where nobody is left who may change anything."""
+    lasting = (tokens.c.scope == "admin") & tokens.c.revoked.is_(False) & tokens.c.expires.is_(None)
+    for left in (select(tokens.c.id).where(lasting), select(users.c.name).where(users.c.scope == "admin")):
+        if connection.execute(left).first() is not None:
+            return
+    raise Problem(409, "last", "nobody could change anything any more; make another administrator first")
 
 
 def csrf_of(token: str) -> str:

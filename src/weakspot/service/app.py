@@ -4,10 +4,12 @@ from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from weakspot.service.answers import answer_errors
+from weakspot.service.asked import refuse_unknown_of_anybody
 from weakspot.service.bodies import ProblemOut
 from weakspot.service.guard import Guard
 from weakspot.service.parts import Parts
@@ -28,11 +30,19 @@ ABOUT = "Send a picture, get a decision; look at what was answered, and say what
 
 def make_app(parts: Parts, hosts: Collection[str]) -> FastAPI:
     """The application around the parts of a service. hosts: names by which clients may call it."""
-    app = FastAPI(title="weakspot", version=version("weakspot"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="weakspot",
+        version=version("weakspot"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a picture that is sent on is lost to clients that do not follow
+        dependencies=[Depends(refuse_unknown_of_anybody)],
+    )
     app.state.parts, app.state.metrics = parts, parts.metrics
-    for module in (inspections, models, limits, comparisons, trainings, accounts, health, pages, task_pages):
+    modules = (inspections, models, limits, comparisons, trainings, accounts, health, pages, task_pages)
+    for module in modules:
         app.include_router(module.router)
-    answer_errors(app)
+    answer_errors(app, [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)])
     app.add_middleware(Guard, hosts=hosts)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app

@@ -5,6 +5,7 @@ A backup is a data folder of its own with an SQLite store, whatever the original
 
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from weakspot.errors import OutputError, StoreError, shown
 from weakspot.runs import alone
 from weakspot.service.files import Files
 from weakspot.service.schema import newest_version
-from weakspot.service.serve import MODELS, PICTURES, store_url
+from weakspot.service.serve import MODELS, PICTURES, STORE, store_url
 from weakspot.service.store import Store, reading, sqlite_path, sqlite_url, store_errors
 from weakspot.service.tables import METADATA, inspections, models, pictures, verdicts
 
@@ -65,7 +66,12 @@ def _copy(data: Path, store: str | None, target: Path, target_store: str | None)
         raise OutputError(f"{shown(target)}: is not empty; give a new folder")
     make_folder(target)
     sent = Files(data / PICTURES, ours=False)
-    with alone(target, "writes there"), sent.nothing_removed(), snapshot(store_url(data, store)) as source:
+    with (
+        alone(target, "writes there"),
+        _emptied(target),
+        sent.nothing_removed(),
+        snapshot(store_url(data, store)) as source,
+    ):
         # Files first: a folder that was left half done has no store, and is not taken for a service's.
         names = [row.sha256 for row in source.execute(select(pictures.c.sha256).where(pictures.c.removed.is_(None)))]
         known = [row.sha256 for row in source.execute(select(models.c.sha256))]
@@ -77,6 +83,19 @@ def _copy(data: Path, store: str | None, target: Path, target_store: str | None)
             source.execute(select(func.count()).select_from(table)).scalar_one() for table in (inspections, verdicts)
         )
     return Copied(target, said, judged, seen, learned, missing=len(names) + len(known) - seen - learned)
+
+
+@contextmanager
+def _emptied(target: Path) -> Iterator[None]:
+    """A folder that was empty, and is so again where not all could be written."""
+    try:
+        yield
+    except BaseException:
+        for name in (PICTURES, MODELS):
+            shutil.rmtree(target / name, ignore_errors=True)
+        for left in target.glob(f"{STORE}*"):
+            left.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -46,6 +46,11 @@ class Detectors:
             raise Problem(503, "no-model", "no model is active; register one and make it active")
         return self._active
 
+    @property
+    def has_active(self) -> bool:
+        """Whether any answers."""
+        return self._active is not None
+
     def register(self, content: bytes, by: str) -> str:
         """Keep a model file → its SHA-256. Raises ModelFileError for what is none; it is then not kept."""
         with self._store.trusting_the_disk():

@@ -40,12 +40,33 @@ class Exported:
     contradicted: int  # pictures judged good once and bad once, left out
     of_two_parts: int  # pictures that were sent as two parts, left out
 
+    @property
+    def left_out(self) -> int:
+        """Pictures that were judged good or bad, and of which nothing can be learned."""
+        return self.gone + self.contradicted + self.of_two_parts
+
+    @property
+    def words(self) -> str:
+        """'60 judged: 40 good, 10 bad, 9 sent as two parts, 1 judged both ways'."""
+        of = (self.good, self.bad, self.of_two_parts, self.contradicted, self.gone)
+        words = ("good", "bad", "sent as two parts", "judged both ways", "no longer there")
+        told = ", ".join(f"{count} {word}" for count, word in zip(of, words, strict=True) if count)
+        return f"{sum(of)} judged: {told}"
+
+    @property
+    def way_out(self) -> str:
+        """What to do where too few are left."""
+        ways = ["judge some good and some bad inspections"]
+        ways += ["name the same part whenever a picture is sent"] if self.of_two_parts else []
+        ways += ["withdraw one of two verdicts on the same picture"] if self.contradicted else []
+        return ", ".join(ways)
+
 
 def export_verdicts(data: Path, store: str | None, output: Path, mark: str | None = None) -> Exported:
     """Write the pictures whose verdict is good or bad, and verdicts.csv, a table that `weakspot train` takes, too.
 
     The folder appears with all of them. mark: a file there that shall hold the table's SHA-256. Raises OutputError for
-    a folder that is not empty, DataError where nothing was judged.
+    a folder that is not empty, DataError where nothing was judged, or nothing that can be learned from.
     """
     _refuse_filled(output)
     files = Files(data / PICTURES, ours=False)
@@ -60,15 +81,17 @@ def export_verdicts(data: Path, store: str | None, output: Path, mark: str | Non
         for digest, row in sure.items():
             if (content := files.get(digest)) is not None:  # one at a time: all of them may be more than memory holds
                 lines.append((*_written(folder, row, "".join(parts[digest]), content), row.verdict_seq, taken))
+        labels = [line[COLUMNS.index("label")] for line in lines]
+        counts = {"gone": len(sure) - len(lines), "contradicted": contradicted, "of_two_parts": len(once) - len(sure)}
+        found = Exported(output, labels.count("good"), labels.count("bad"), **counts)
         if not lines:
-            raise DataError("nothing was judged good or bad; judge some inspections first")
+            why = found.words if found.left_out else "nothing was judged good or bad"
+            raise DataError(f"{shown(data)}: nothing to learn from: {why}; {found.way_out}")
         table = "".join(csv_line(line) for line in (COLUMNS, *lines)).encode()
         write_durably(folder / TABLE, table)
         if mark is not None:
             write_durably(folder / mark, sha256(table).hexdigest().encode())
-    labels = [line[COLUMNS.index("label")] for line in lines]
-    counts = {"gone": len(sure) - len(lines), "contradicted": contradicted, "of_two_parts": len(once) - len(sure)}
-    return Exported(output, labels.count("good"), labels.count("bad"), **counts)
+    return found
 
 
 def _refuse_filled(output: Path) -> None:

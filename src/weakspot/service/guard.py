@@ -4,9 +4,10 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from weakspot.service.answers import problem_response
+from weakspot.service.answers import refusal
 from weakspot.service.problems import SAFE, Problem
 
 HEADERS = {
@@ -40,8 +41,8 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(scope, Headers(scope=scope)) or _too_much(scope)
-        app = self._app if refusal is None else problem_response(refusal)
+        problem = self._refusal(scope, Headers(scope=scope)) or _too_much(scope)
+        app = self._app if problem is None else refusal(Request(scope), problem)
         await app(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import logging
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,18 +13,27 @@ from weakspot.errors import DataError, OutputError, shown
 from weakspot.jobs.compare import Judged, Material
 from weakspot.runs import SNAPSHOT, Run, alone, refuse_taken
 from weakspot.service.backup import snapshot
-from weakspot.service.export import TABLE, export_verdicts, judged, of_one_verdict, parts_of
+from weakspot.service.export import TABLE, Exported, export_verdicts, judged, of_one_verdict, parts_of
 from weakspot.service.files import Files
 from weakspot.service.serve import PICTURES, store_url
 
+log = logging.getLogger(__name__)
 FEWEST_GOOD = 2  # pictures; with one nothing can be held out
 
 
-def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> Path:
+def _log_left_out(found: Exported) -> None:
+    if found.left_out:
+        log.warning("%s", found.words)
+
+
+def judged_folder(
+    data: Path, store: str | None, output: Path, resume: bool, tell: Callable[[Exported], None] = _log_left_out
+) -> Path:
     """The judged pictures of a service, written into a run's folder; with `resume` those that the run began with.
 
-    verdicts.csv in it names the inspection and the verdict of each, and the time of the snapshot. Raises StoreError
-    where there is no store, DataError for too few verdicts, OutputError for a folder that holds something else.
+    verdicts.csv in it names the inspection and the verdict of each, and the time of the snapshot. tell: hears what was
+    written and what was left out. Raises StoreError where there is no store, DataError for too few verdicts,
+    OutputError for a folder that holds something else.
     """
     refuse_taken(output, resume)
     folder = Run(output).judged
@@ -42,8 +53,9 @@ def judged_folder(data: Path, store: str | None, output: Path, resume: bool) -> 
         if found.good < FEWEST_GOOD:
             remove_folder(folder)
     if found.good < FEWEST_GOOD:
-        has = f"{shown(data)}: {found.good} pictures were judged good and {found.bad} bad"
-        raise DataError(f"{has}; needed are at least {FEWEST_GOOD} good ones, and far more to learn what varies")
+        needed = f"needed are at least {FEWEST_GOOD} good ones, and far more to learn what varies"
+        raise DataError(f"{shown(data)}: {found.words}; {needed}; {found.way_out}")
+    tell(found)
     return folder
 
 

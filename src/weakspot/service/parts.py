@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from weakspot.service.accounts import LOCAL, SESSION, Accounts, Scope, Who, csrf_of
+from weakspot.service.asked import refuse_unknown
 from weakspot.service.detectors import Detectors
 from weakspot.service.files import Files
 from weakspot.service.health import Health
@@ -65,21 +66,29 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Who]]:
     async def who(
         request: Request, parts: Service, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> Who:
-        if given is None and not parts.needs_token and not any(name in request.headers for name in OF_PROXIES):
-            return LOCAL
-        token = given.credentials if given is not None else request.cookies.get(SESSION)
-        found = None if token is None else parts.accounts.who(token)
-        if token is None or found is None:
-            raise Problem(
-                401, "token", "send a valid token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
-            )
-        if given is None and request.method not in SAFE:
-            refuse_forged(token, request.headers.get("x-csrf-token", ""))
-        if not found.may(scope):
-            raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
+        found = _who(request, parts, given, scope)
+        await refuse_unknown(request)
         return found
 
+    who.knows_who = True  # type: ignore[attr-defined]
     return who
+
+
+def _who(request: Request, parts: Parts, given: HTTPAuthorizationCredentials | None, scope: Scope) -> Who:
+    """Who asks. Raises Problem unless that scope is theirs."""
+    if given is None and not parts.needs_token and not any(name in request.headers for name in OF_PROXIES):
+        return LOCAL
+    token = given.credentials if given is not None else request.cookies.get(SESSION)
+    found = None if token is None else parts.accounts.who(token)
+    if token is None or found is None:
+        raise Problem(
+            401, "token", "send a valid token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
+        )
+    if given is None and request.method not in SAFE:
+        refuse_forged(token, request.headers.get("x-csrf-token", ""))
+    if not found.may(scope):
+        raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
+    return found
 
 
 def refuse_forged(token: str, csrf: str) -> None:

@@ -2,6 +2,15 @@
 
 from typing import Any
 
+LISTED = {  # where those that are there can be seen
+    "inspection": "/stream, GET /v1/inspections",
+    "model": "/models, GET /v1/models",
+    "comparison": "/models, GET /v1/comparisons",
+    "training": "/train, GET /v1/trainings",
+    "token": "GET /v1/tokens",
+    "user": "GET /v1/users",
+    "folder to train on": "/train, GET /v1/trainings",
+}
 SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 
@@ -32,4 +41,5 @@ def full() -> Problem:
 
 def missing(what: str) -> Problem:
     """There is no such thing."""
-    return Problem(404, "missing", f"no {what} of that name here")
+    way_out = f"those that are here: {LISTED[what]}" if what in LISTED else "take it from the page that names it"
+    return Problem(404, "missing", f"no {what} of that name is here; {way_out}")

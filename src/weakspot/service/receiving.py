@@ -13,13 +13,18 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from weakspot.errors import quoted
+from weakspot.service.asked import refuse_names
 from weakspot.service.limits import Limits
 from weakspot.service.problems import Problem
 from weakspot.service.records import Sent
 
 RAW = ("image/png", "image/jpeg", "image/bmp", "image/tiff", "application/octet-stream")
+PICTURE = "picture"  # the field of a form that is a file
 FIELDS = ("part", "station", "line")
+MOST_FIELDS = 20  # of a form that is read at all; what is too much or unknown is then named
 MOST_LETTERS = 200
+HOW = f"curl --data-binary @0001.png -H 'Content-Type: image/png' …, or curl -F {PICTURE}=@0001.png …"
 DRAINED = 1 << 20  # bytes of a refused request that are read away, so that its sender reads the refusal
 
 
@@ -33,7 +38,8 @@ async def sent_picture(request: Request, limits: Limits) -> Sent:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Problem(415, "encoding", "compressed requests are not taken; send the picture as it is")
     if kind != "multipart/form-data" and kind not in RAW:
-        raise Problem(415, "content-type", f"send multipart/form-data or one of {', '.join(RAW)}")
+        found = f"{quoted(kind, 60)}: " if kind else "no Content-Type: "
+        raise Problem(415, "content-type", f"{found}needed is multipart/form-data or {', '.join(RAW)}, as by {HOW}")
     body = await whole_body(request, limits.body_bytes, limits.receive_seconds)
     if kind == "multipart/form-data":
         picture, said = await _of_form(request, body)
@@ -77,16 +83,27 @@ async def _of_form(request: Request, body: bytes) -> tuple[bytes, dict[str, str]
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
+    if request.query_params:
+        name = next(iter(request.query_params))
+        raise Problem(
+            422, "unknown", f"{quoted(name, 60)}: in the address, though a form was sent; put it into the form"
+        )
     try:
         form: FormData = await _InMemory(
-            request.headers, stream(), max_files=1, max_fields=len(FIELDS), max_part_size=4096
+            request.headers, stream(), max_files=MOST_FIELDS, max_fields=MOST_FIELDS, max_part_size=4096
         ).parse()
     except (MultiPartException, ValueError, KeyError) as error:
-        raise Problem(400, "form", f"the form cannot be read ({error})") from None
-    picture = form.get("picture")
+        raise Problem(400, "form", _why_no_form(error)) from None
+    names = [name for name, _ in form.multi_items()]
+    refuse_names("the form", names, (PICTURE, *FIELDS))
+    picture = form.get(PICTURE)
     if not isinstance(picture, UploadFile):
-        raise Problem(422, "no-picture", "the form has no file named picture; send one")
-    return await picture.read(), {name: value for name, value in form.items() if isinstance(value, str)}
+        found = "it is text" if PICTURE in form else "the form has none"
+        raise Problem(422, "no-picture", f"{PICTURE}: {found}; needed is a file, as by curl -F {PICTURE}=@0001.png")
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    if files := set(FIELDS) & set(names) - set(texts):
+        raise Problem(422, "text", f"{min(files)}: is a file; needed is text, as by curl -F {min(files)}=4711")
+    return await picture.read(), texts
 
 
 def _text(name: str, value: str | None) -> str | None:
@@ -95,6 +112,15 @@ def _text(name: str, value: str | None) -> str | None:
     if len(value) > MOST_LETTERS or not all(letter.isprintable() or category(letter) == "Zs" for letter in value):
         raise Problem(422, "text", f"{name}: needed are up to {MOST_LETTERS} printable characters")
     return value
+
+
+def _why_no_form(error: Exception) -> str:
+    said = str(error)
+    if "Too many" in said:
+        return f"the form has more than {MOST_FIELDS} fields or files; needed are {PICTURE} and what is known of it"
+    if "exceeded" in said:
+        return f"a field of the form is longer than 4,096 bytes; up to {MOST_LETTERS} characters are taken"
+    return f"the form cannot be read; send it as curl -F {PICTURE}=@0001.png does, with its boundary in Content-Type"
 
 
 def _too_large(most: int) -> Problem:

@@ -1,5 +1,6 @@
 """`weakspot serve` from end to end: opens the store, starts what answers, and ends when it is asked to."""
 
+import errno
 import ipaddress
 import logging
 import os
@@ -80,6 +81,8 @@ def serve(models: Sequence[Path], serving: Serving) -> int:
         start_retention(parts, ended)
         threading.Thread(target=_end_when_failed, args=(parts.store, server, stop, ended), daemon=True).start()
         name, port = listener.getsockname()[:2]
+        if not parts.detectors.has_active:
+            log.warning("no model yet: send one on the page /models and make it active; until then pictures get 503")
         log.warning("listens on http://%s:%s", f"[{name}]" if ":" in name else name, port)
         server.run(sockets=[listener])
         ended.set()
@@ -160,8 +163,10 @@ def _listening(serving: Serving) -> Iterator[socket.socket]:
         try:
             listener.bind((serving.host, serving.port))
         except OSError as error:
+            is_taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            way_out = "take another --port" if is_taken else "give an address of this machine as --host, or 0.0.0.0"
             where = f"{shown(serving.host)} port {serving.port}"
-            raise OutputError(f"{where}: cannot be listened on ({error.strerror}); take another --port") from None
+            raise OutputError(f"{where}: cannot be listened on ({error.strerror}); {way_out}") from None
         yield listener
 
 

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ class Store:
         self.url = url
         self.failed: StoreError | None = None
         self._path = sqlite_path(url)
+        _make_private(self._path)
         self._writer, self._readers = _writing(url, self._path), reading(url)
         with store_errors(url):
             bring_up_to_date(self._writer)
@@ -183,6 +184,16 @@ def shown_url(url: str) -> str:
         return shown(make_url(url).render_as_string(hide_password=True))
     except SQLAlchemyError:
         return "the store"
+
+
+def _make_private(path: Path | None) -> None:
+    """Make a file that is not there for its owner's eyes alone, as SQLite then makes those beside it.
+
+    One that is there is not opened: closing it would let go of SQLite's locks.
+    """
+    if path is not None and not path.exists():
+        with suppress(OSError):  # SQLite will say so
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _writing(url: str, path: Path | None) -> Engine:

@@ -79,10 +79,12 @@ def _look(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
     from weakspot.jobs.look import look  # it brings torch, which takes seconds
 
     run = folder / RUN
-    data = judged_folder(Path(where["data"]), where["store"], run, resume=False) if _of_verdicts(order) else None
+    judged: dict[str, Any] = {}
+    tell = lambda found: judged.update(judged=found.words, not_taken=found.left_out)  # noqa: E731
+    data = judged_folder(Path(where["data"]), where["store"], run, False, tell) if _of_verdicts(order) else None
     found, plan = look(data or Path(order["folder"]), _settings(folder), _telling(folder))
     told: dict[str, Any] = {"findings": [asdict(each) for each in found.findings], "counts": found.counts}
-    told |= {"plan": plan.words, "minutes": plan.minutes, "odd": _odd_pictures(folder, found)}
+    told |= {"plan": plan.words, "minutes": plan.minutes, "odd": _odd_pictures(folder, found)} | judged
     write_durably(folder / LOOKED, json.dumps(told).encode())
     return plan.words
 

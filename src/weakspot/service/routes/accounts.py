@@ -11,9 +11,10 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
 UserName = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-@router.post("/tokens", status_code=201, responses=problems(400, 401, 403, 415, 422, 503, 507))
+@router.post("/tokens", status_code=201, responses=problems(400, 401, 403, 409, 415, 422, 503, 507))
 def add_token(wanted: TokenIn, parts: Service, who: MayAdmin) -> TokenOut:
     """A new token. It is told this once; the store keeps its SHA-256."""
+    parts.accounts.refuse_taken(wanted.name)
     number, token = parts.accounts.add_token(wanted.name, wanted.scope, who.name, wanted.hours)
     return TokenOut(id=number, token=token)
 
@@ -27,7 +28,7 @@ def tokens(parts: Service, _: MayAdmin) -> list[TokenRow]:
     ]
 
 
-@router.delete("/tokens/{number}", status_code=204, responses=problems(401, 403, 404, 422, 503, 507))
+@router.delete("/tokens/{number}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503, 507))
 def revoke(number: Annotated[str, Path(pattern="^[0-9a-f-]{36}$")], parts: Service, _: MayAdmin) -> None:
     """End a token at once."""
     parts.accounts.revoke(number)
@@ -36,6 +37,7 @@ def revoke(number: Annotated[str, Path(pattern="^[0-9a-f-]{36}$")], parts: Servi
 @router.post("/users", status_code=204, responses=problems(400, 401, 403, 409, 415, 422, 503, 507))
 def add_user(wanted: UserIn, parts: Service, _: MayAdmin) -> None:
     """A person who logs in by a password."""
+    parts.accounts.refuse_taken(wanted.name)
     parts.accounts.add_user(wanted.name, wanted.password, wanted.scope)
 
 
@@ -45,7 +47,7 @@ def users(parts: Service, _: MayAdmin) -> list[UserRow]:
     return [UserRow(name=row.name, scope=row.scope, time=row.time) for row in parts.accounts.users()]
 
 
-@router.delete("/users/{name:path}", status_code=204, responses=problems(401, 403, 404, 422, 503, 507))
+@router.delete("/users/{name:path}", status_code=204, responses=problems(401, 403, 404, 409, 422, 503, 507))
 def remove_user(name: UserName, parts: Service, _: MayAdmin) -> None:
     """This person logs in no more, and is logged out at once. Tokens that they made for others stay."""
     parts.accounts.remove_user(name)
