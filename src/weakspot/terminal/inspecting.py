@@ -115,4 +115,8 @@ def show_exported(exported: "Exported", as_json: bool) -> None:
     say(f"{exported.precision} against the model file on {said}")
     if cost.not_measured and exported.precision != "fp32":
         say(cost.not_measured)
+    if off.passed_unlike:
+        unlike = f"it passes {amount(off.passed_unlike, 'picture')} as good that weakspot holds for review as unlike"
+        say(f"{unlike} the training's; check `usual` in the JSON")
+    say(f"it takes pictures of {exported.picture[0]}x{exported.picture[1]} pixels")
     say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))
