@@ -307,7 +307,14 @@ def test_inspect_in_pieces_passes_addresses_on_as_they_are_and_ends_as_its_tally
     from weakspot.inspection.cluster import How
 
     tally = SimpleNamespace(
-        output="s3://out/", decisions={"good": 2, "bad": 1}, pieces=4, judged_now=3, total=3, seconds=1.0
+        output="s3://out/",
+        decisions={"good": 2, "bad": 1, "not inspected": 0},
+        warnings={},
+        refusals=[],
+        pieces=4,
+        judged_now=3,
+        total=3,
+        seconds=1.0,
     )
     tally.exit_status = status
     job = Recorder(tally)

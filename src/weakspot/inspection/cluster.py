@@ -72,7 +72,11 @@ def inspect_many(model: Path, inputs: Sequence[str], output: str, how: How, on_p
             if on_piece:
                 on_piece(len(done), len(plan.pieces), each)
         decisions = pieces.finish(output, plan, done)
-    return Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
+    tally = Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
+    for piece in plan.pieces:
+        tally.warnings.update(done[piece.number].warnings)
+        tally.refusals += done[piece.number].refusals
+    return tally
 
 
 def _alone(output: str) -> AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 """From what a user names for very many pictures (folders, lists, tables, addresses) to pieces. Writes nothing."""
 
 import codecs
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from weakspot.inspection.picture_tables import row_groups, tables
 from weakspot.inspection.pieces import Piece
 from weakspot.inspection.sources import ENDINGS, FOREIGN, all_images
 
+log = logging.getLogger(__name__)
 LIST = ".txt"  # ending of inputs that name pictures
 _PICTURES = tuple(ENDINGS | FOREIGN)
 
@@ -52,7 +54,10 @@ def _named(given: str) -> list[str]:
     if given.lower().endswith(LIST):
         return _listed(given)
     if not storage.is_remote(given):
-        found = [os.path.abspath(path) for path in all_images([given]).images]
+        local = all_images([given])
+        if local.passed_over:
+            log.warning("passed over: %s", local.passed_over)
+        found = [os.path.abspath(path) for path in local.images]
     elif storage.is_file(given):
         found = [given]
     else:
