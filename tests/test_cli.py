@@ -253,6 +253,8 @@ def test_a_limit_that_the_rule_would_not_hold_is_refused_before_anything_is_trai
     assert "--max-escapes 0.1 with rule false_alarms, which holds no such limit; take --rule limits" in said
     assert call(monkeypatch, "train", *arguments[:-2], "--rule", "cost", "--max-false-alarms", "0.1") == 2
     assert "--max-false-alarms 0.1 with rule cost" in capsys.readouterr().err
+    assert call(monkeypatch, "train", *arguments[:-2], "--max-false-alarms", "2") == 2
+    assert "--max-false-alarms" in capsys.readouterr().err
 
 
 def test_threshold_moves_the_thresholds_by_limits_and_shows_what_they_make_of_the_training(

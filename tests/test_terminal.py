@@ -85,7 +85,7 @@ def test_thresholds_are_told_with_who_chose_them_and_what_they_were(capsys: pyte
     terminal.show_thresholds(record, None, as_json=False)
     out = capsys.readouterr().out
     assert "bad from raw score 2, good below 0.5" in out
-    assert out.count("[line 3] alarms") == 2
+    assert out.count("[line 3] alarms") == 2 and "set by hand, because: [line 3] alarms\n" in out
     assert "had not seen" not in out
     terminal.show_thresholds(record, None, as_json=True)
     shown = json.loads(capsys.readouterr().out)

@@ -72,7 +72,8 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
         raise ImageError(f"the header says {width} × {height} pixels; at least 1 × 1 is needed: export it again")
     if width * height > max_megapixels * 1e6:
         says = f"the header says {width} × {height} pixels ({width * height / 1e6:.0f} megapixels)"
-        way_out = "take a smaller picture, or raise max_megapixels in the settings"
+        raised = "raise max_megapixels under [read] in the training's --settings FILE.toml, which a model file keeps"
+        way_out = f"take a smaller picture, or {raised}"
         raise ImageError(f"{says}, allowed are {max_megapixels:g}; {way_out}")
 
 
