@@ -360,7 +360,9 @@ def test_watch_hands_on_how_and_ends_as_its_outcome_says(
     assert (given.once, given.move_to, given.mark, given.deep) == (True, Path("done"), False, True)
     assert (given.every, given.patience, given.cycle) == (2, 30, 1.5)
     assert "out/results.csv" in capsys.readouterr().out
-    entry = SimpleNamespace(decision="bad", defect_score=0.98765, image=SimpleNamespace(path="a\nb.png"))
+    entry = SimpleNamespace(
+        decision="bad", score_text=lambda digits: f"{0.98765:.{digits}f}", image=SimpleNamespace(path="a\nb.png")
+    )
     on_image(1, 1, entry)
     on_image(2, 2, SimpleNamespace(decision="not inspected", reason="c.png: cut short"))
     assert capsys.readouterr().out == "bad    0.9877  a\\nb.png\nnot inspected: c.png: cut short\n"
