@@ -4,7 +4,8 @@
 //
 // Pictures are PGM (grey) or PPM (colour) of 8 bits, so that no library for files is needed; on the line they are the
 // camera's buffer. Prints a line each, "bad 0.9876 picture.pgm"; ends with 3 when one is bad, 1 when one cannot be
-// judged: that is never good.
+// judged: that is never good. It goes by the score alone, and passes as good what weakspot holds for review as unlike the
+// training's pictures: see `usual` in docs/deploy.md.
 //
 //   LIBS=$(python -c "import openvino, pathlib; print(pathlib.Path(openvino.__file__).parent)")
 //   g++ -std=c++17 -O2 -I"$LIBS/include" inspect.cpp "$LIBS"/libs/libopenvino.so.* -Wl,-rpath,"$LIBS/libs" -o inspect

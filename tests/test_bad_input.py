@@ -224,7 +224,7 @@ def test_a_label_of_which_nothing_can_take_part_is_told(
         1,
         "no bad picture can take part",
         "every pixel has the value 7",
-        "check camera, light and shutter",
+        "check camera, focus, light and shutter",
     )
     assert not (tmp_path / "run").exists()
 
@@ -577,5 +577,7 @@ def test_an_image_of_64_megapixels_is_read_and_a_larger_one_refused_by_its_heade
     (tmp_path / "large.png").write_bytes(png(8001, 8000, 1, idat=b""))
     ended = weakspot("inspect", model, tmp_path / "large.png", "-o", tmp_path / "out", "--quiet")
     assert (
-        ended.status == 1 and "the header says 8001 × 8000 pixels" in ended.out and "raise max_megapixels" in ended.out
+        ended.status == 1
+        and "the header says 8001 × 8000 pixels" in ended.out
+        and "raise max_megapixels under [read] in the training's" in ended.out
     )

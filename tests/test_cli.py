@@ -253,6 +253,8 @@ def test_a_limit_that_the_rule_would_not_hold_is_refused_before_anything_is_trai
     assert "--max-escapes 0.1 with rule false_alarms, which holds no such limit; take --rule limits" in said
     assert call(monkeypatch, "train", *arguments[:-2], "--rule", "cost", "--max-false-alarms", "0.1") == 2
     assert "--max-false-alarms 0.1 with rule cost" in capsys.readouterr().err
+    assert call(monkeypatch, "train", *arguments[:-2], "--max-false-alarms", "2") == 2
+    assert "--max-false-alarms" in capsys.readouterr().err
 
 
 def test_threshold_moves_the_thresholds_by_limits_and_shows_what_they_make_of_the_training(
@@ -307,7 +309,14 @@ def test_inspect_in_pieces_passes_addresses_on_as_they_are_and_ends_as_its_tally
     from weakspot.inspection.cluster import How
 
     tally = SimpleNamespace(
-        output="s3://out/", decisions={"good": 2, "bad": 1}, pieces=4, judged_now=3, total=3, seconds=1.0
+        output="s3://out/",
+        decisions={"good": 2, "bad": 1, "not inspected": 0},
+        warnings={},
+        refusals=[],
+        pieces=4,
+        judged_now=3,
+        total=3,
+        seconds=1.0,
     )
     tally.exit_status = status
     job = Recorder(tally)
@@ -351,7 +360,9 @@ def test_watch_hands_on_how_and_ends_as_its_outcome_says(
     assert (given.once, given.move_to, given.mark, given.deep) == (True, Path("done"), False, True)
     assert (given.every, given.patience, given.cycle) == (2, 30, 1.5)
     assert "out/results.csv" in capsys.readouterr().out
-    entry = SimpleNamespace(decision="bad", defect_score=0.98765, image=SimpleNamespace(path="a\nb.png"))
+    entry = SimpleNamespace(
+        decision="bad", score_text=lambda digits: f"{0.98765:.{digits}f}", image=SimpleNamespace(path="a\nb.png")
+    )
     on_image(1, 1, entry)
     on_image(2, 2, SimpleNamespace(decision="not inspected", reason="c.png: cut short"))
     assert capsys.readouterr().out == "bad    0.9877  a\\nb.png\nnot inspected: c.png: cut short\n"

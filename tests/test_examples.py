@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from tests.inspection.conftest import made_pixels
-from tests.jobs.test_export import LEVELS, saved
+from tests.inspection.test_drift import CHANGED, part
+from tests.jobs.test_export import LEVELS, saved, saved_with_usual
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.jobs.export import export
 
@@ -115,6 +116,22 @@ def test_the_python_program_takes_16_bits_where_the_export_does_and_nothing_else
         decision, score, _ = line.split()
         assert decision == expected.decision and abs(float(score) - expected.defect_score) < 2e-4
     assert out.count("\n") == 2
+
+
+@pytest.mark.parametrize("fit", ["stretch", "keep"])
+@pytest.mark.parametrize(("size", "bit_depth"), [((64, 96), 8), ((96, 150), 8), ((96, 150), 16)])
+def test_the_python_program_calls_review_what_weakspot_does(tmp_path, size, fit, bit_depth):
+    model = saved_with_usual(tmp_path, fit=fit, bit_depth=bit_depth)
+    export(model, "onnx", tmp_path / "part.onnx", picture=size, threads=1)
+    detector = LoadedDetector.load_exact(model, 1)
+    for name, change in {"good": lambda pixels: pixels, **CHANGED}.items():
+        pixels = np.array(Image.fromarray(change(part(100))).resize(size[::-1]))
+        pixels = pixels if bit_depth == 8 else pixels.astype(np.uint16) * 257
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        status, out, err = said(tmp_path / "part.onnx", tmp_path / f"{name}.png")
+        expected = detector.inspect(tmp_path / f"{name}.png")
+        assert (status, out.split()[0]) == (0, expected.decision), name
+        assert all(f"{figure} " in err for figure in CHANGED if f"{figure} " in "".join(expected.warnings)), name
 
 
 @pytest.mark.parametrize("words", [[], ["part.onnx"]])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from weakspot.evaluation.evaluate import Evaluation, evaluate
 from weakspot.evaluation.metrics import at_thresholds
 from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo, Thresholds, decide, sigmoid
 from weakspot.inspection.manifest import ThresholdChange, ThresholdRecord
+from weakspot.inspection.pieces import Tally
 from weakspot.settings import ThresholdSettings, TrainSettings
 
 THRESHOLDS = Thresholds(bad_from=1.0, good_below=0.0, rule="best_f1", chosen_on="out-of-fold scores")
@@ -83,7 +85,7 @@ def test_thresholds_are_told_with_who_chose_them_and_what_they_were(capsys: pyte
     terminal.show_thresholds(record, None, as_json=False)
     out = capsys.readouterr().out
     assert "bad from raw score 2, good below 0.5" in out
-    assert out.count("[line 3] alarms") == 2
+    assert out.count("[line 3] alarms") == 2 and "set by hand, because: [line 3] alarms\n" in out
     assert "had not seen" not in out
     terminal.show_thresholds(record, None, as_json=True)
     shown = json.loads(capsys.readouterr().out)
@@ -122,6 +124,23 @@ def test_an_inspection_names_the_first_refusals_and_counts_the_others(capsys: py
     assert "3 more" in out
     assert "1,200" in out
     assert "warning of 2 images: red and blue look swapped; see inspections.csv\nwarning of 1 image: its EXIF" in out
+    terminal.show_inspected(summary, as_json=True)
+    beside = capsys.readouterr()
+    assert (beside.out, beside.err) == ("", out)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_pieces_name_the_first_refusals_and_warnings(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    decisions = Counter({"good": 5, "review": 2, "bad": 0, "not inspected": 1300})
+    refusals = [f"{number}.png: empty" for number in range(13)]
+    warnings = Counter({"unlike the training pictures": 2})
+    tally = Tally("out", decisions, 2, 2, 1.0, warnings=warnings, refusals=refusals)
+    terminal.show_tally(tally, as_json)
+    out, err = capsys.readouterr()
+    said = err if as_json else out
+    assert said.count(".png: empty") == 10 and "not inspected: 1,290 more; see the parts' tables" in said
+    assert "warning of 2 images: unlike the training pictures; see the parts' tables" in said
+    assert not as_json or json.loads(out)["decisions"]["review"] == 2
 
 
 def test_names_of_files_are_never_markup_and_never_break_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,10 +181,10 @@ def test_a_12_bit_camera_is_not_shown_black():
 
 
 def test_the_heat_layer_is_one_pixel_a_cell_on_a_fixed_scale():
-    layer = Image.open(io.BytesIO(b64decode(pictures.heat_layer(np.float32([[0, 0.2, 1.0]])).partition(",")[2])))
+    layer = Image.open(io.BytesIO(b64decode(pictures.heat_layer(np.float32([[0, 0.45, 1.0]])).partition(",")[2])))
     pixels = np.asarray(layer.convert("RGBA"))
     assert layer.size == (3, 1)
-    assert pixels[0, :, 3].tolist() == [0, 128, 255]  # fades out below 0.4
+    assert pixels[0, :, 3].tolist() == [0, 130, 255]  # fades out between 0.5 and 0.4
     assert pixels[0, 2, 0] > pixels[0, 2, 2]  # red, not blue
 
 

@@ -58,6 +58,20 @@ def test_a_folder_is_judged_as_without_pieces(make_detector, model_path, parts, 
         assert {key: row[key] for key in line if key not in own} == {key: line[key] for key in line if key not in own}
 
 
+def test_what_was_refused_and_warned_of_is_known_at_the_end_also_of_pieces_done_before(model_path, parts, tmp_path):
+    for number in range(14):
+        (parts / f"empty{number:02}.png").write_bytes(b"")
+    for _ in range(2):
+        tally = inspect_many(model_path, [str(parts)], str(tmp_path / "out"), replace(HERE, images_a_piece=30))
+        assert len(tally.refusals) == pieces.MOST_REFUSALS and "cut.png" in tally.refusals[0]
+    assert tally.judged_now == 0 and "refusals" not in (tmp_path / "out" / "manifest.json").read_text()
+    record = tmp_path / "out" / "done" / "00000.json"
+    old = {key: value for key, value in json.loads(record.read_text()).items() if key not in ("refusals", "warnings")}
+    record.write_text(json.dumps(old))  # as it was written before these were kept
+    tally = inspect_many(model_path, [str(parts)], str(tmp_path / "out"), replace(HERE, images_a_piece=30))
+    assert (tally.judged_now, tally.refusals) == (0, [])
+
+
 def test_every_row_fits_the_schema(model_path, parts, tmp_path):
     inspect_many(model_path, [str(parts)], str(tmp_path / "out"), HERE)
     schema = json.loads((Path(__file__).parents[2] / "docs" / "inspection.schema.json").read_text(encoding="utf-8"))

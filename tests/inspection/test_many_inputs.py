@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from weakspot.errors import DataError, OutputError
+from weakspot.cli import flags
+from weakspot.errors import DataError, OutputError, SettingsError, StorageError
+from weakspot.inspection import cluster
 from weakspot.inspection.cluster import How, inspect_many
 
 HERE = How(runtime="onnxruntime", precision="fp32", threads=1, images_a_piece=2)
@@ -72,6 +74,27 @@ def test_what_a_killed_worker_left_is_gone_once_all_is_done(model_path, parts, t
         (tmp_path / "out" / folder / ".weakspot-0123456789abcdef.tmp").write_bytes(b"half")
     inspect_many(model_path, [str(parts / "good.png")], str(tmp_path / "out"), HERE)
     assert (tmp_path / "out" / "manifest.json").exists() and not list((tmp_path / "out").rglob(".weakspot-*"))
+
+
+def test_a_list_in_latin_1_is_told(model_path, parts, tmp_path):
+    (parts / "list.txt").write_bytes("good.png\nGröße.png\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list.txt: Gr.*e.png is no UTF-8 and no such file; write the list again"):
+        inspect_many(model_path, [str(parts / "list.txt")], str(tmp_path / "out"), HERE)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_where_no_cluster_listens_ray_is_not_asked(address):
+    with pytest.raises(StorageError, match=rf"--ray {address}: no cluster answers"):
+        cluster.started(address, 1)
+
+
+@pytest.mark.parametrize(("places", "workers"), [(["new/", "s3://x/y"], None), (["list.txt"], None), (["new/"], 2)])
+def test_what_pieces_alone_heed_is_refused_without_them(tmp_path, monkeypatch, places, workers):
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text("a.png\n")
+    with pytest.raises(SettingsError, match=r"--workers 2: of Ray alone" if workers else r": addresses, lists .*; add"):
+        flags.refuse_many(places, workers)
+    flags.refuse_many(["new/", "plain.txt"], None)
 
 
 def test_a_list_in_utf_16_is_read(model_path, parts, tmp_path):

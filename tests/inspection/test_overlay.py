@@ -1,13 +1,14 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo
+from weakspot.inspection.inspection import ImageInfo, Inspection, ModelInfo, sigmoid
 from weakspot.inspection.overlay import TURBO, colour, heat_map_png, heat_on_picture, overlay_png, render
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,34 @@ def test_the_scale_is_fixed_whatever_else_the_picture_holds():
     alone[:3, :3] = beside[:3, :3] = 0.5
     beside[5:, 9:] = 1.0
     assert np.array_equal(render(pixels, inspection(alone))[:16, :16], render(pixels, inspection(beside))[:16, :16])
+
+
+def test_heat_that_is_no_defect_is_not_coloured_and_what_is_hot_is():
+    pixels = np.full((64, 96), 100, np.uint8)
+    for heat, coloured in ((0.17, False), (0.35, False), (0.4, False), (0.5, True), (0.9, True)):
+        over = render(pixels, inspection(np.full((8, 12), heat)))[:64]
+        assert (over != 100).any() == coloured, heat
+
+
+@pytest.mark.parametrize(
+    ("raw", "good_below", "bad_from", "decision", "said"),
+    [
+        (9.3, 8.1, 12.1, "review", "raw 9.3 < 12.1"),
+        (13.0, 8.1, 12.1, "bad", "raw 13 >= 12.1"),
+        (7.9, 8.1, 12.1, "good", "raw 7.9 < 8.1"),
+        (-9.3, -8.1, 0.0, "good", "raw -9.3 < -8.1"),
+        (1.0, -1.0, 2.0, "review", "0.731"),
+    ],
+)
+def test_a_score_never_reads_as_a_thresholds_other_side(raw, good_below, bad_from, decision, said):
+    score = {"raw_score": raw, "defect_score": sigmoid(raw), "good_below": good_below, "bad_from": bad_from}
+    assert replace(inspection(np.zeros((8, 12)), decision), **score).score_text(3) == said
+
+
+def test_a_decision_is_told_where_its_score_has_no_room():
+    pixels, cold = np.zeros((150, 200), np.uint8), inspection(np.zeros((19, 25)), "review")
+    long = replace(cold, raw_score=9.31234, defect_score=sigmoid(9.31234), bad_from=12.1234)
+    assert (render(pixels, long)[150:, :80] > 128).any()
 
 
 def test_a_hot_place_is_half_its_colour():

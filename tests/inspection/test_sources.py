@@ -1,6 +1,7 @@
 """Which pictures are meant by files, folders and patterns, and what is said of the rest."""
 
 import os
+import re
 
 import pytest
 
@@ -79,6 +80,15 @@ def test_where_no_picture_is_found_it_is_said_what_is_there(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match=r"no pictures found in .* \(passed over: 2 files without .*\); give files"):
         find_images([tmp_path])
+
+
+@pytest.mark.parametrize("empty", ["nothing", "nothing/*.png", "beside"])
+def test_a_folder_or_pattern_without_pictures_beside_others_is_told(parts, tmp_path, empty):
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "scan").touch()
+    with pytest.raises(DataError, match=rf"no pictures found in {re.escape(str(tmp_path / empty))}(;| \(passed over)"):
+        find_images([parts, tmp_path / empty])
 
 
 def test_hidden_files_in_a_folder_are_passed_over_without_a_word(parts):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from weakspot.errors import ImageError, ModelFileError, SettingsError
 from weakspot.inspection import fastest, tiling
 from weakspot.inspection.fastest import selftest_image
 from weakspot.inspection.heat_graph import HeatGraph, heat_graph
+from weakspot.inspection.inspection import flat_row
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes, SelfTest
 from weakspot.inspection.model_file import ModelFile, write_model_file
@@ -260,6 +262,9 @@ def test_ignored_cells_neither_score_nor_show_heat(hot_corner, tmp_path: Path):
     expected = np.mean([logits[: int(np.ceil(share * len(logits)))].mean() for share in (0.01, 0.1)])
     assert found.raw_score == pytest.approx(expected, abs=1e-3)
     assert (found.heat_map[:20, :20] == 0).all()
+    digest = sha256((tmp_path / "mask.tif").read_bytes()).hexdigest()
+    assert (found.as_dict()["ignore_mask_sha256"], whole.as_dict()["ignore_mask_sha256"]) == (digest, None)
+    assert flat_row(found.as_dict())["ignore_mask_sha256"] == digest
     assert np.abs(found.heat_map[left] - whole.heat_map[left]).max() < 1e-4
 
 

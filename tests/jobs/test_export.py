@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 
 from tests.inspection.conftest import made_graph, made_manifest, made_model, made_pixels
+from tests.inspection.test_drift import CHANGED, part
 from weakspot import terminal
 from weakspot.data.reading import fit_image
 from weakspot.errors import ModelFileError
+from weakspot.inspection.drift import limits_of, usual_of
 from weakspot.inspection.inspection import Thresholds, sigmoid
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.manifest import ImageSizes
@@ -159,6 +161,42 @@ def test_thresholds_stand_inside_and_beside_on_both_scales(tmp_path, to):
         inside = json.loads(graph.get_rt_info(["model_info", "weakspot"]).astype(str))
         assert float(graph.get_rt_info(["model_info", "image_threshold"]).astype(str)) == sigmoid(1.0)
     assert inside == said
+
+
+def saved_with_usual(folder: Path, **changes: object) -> Path:
+    """A model file that knows what good parts look like."""
+    return saved(folder, usual=usual_of([part(seed)[None] for seed in range(20)]), **changes)
+
+
+def test_a_picture_unlike_the_training_changes_no_decision_and_is_counted(tmp_path, capsys):
+    (tmp_path / "parts" / "good").mkdir(parents=True)
+    for name, pixels in {"usual": part(100), "moved": CHANGED["likeness"](part(100))}.items():
+        Image.fromarray(pixels).save(tmp_path / "parts" / "good" / f"{name}.png")
+    done = export(saved_with_usual(tmp_path), "onnx", tmp_path / "a.onnx", calibrate=tmp_path / "parts", threads=1)
+    assert (done.cost.difference.changed, done.cost.difference.passed_unlike) == (0, 1)
+    terminal.show_exported(done, as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "it passes 1 picture as good that weakspot holds for review as unlike the training's" in said
+
+
+def test_what_pictures_usually_look_like_stands_beside_the_export(tmp_path):
+    model = saved_with_usual(tmp_path)
+    export(model, "onnx", tmp_path / "part.onnx", picture=(128, 150), threads=1)
+    usual = read_model_file(model).manifest.usual
+    said = json.loads((tmp_path / "part.json").read_text())["usual"]
+    assert said["layout"] == usual.layout
+    assert (said["limits"], said["size"], said["area"]) == (
+        {name: list(pair) for name, pair in limits_of(usual).items()}, [64, 96], [64, 96],
+    )  # fmt: skip
+    export(saved(tmp_path), "onnx", tmp_path / "none.onnx", threads=1)
+    assert json.loads((tmp_path / "none.json").read_text())["usual"] is None
+
+
+def test_the_size_of_picture_that_an_export_takes_is_told_and_its_folder_made(tmp_path, capsys):
+    done = export(saved(tmp_path), "onnx", tmp_path / "new" / "deep" / "part.onnx", picture=(128, 150), threads=1)
+    assert (tmp_path / "new" / "deep" / "part.json").is_file()
+    terminal.show_exported(done, as_json=False)
+    assert "takes pictures of 128x150 pixels" in " ".join(capsys.readouterr().out.split())
 
 
 MODEL_API = """

@@ -94,8 +94,9 @@ def test_a_revoked_token_does_not_come_back_with_what_another_read_before(parts:
 
 @pytest.fixture
 def ada(parts: Parts) -> Accounts:
-    """The accounts of a service that knows one person."""
+    """The accounts of a service that knows two people, so that one of them may go."""
     parts.accounts.add_user("Ada", "old password 12", "admin")
+    parts.accounts.add_user("Grace", "other password 12", "admin")
     return parts.accounts
 
 

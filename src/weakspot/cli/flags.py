@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weakspot.errors import SettingsError
+from weakspot.errors import SettingsError, shown
 from weakspot.runs import Run
 from weakspot.settings import RecipeName, RuleName
 
@@ -88,11 +88,11 @@ WeightsFrom = Annotated[
 Rule = Annotated[RuleName | None, typer.Option(help="What chooses the thresholds; default limits.", show_default=False)]
 MaxFalseAlarms = Annotated[
     float | None,
-    typer.Option(help="Share of good parts that may be called bad, such as 0.01.", show_default=False),
+    typer.Option(min=0, max=1, help="Share of good parts that may be called bad, such as 0.01.", show_default=False),
 ]
 MaxEscapes = Annotated[
     float | None,
-    typer.Option(help="Share of bad parts that may be called good, such as 0.05.", show_default=False),
+    typer.Option(min=0, max=1, help="Share of bad parts that may be called good, such as 0.05.", show_default=False),
 ]
 Runtime = Annotated[
     Literal["auto", "onnxruntime", "openvino"],
@@ -181,6 +181,16 @@ def refuse_two_sources(data: Path | None, verdicts: Path | None, store: str | No
         raise SettingsError("DATA and --from at once; give one, or write the verdicts beside DATA by export-verdicts")
     if store is not None and verdicts is None:
         raise SettingsError("--store: not without --from, the data folder in which the pictures lie")
+
+
+def refuse_many(places: list[str], workers: int | None) -> None:
+    """Raise SettingsError for places that pieces alone read or write, and for workers, where there are none."""
+    if workers is not None:
+        raise SettingsError(f"--workers {workers}: of Ray alone; add --ray local, or leave it out")
+    for place in places:
+        if "://" in place or (place.lower().endswith((".txt", ".parquet")) and Path(place).is_file()):
+            needed = "addresses, lists (.txt) and Parquet tables are for --parquet and --ray"
+            raise SettingsError(f"{shown(place)}: {needed}; add --parquet")
 
 
 def refuse_beside(flag: str, **others: bool) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from weakspot.errors import ImageError
 
-ALLOW_MORE = "raise max_megapixels in the settings"  # the way out for a picture of too many pixels
+# The way out for a picture of too many pixels, where nobody puts another one in its place.
+ALLOW_MORE = "raise max_megapixels under [read] in the training's --settings FILE.toml, which a model file keeps"
 ALLOWED = "weakspot reads PNG, JPEG, BMP and TIFF"
 SUFFIXES = {
     "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "BMP": (".bmp", ".dib"), "TIFF": (".tif", ".tiff"),

@@ -20,7 +20,7 @@ from weakspot.data.samples import Sample
 from weakspot.errors import ImageError
 from weakspot.evaluation.evaluate import ReadMask, Row
 from weakspot.evaluation.localization import HeatMap, Mask, cells_of_mask
-from weakspot.inspection.overlay import TURBO
+from weakspot.inspection.overlay import TURBO, strength
 
 ReadPixels = Callable[[Sample], NDArray[np.uint8] | NDArray[np.uint16]]
 MOST_SHOWN = 400  # pictures of the gallery
@@ -31,7 +31,6 @@ SMALL, MIDDLE, LARGE, SHEET = 256 * 256, 400 * 400, 680 * 680, 1000 * 1000
 FEW = 200
 OUTLINE = 260  # the outline is as thick as this part of the picture's mean side
 MOST_BYTES = 10_000_000  # of all data URIs; the gallery ends where they are used up
-SEEN_FROM = 0.4  # heat from which a cell is coloured in full, as overlays have it; a dark map leaves the picture bare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +130,11 @@ def heat_layer(heat: HeatMap) -> str:
 
 
 def heat_png(heat: HeatMap) -> bytes:
-    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours, fading out below SEEN_FROM."""
+    """The heat map (h, w) as a PNG of one pixel a cell, in the overlays' colours, as strong as there."""
     steps = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     layer = Image.fromarray(steps)
     layer.putpalette(TURBO.tobytes())
-    opacity = np.rint(255 * np.clip(np.arange(256) / 255 / SEEN_FROM, 0, 1)).astype(np.uint8)
+    opacity = np.rint(255 * strength(np.arange(256) / 255)).astype(np.uint8)
     return _encoded(layer, "png", transparency=opacity.tobytes(), optimize=True)
 
 

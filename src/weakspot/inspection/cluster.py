@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +25,7 @@ from weakspot.runs import alone
 
 OnPiece = Callable[[int, int, Done], None]  # how many are done, of how many, and the newest
 LOCAL = "local"  # a cluster of this machine, started for the inspection and ended with it
+LISTENS = 5  # seconds in which a cluster must take a connection
 TRIES = 4  # of a piece whose worker died; then the inspection ends, and names no picture bad or good
 
 
@@ -72,7 +74,11 @@ def inspect_many(model: Path, inputs: Sequence[str], output: str, how: How, on_p
             if on_piece:
                 on_piece(len(done), len(plan.pieces), each)
         decisions = pieces.finish(output, plan, done)
-    return Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
+    tally = Tally(output, decisions, len(plan.pieces), len(done) - before, perf_counter() - start, how.fail_on_bad)
+    for piece in plan.pieces:
+        tally.warnings.update(done[piece.number].warnings)
+        tally.refusals += done[piece.number].refusals
+    return tally
 
 
 def _alone(output: str) -> AbstractContextManager[None]:
@@ -155,6 +161,7 @@ def started(address: str, processors: int) -> Any:
 
     Raises StorageError where none answers.
     """
+    _refuse_silent(address)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -167,6 +174,17 @@ def started(address: str, processors: int) -> Any:
         reason = str(error).strip().splitlines()[0]
         raise StorageError(f"--ray {shown(address)}: no cluster answers ({quoted(reason)})") from None
     return ray
+
+
+def _refuse_silent(address: str) -> None:
+    """Raise StorageError where nothing listens at HOST:PORT: Ray would write its own log about it for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTENS).close()
+    except (OSError, OverflowError) as error:
+        raise StorageError(f"--ray {shown(address)}: no cluster answers ({quoted(error)})") from None
 
 
 def _started(how: How) -> Any:

@@ -1,7 +1,9 @@
 """From what a user names for very many pictures (folders, lists, tables, addresses) to pieces. Writes nothing."""
 
 import codecs
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +17,7 @@ from weakspot.inspection.picture_tables import row_groups, tables
 from weakspot.inspection.pieces import Piece
 from weakspot.inspection.sources import ENDINGS, FOREIGN, all_images
 
+log = logging.getLogger(__name__)
 LIST = ".txt"  # ending of inputs that name pictures
 _PICTURES = tuple(ENDINGS | FOREIGN)
 
@@ -52,7 +55,10 @@ def _named(given: str) -> list[str]:
     if given.lower().endswith(LIST):
         return _listed(given)
     if not storage.is_remote(given):
-        found = [os.path.abspath(path) for path in all_images([given]).images]
+        local = all_images([given])
+        if local.passed_over:
+            log.warning("passed over: %s", local.passed_over)
+        found = [os.path.abspath(path) for path in local.images]
     elif storage.is_file(given):
         found = [given]
     else:
@@ -68,7 +74,7 @@ def _none_in(named: str) -> DataError:
 
 
 def _listed(given: str) -> list[str]:
-    """Paths in a list are relative to it. UTF-8, or UTF-16 with its mark; other bytes are taken as they are."""
+    """Paths in a list are relative to it. UTF-8, or UTF-16 with its mark; other bytes where a file is so named."""
     try:
         content = storage.read(given)
         marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -77,4 +83,10 @@ def _listed(given: str) -> list[str]:
         raise DataError(f"{shown(given)}: no such list; give a text file with a path a line") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{shown(given)}: no text ({shown(error)}); write the list again, as UTF-8") from None
-    return [storage.absolute(storage.joined(storage.parent(given), line)) for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
+    places = [storage.absolute(storage.joined(storage.parent(given), line)) for line in lines]
+    for line, place in zip(lines, places):
+        if re.search("[\udc80-\udcff]", line) and not os.path.lexists(place):
+            found = f"{shown(line)} is no UTF-8 and no such file"
+            raise DataError(f"{shown(given)}: {found}; write the list again, as UTF-8")
+    return places

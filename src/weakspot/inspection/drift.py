@@ -67,16 +67,21 @@ def figures(image: NDArray[np.generic], layout: NDArray[np.floating]) -> dict[st
     }
 
 
+def limits_of(usual: Usual) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest value of each figure that is not unlike the training's; none is too like."""
+    limits = {}
+    for name, values in usual.figures.items():
+        low, high = values[0], 1.0 if name == "likeness" else values[-1]
+        allowed = SLACK[name] + SPREAD * (values[-1] - low)
+        limits[name] = (low - allowed, high + allowed)
+    return limits
+
+
 def unlike(found: dict[str, float], usual: Usual) -> tuple[str, ...]:
     """In which figures a picture lies far outside the training's, in words."""
-    told = list[str]()
-    for name, value in found.items():
-        low, high = usual.figures[name][0], usual.figures[name][-1]
-        allowed = SLACK[name] + SPREAD * (high - low)
-        above = value > high + allowed and name != "likeness"  # none is too like
-        if value < low - allowed or above:
-            told.append(f"{name} {value:.2f}, there {low:.2f} to {high:.2f}")
-    return tuple(told)
+    limits, known = limits_of(usual), usual.figures
+    outside = [name for name, value in found.items() if not limits[name][0] <= value <= limits[name][1]]
+    return tuple(f"{name} {found[name]:.2f}, there {known[name][0]:.2f} to {known[name][-1]:.2f}" for name in outside)
 
 
 def changes(rows: list[dict[str, float]], usual: Usual) -> list[Change]:

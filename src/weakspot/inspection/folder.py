@@ -80,9 +80,10 @@ def inspect_folder(
     """Inspect files, folders and patterns; write inspections.jsonl and inspections.csv to `output`.
 
     overlays, heat_maps: write these, too, into folders of that name. All appears whole, at the end. Ctrl-C ends it
-    early: what was judged until then is written, and KeyboardInterrupt raised. Raises DataError when there are no
-    pictures, and OutputError when `output` lies among them, holds something else, or an earlier inspection without
-    `overwrite`, or cannot be written; what was there is then still there.
+    early: what was judged until then is written, and KeyboardInterrupt raised. Raises DataError for a folder or a
+    pattern without pictures, and where there are none at all, and OutputError when `output` lies among them, holds
+    something else, or an earlier inspection without `overwrite`, or cannot be written; what was there is then still
+    there.
     """
     start = perf_counter()
     refuse_output_below(output, paths)

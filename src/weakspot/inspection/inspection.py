@@ -100,8 +100,18 @@ class Inspection:
     regions: tuple[Region, ...] = ()  # the hottest first
     milliseconds: dict[str, float] = field(default_factory=dict)  # read, infer, total
     warnings: tuple[str, ...] = ()
+    ignore_mask_sha256: str | None = None  # of the mask that was given to this inspection
     id: str = field(default_factory=new_id)
     time: str = field(default_factory=now)
+
+    def score_text(self, digits: int) -> str:
+        """The defect score for people; the raw score beside a threshold, where that would round to the same number."""
+        shown = f"{self.defect_score:.{digits}f}"
+        if shown not in [f"{sigmoid(limit):.{digits}f}" for limit in (self.bad_from, self.good_below)]:
+            return shown
+        if self.decision == "good":
+            return f"raw {self.raw_score:.6g} < {self.good_below:.6g}"
+        return f"raw {self.raw_score:.6g} {'>=' if self.decision == 'bad' else '<'} {self.bad_from:.6g}"
 
     def as_dict(self, heat_map_path: str | None = None, overlay_path: str | None = None) -> dict[str, Any]:
         """The published form (docs/inspection.schema.json): plain values, no NaN. The paths are where maps were put."""
@@ -119,6 +129,7 @@ class Inspection:
             "heat_map": {"path": heat_map_path, "overlay": overlay_path},
             "milliseconds": {key: round(value, 3) for key, value in self.milliseconds.items()},
             "warnings": [_unicode(warning) for warning in self.warnings],
+            "ignore_mask_sha256": self.ignore_mask_sha256,
             "time": self.time,
         }
 
@@ -213,7 +224,7 @@ ROW = tuple(
     "id time image_path decision reason defect_score raw_score bad_from good_below regions "
     "region_x region_y region_width region_height region_cells region_score heat_map_path heat_map_overlay warnings "
     "image_sha256 image_width image_height model_name model_sha256 "
-    "milliseconds_read milliseconds_infer milliseconds_total schema_version".split()
+    "milliseconds_read milliseconds_infer milliseconds_total schema_version ignore_mask_sha256".split()
 )
 
 

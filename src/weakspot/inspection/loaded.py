@@ -14,6 +14,7 @@ from weakspot.data.reading import area
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
 from weakspot.inspection.ignore_mask import (
+    IgnoreMask,
     check_mask,
     own_cells,
     pixels_of,
@@ -33,7 +34,7 @@ from weakspot.inspection.model_file import ModelFile, read_model_file, write_mod
 from weakspot.inspection.preparation import Channels, Picture, Preparation, Prepared, milliseconds_since
 from weakspot.inspection.runtimes import Answer, Memory, Name, Runtime, present_runtimes
 from weakspot.inspection.tiling import MAX_MEMORY, TiledRuntime, open_first, refuse_undivided
-from weakspot.settings import CELL, Size
+from weakspot.settings import CELL
 
 NO_TURNS = nullcontext()
 
@@ -55,12 +56,13 @@ class Verified:
 class LoadedDetector:
     """Inspects pictures by one model file on one runtime. Usable from several threads."""
 
-    def __init__(self, model: ModelFile, runtime: Runtime, mask: Size | None = None) -> None:
-        """mask: height and width of the one by which the runtime ignores parts; pictures need its proportions."""
+    def __init__(self, model: ModelFile, runtime: Runtime, mask: IgnoreMask | None = None) -> None:
+        """mask: by which the runtime ignores parts; pictures need its proportions."""
         self.model = model
         self.runtime = runtime
+        self._mask_sha256 = None if mask is None else mask.sha256
         kept, cells = model.manifest.ignored, own_cells(model)
-        masks = tuple(size for size in (mask, kept and (kept.height, kept.width)) if size)
+        masks = tuple(size for size in (mask and mask.size, kept and (kept.height, kept.width)) if size)
         ignored = None if cells is None else pixels_of(cells, model.manifest.size)
         self._preparation = Preparation(model.manifest, masks, ignored)
         self.info = ModelInfo(model.manifest.name, model.sha256)
@@ -92,7 +94,7 @@ class LoadedDetector:
             mask = read_ignore_mask(ignore, model.manifest.read.max_megapixels)
             check_mask(mask, model.manifest)
             ignored = mask.cells(model.manifest.size, model.manifest.fit)
-            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored), mask.size)
+            return cls(model, TiledRuntime(model, runtime, threads, memory, max_memory, ignored), mask)
         return cls(model, open_fastest(model, runtime, threads, precision, memory, max_memory))
 
     @classmethod
@@ -160,6 +162,7 @@ class LoadedDetector:
             regions=regions,
             milliseconds={"read": prepared.milliseconds, "infer": infer, "total": total},
             warnings=prepared.warnings,
+            ignore_mask_sha256=self._mask_sha256,
         )
 
     def verify(self, runtimes: tuple[str, ...] | None = None, threads: int | None = None) -> list[Verified]:

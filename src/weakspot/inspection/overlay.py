@@ -23,8 +23,7 @@ _TURBO = (
     "1ee8b0 31f299 4cf97e 6bfe64 8aff4c a2fc3c b8f735 cced34 dee037 edd03a f7c03a "
     "fdad35 fe982c fb8022 f56818 ec520f e14109 d23105 c12302 ac1701 950d01 7a0403"
 )
-# heat from which a place is coloured in full; below it fades, so that cold parts of the picture stay as they are
-_SEEN_FROM = 0.4
+COLD, HOT = 0.4, 0.5  # heat up to which the picture stays as it is, and from which a place is coloured in full
 OPACITY = 0.5  # of hot places
 
 
@@ -35,6 +34,11 @@ def colour(heat: NDArray[np.floating[Any]]) -> Rgb:
     return np.stack([np.interp(heat, places, knots[:, channel]).round() for channel in range(3)], axis=-1).astype(
         np.uint8
     )
+
+
+def strength(heat: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Heat of any shape → how strongly it is coloured, 0 to 1."""
+    return np.asarray(np.clip((heat - COLD) / (HOT - COLD), 0, 1))
 
 
 TURBO = colour(np.linspace(0, 1, 256))  # (256, 3), for palettes
@@ -51,9 +55,10 @@ def render(pixels: NDArray[Any], inspection: Inspection) -> Rgb:
         pixels = (pixels >> 8).astype(np.uint8)  # before it is reduced, which would take 16 bits through float
     picture = fit_image(pixels, (height, width), 3, 8).transpose(1, 2, 0).astype(np.float32)
     heat = heat_on_picture(inspection.heat_map, height, width, inspection.seen)
-    share = OPACITY * np.clip(heat / _SEEN_FROM, 0, 1)[..., None]
+    share = OPACITY * strength(heat)[..., None]
     blended = (picture + share * (colour(heat) - picture)).round().astype(np.uint8)
-    return np.concatenate([blended, _strip(width, height, f"{inspection.decision} {inspection.defect_score:.3f}")])
+    texts = f"{inspection.decision} {inspection.score_text(3)}", inspection.decision
+    return np.concatenate([blended, _strip(width, height, texts)])
 
 
 def overlay_png(pixels: NDArray[Any], inspection: Inspection) -> bytes:
@@ -75,13 +80,14 @@ def heat_on_picture(heat_map: HeatMap, height: int, width: int, seen: Size | Non
     return np.clip(np.asarray(resized, np.float32), 0, 1)
 
 
-def _strip(width: int, height: int, text: str) -> Rgb:
-    """Text on the left where there is room, and the colour scale with its ends on the right."""
+def _strip(width: int, height: int, texts: tuple[str, ...]) -> Rgb:
+    """The first of the texts for which there is room on the left, and the colour scale with its ends on the right."""
     size = int(np.clip(min(width, height) // 24, 11, 40))
     strip = Image.new("RGB", (width, 2 * size), "black")
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size)
     left = min(width - 2 * size, max(width // 2, width - 12 * size))
-    if draw.textlength(text, font) < left - 2 * size:
+    text = next((text for text in texts if draw.textlength(text, font) < left - 2 * size), "")
+    if text:
         draw.text((size // 2, size), text, "white", font, anchor="lm")
     else:
         left = 2 * size

@@ -20,10 +20,11 @@ from typing import Any
 from weakspot.durable import remove_leftovers
 from weakspot.errors import OutputError, WeakspotError, shown
 from weakspot.inspection import storage
-from weakspot.inspection.inspection import ModelInfo
+from weakspot.inspection.inspection import Inspection, ModelInfo, NotInspected
 
 PLAN, MODEL, MANIFEST, PARTS, DONE = "plan.jsonl", "model.weakspot", "manifest.json", "parts", "done"
 FORMAT = 1
+MOST_REFUSALS = 10  # that are kept beside a part, which names them all
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A part that is there. seconds: that judging took; reading is among them."""
+    """A part that is there.
+
+    seconds: that judging took; reading is among them; warnings: how many pictures each is of, by its beginning;
+    refusals: why the first pictures were not inspected, at most MOST_REFUSALS.
+    """
 
     piece: int
     file: str
@@ -72,6 +77,25 @@ class Done:
     images: int
     decisions: dict[str, int]
     seconds: float
+    warnings: dict[str, int] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Told:
+    """What is said of the pictures of a piece; as in Done."""
+
+    decisions: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    refusals: list[str] = field(default_factory=list)
+
+    def add(self, entry: Inspection | NotInspected) -> None:
+        """Count one more picture."""
+        self.decisions[entry.decision] += 1
+        if isinstance(entry, Inspection):
+            self.warnings.update(warning.partition(":")[0] for warning in entry.warnings)
+        elif len(self.refusals) < MOST_REFUSALS:
+            self.refusals.append(entry.reason.encode("utf-8", "backslashreplace").decode())
 
 
 @dataclass
@@ -84,6 +108,8 @@ class Tally:
     judged_now: int  # pieces; the others had been done before
     seconds: float
     fail_on_bad: bool = False
+    warnings: Counter[str] = field(default_factory=Counter)  # how many pictures each is of, by its beginning
+    refusals: list[str] = field(default_factory=list)  # why pictures were not inspected: the first of each piece
 
     @property
     def total(self) -> int:
@@ -176,12 +202,12 @@ def _done(place: str, plan: Plan) -> Done | None:
         return None  # a piece more is judged
 
 
-def keep(output: str, plan: Plan, piece: Piece, content: bytes, decisions: Counter[str], seconds: float) -> Done:
+def keep(output: str, plan: Plan, piece: Piece, content: bytes, told: Told, seconds: float) -> Done:
     """Write a part, then that it is there."""
     digest = hashlib.sha256(content).hexdigest()
     done = Done(
-        piece=piece.number, file=piece.part, bytes=len(content), sha256=digest, images=decisions.total(),
-        decisions=dict(decisions), seconds=round(seconds, 3),
+        piece=piece.number, file=piece.part, bytes=len(content), sha256=digest, images=told.decisions.total(),
+        decisions=dict(told.decisions), seconds=round(seconds, 3), warnings=dict(told.warnings), refusals=told.refusals,
     )  # fmt: skip
     storage.write(storage.joined(output, piece.part), content)
     record = json.dumps({"plan": plan.sha256, **asdict(done)}, indent=1)
@@ -209,7 +235,8 @@ def finish(output: str, plan: Plan, done: dict[int, Done]) -> Counter[str]:
         decisions.update(each.decisions)
     parts = [asdict(done[piece.number]) for piece in plan.pieces]
     for part in parts:
-        del part["seconds"]  # nothing of how it came to be, so that a manifest is the same whenever it is written
+        # nothing of how it came to be, so that a manifest is the same whenever it is written, and nothing that is long
+        del part["seconds"], part["warnings"], part["refusals"]
     if not _is_there(output, plan):
         raise _of_another(output)
     manifest = {"plan": plan.sha256, "model": asdict(plan.model), "decisions": decisions, "parts": parts}

@@ -1,7 +1,6 @@
 """One piece of very many pictures: read, judged, and its results as Parquet. Knows no cluster and writes nothing."""
 
 import io
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -19,7 +18,7 @@ from weakspot.inspection.folder import judged
 from weakspot.inspection.inspection import Inspection, NotInspected
 from weakspot.inspection.loaded import LoadedDetector
 from weakspot.inspection.picture_tables import rows
-from weakspot.inspection.pieces import Done, Piece, Plan, keep
+from weakspot.inspection.pieces import Done, Piece, Plan, Told, keep
 from weakspot.inspection.preparation import Prepared
 
 
@@ -34,7 +33,8 @@ SCHEMA = pa.schema([
     ("image", pa.struct([*_texts("path", "sha256"), ("width", pa.int64()), ("height", pa.int64())])),
     ("model", pa.struct(_texts("name", "sha256"))), ("decision", pa.string()), ("reason", pa.string()),
     *((name, pa.float64()) for name in ("defect_score", "raw_score", "bad_from", "good_below")),
-    ("regions", pa.list_(_REGION)), ("warnings", pa.list_(pa.string())), ("time", pa.string()),
+    ("regions", pa.list_(_REGION)), ("warnings", pa.list_(pa.string())),
+    ("ignore_mask_sha256", pa.string()), ("time", pa.string()),
 ])  # fmt: skip
 
 
@@ -48,12 +48,12 @@ class Source:
 
 def do_piece(detector: LoadedDetector, output: str, plan: Plan, piece: Piece) -> Done:
     """Judge a piece and put its results where they belong. Raises StorageError, and OutputError where none fit."""
-    start, found, decisions = perf_counter(), [], Counter[str]()
+    start, found, told = perf_counter(), [], Told()
     for number, (source, prepared) in enumerate(read_ahead(_reader(detector), sources(piece))):
         entry = _named_by_plan(judged(detector, source.path, prepared), plan, piece, number)
-        decisions[entry.decision] += 1
+        told.add(entry)
         found.append(entry.as_dict())
-    return keep(output, plan, piece, as_parquet(found, plan, piece), decisions, perf_counter() - start)
+    return keep(output, plan, piece, as_parquet(found, plan, piece), told, perf_counter() - start)
 
 
 def as_parquet(results: list[dict[str, Any]], plan: Plan, piece: Piece) -> bytes:

@@ -97,7 +97,7 @@ def check_contrast(name: str, image: NDArray[Any], manifest: Manifest) -> None:
             finding = f"every pixel has the value {image.flat[0]}"
         raise ImageError(
             f"{name}: no picture: {finding}; needed is a standard deviation of at least {least:.2g}; "
-            "check camera, light and shutter"
+            "check camera, focus, light and shutter"
         )
 
 

@@ -31,6 +31,7 @@ class Sources:
     others: list[Path]  # files that may be pictures
     links: list[Path]  # folders
     written: list[Path]  # folders that weakspot wrote
+    empty: list[Path]  # what was named and has no pictures
 
     @property
     def passed_over(self) -> str:
@@ -61,10 +62,13 @@ def refuse_output_below(output: Path, paths: Sequence[Path | str]) -> None:
 
 
 def find_images(paths: Sequence[Path | str]) -> Sources:
-    """Every picture named, as `all_images` finds them. Raises DataError where not one is there."""
+    """Every picture named, as `all_images` finds them.
+
+    Raises DataError for a folder or a pattern without pictures, and where not one is there.
+    """
     sources = all_images(paths)
-    if not any(os.path.lexists(path) for path in sources.images):
-        named = ", ".join(shown(path) for path in paths) or "nothing"
+    if sources.empty or not any(os.path.lexists(path) for path in sources.images):
+        named = ", ".join(shown(path) for path in sources.empty or paths) or "nothing"
         beside = f" (passed over: {sources.passed_over})" if sources.passed_over else ""
         raise DataError(
             f"no pictures found in {named}{beside}; give files, folders or patterns of PNG, JPEG, BMP or TIFF pictures"
@@ -79,15 +83,18 @@ def all_images(paths: Sequence[Path | str]) -> Sources:
     folders (and those inside them, links not followed) and by patterns only names with a picture's ending are taken.
     """
     found: dict[str, tuple[Path, str]] = {}
-    for given in paths:
-        for path, kind in _expanded(Path(given)):
+    empty = []
+    for given in map(Path, paths):
+        expanded = list(_expanded(given))
+        empty += [] if any(kind == TAKEN for _, kind in expanded) else [given]
+        for path, kind in expanded:
             place = os.path.abspath(path)
             if kind == TAKEN and found.get(place, (path, kind))[1] != TAKEN:
                 del found[place]  # passed over in a folder, then named itself
             found.setdefault(place, (path, kind))
-    return Sources(
-        *([path for path, kind in found.values() if kind == wanted] for wanted in (TAKEN, OTHER, LINK, WRITTEN))
-    )
+    kinds = (TAKEN, OTHER, LINK, WRITTEN)
+    images, others, links, written = ([path for path, kind in found.values() if kind == wanted] for wanted in kinds)
+    return Sources(images, others, links, written, empty)
 
 
 def _expanded(path: Path) -> Iterator[tuple[Path, str]]:

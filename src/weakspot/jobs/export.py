@@ -14,7 +14,7 @@ from PIL import Image
 
 from weakspot.data.layouts import read_layout
 from weakspot.data.reading import array_pixels, read_image
-from weakspot.durable import refuse_existing, temporary_folder, write_folder, write_together
+from weakspot.durable import make_folder, refuse_existing, temporary_folder, write_folder, write_together
 from weakspot.errors import ImageError, ModelFileError, SettingsError, shown
 from weakspot.evaluation.metrics import average_precision
 from weakspot.inspection.fastest import selftest_image
@@ -65,6 +65,7 @@ class Exported:
 
     files: tuple[Path, ...]
     precision: Precision
+    picture: Size  # height and width at which pictures come
     cost: Cost
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,8 +108,12 @@ def export(
             raise ModelFileError(f"the {precision} export {'; '.join(faults)}; nothing is written{_way_out(precision)}")
         said = description(detector, to, size, {"precision": precision, **asdict(cost)})
         contents = named_files(graph_files(made, to, folder, said), said, to, output)
-    write_together(contents) if output.suffix == ENDINGS[to] else write_folder(output, contents)
-    return Exported(tuple(contents), precision, replace(cost, faults=tuple(faults)))
+    if output.suffix == ENDINGS[to]:
+        make_folder(output.parent)
+        write_together(contents)
+    else:
+        write_folder(output, contents)
+    return Exported(tuple(contents), precision, size, replace(cost, faults=tuple(faults)))
 
 
 def _refuse_arguments(to: Target, output: Path, precision: Precision, calibrate: Path | None) -> None:

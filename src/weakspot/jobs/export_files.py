@@ -8,10 +8,13 @@ from typing import Any
 
 import onnx
 
+from weakspot.data.reading import area
 from weakspot.durable import output_errors
 from weakspot.errors import OutputError, shown
+from weakspot.inspection.drift import limits_of
 from weakspot.inspection.inspection import now, sigmoid
 from weakspot.inspection.loaded import LoadedDetector
+from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.runtimes import openvino_core, require_runtime
 from weakspot.jobs.export_graph import BOOLEAN, DECISIONS, MAPS, OUTPUTS, Target
 from weakspot.provenance import versions
@@ -52,13 +55,27 @@ def description(detector: LoadedDetector, to: Target, picture: Size, verified: d
             "score": {"bad_from": sigmoid(limits.bad_from), "good_below": sigmoid(limits.good_below)},
             "region_from": limits.region_from, "rule": limits.rule, "chosen_on": limits.chosen_on,
         },
-        "not_refused": "pictures unlike the training's, which weakspot refuses: judge by these limits yourself",
+        "not_refused": "pictures that weakspot refuses, or holds for review by `usual`: check both limits yourself",
         "training_pictures": {
             "sizes": about.image_sizes.model_dump(mode="json"), "least_deviation": about.image_std_min,
         },
+        "usual": _usual(about, picture),
         "verified": verified,
         "versions": versions(),
         "created": now(),
+    }  # fmt: skip
+
+
+def _usual(about: Manifest, picture: Size) -> dict[str, Any] | None:
+    """By which limits weakspot calls no picture good that is unlike the training's (docs/deploy.md).
+
+    None where the model file keeps none, or ignores parts, which take no part in the figures.
+    """
+    if about.usual is None or about.ignored is not None:
+        return None
+    return {
+        "size": list(about.size), "area": list(area(*picture, about.size, about.fit)),
+        "limits": {name: list(pair) for name, pair in limits_of(about.usual).items()}, "layout": about.usual.layout,
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakspot.data.reading import fit_image
-from weakspot.inspection.inspection import Decision, Inspection, Thresholds, sigmoid
+from weakspot.inspection.inspection import Decision, Inspection, Thresholds, decide, sigmoid
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.runtimes import EXACT, openvino_core, require_runtime
 from weakspot.jobs.export_graph import DECISIONS, OUTPUTS, Target
@@ -23,8 +23,9 @@ RUNTIMES: dict[Target, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 class Difference:
     """How an exported graph answered on some pictures, beside the model file in fp32.
 
-    score, heat_map: the largest differences, both of [0, 1], NaN where an answer is no number; changed: decisions;
-    outside_review: those of them that are good or bad now, so that no person looks at them.
+    score, heat_map: the largest differences, both of [0, 1], NaN where an answer is no number; changed: decisions by
+    the thresholds; outside_review: those of them that are good or bad now, so that no person looks at them;
+    passed_unlike: pictures that it calls good, and weakspot holds for review as unlike the training's.
     """
 
     images: int
@@ -32,6 +33,7 @@ class Difference:
     heat_map: float
     changed: int
     outside_review: int
+    passed_unlike: int
 
 
 def open_exported(target: Target, file: Path, threads: int) -> Callable[[NDArray[Any]], Answers]:
@@ -69,11 +71,15 @@ def decision_of(answers: Answers, thresholds: Thresholds) -> Decision:
 
 
 def difference(expected: Sequence[Inspection], found: Sequence[Answers], thresholds: Thresholds) -> Difference:
-    """The model file's inspections against an exported graph's answers on the same pictures, at least one."""
+    """The model file's inspections against an exported graph's answers on the same pictures, at least one.
+
+    Decisions are compared by the thresholds alone: what is unlike the training's no graph knows.
+    """
     pairs = list(zip(expected, found, strict=True))
     scores = [abs(float(other["pred_score"].item()) - one.defect_score) for one, other in pairs]
     heat = [np.abs(other["anomaly_map"][0, 0] - one.heat_map).max() for one, other in pairs]
-    now = [(one.decision, decision_of(other, thresholds)) for one, other in pairs]
+    now = [(decide(one.raw_score, thresholds), decision_of(other, thresholds)) for one, other in pairs]
     changed = [after for before, after in now if after != before]
     outside = sum(decision != "review" for decision in changed)
-    return Difference(len(pairs), float(np.max(scores)), float(np.max(heat)), len(changed), outside)
+    unlike = sum(before != one.decision and after == "good" for (before, after), one in zip(now, expected, strict=True))
+    return Difference(len(pairs), float(np.max(scores)), float(np.max(heat)), len(changed), outside, unlike)

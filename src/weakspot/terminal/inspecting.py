@@ -7,6 +7,8 @@ from weakspot.errors import amount, shown
 from weakspot.terminal.lines import or_dash, print_json, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weakspot.inspection.folder import Summary
     from weakspot.inspection.inspection import Inspection, NotInspected
     from weakspot.inspection.loaded import Verified
@@ -28,37 +30,41 @@ def say_inspection(_done: int, _of: int, inspection: "Inspection | NotInspected"
     if inspection.decision == "not inspected":
         say(f"not inspected: {inspection.reason}")
     else:
-        say(f"{inspection.decision:<6} {inspection.defect_score:.4f}  {shown(inspection.image.path)}")
+        say(f"{inspection.decision:<6} {inspection.score_text(4)}  {shown(inspection.image.path)}")
 
 
 def show_inspected(summary: "Summary", as_json: bool) -> None:
     """How many images got which decision, which could not be read and why, what was warned of, and where it all lies.
 
-    With --json the images' lines came before.
+    With --json the images' lines came before on stdout, and this is on stderr.
     """
-    if as_json:
-        return
-    for refusal in summary.refusals[:MOST_REFUSALS]:
-        say(f"not inspected: {refusal.reason}")
-    if summary.refused > MOST_REFUSALS:
-        say(f"not inspected: {summary.refused - MOST_REFUSALS:,} more, which inspections.csv names")
-    for warning, count in list(summary.warnings.items())[:MOST_WARNINGS]:
-        say(f"warning of {amount(count, 'image')}: {warning}; see inspections.csv")
-    say(table("", ("decision", "images"), [*summary.decisions.items(), ("not inspected", summary.refused)]))
-    say(
-        "",
-        f"results  {shown(summary.output / 'inspections.csv')}  ({summary.total:,} images in {summary.seconds:.1f} s)",
-    )
+    reasons = [refusal.reason for refusal in summary.refusals[:MOST_REFUSALS]]
+    _say_faults(reasons, summary.refused, summary.warnings, "inspections.csv", as_json)
+    rows = [*summary.decisions.items(), ("not inspected", summary.refused)]
+    results = f"results  {shown(summary.output / 'inspections.csv')}"
+    say(table("", ("decision", "images"), [*rows]), "", beside_json=as_json)
+    say(f"{results}  ({summary.total:,} images in {summary.seconds:.1f} s)", beside_json=as_json)
 
 
 def show_tally(tally: "Tally", as_json: bool) -> None:
-    """How many images of all pieces got which decision, and where the parts lie."""
+    """How many images of all pieces got which decision, which could not be read and why, and where the parts lie."""
+    refused = tally.decisions["not inspected"]
+    _say_faults(tally.refusals[:MOST_REFUSALS], refused, tally.warnings, "the parts' tables", as_json)
     if as_json:
         print_json({"output": tally.output, "decisions": tally.decisions, "pieces": tally.pieces})
         return
     say(table("", ("decision", "images"), [*tally.decisions.items()]))
     now = f"{tally.judged_now} of {amount(tally.pieces, 'piece')} in {tally.seconds:.1f} s"
     say("", f"results  {shown(tally.output).rstrip('/')}/manifest.json  ({tally.total:,} images; judged now: {now})")
+
+
+def _say_faults(reasons: list[str], refused: int, warnings: "Mapping[str, int]", tables: str, as_json: bool) -> None:
+    """Which images could not be read, the first by name, and what was warned of. tables: where all stands."""
+    say(*(f"not inspected: {reason}" for reason in reasons), beside_json=as_json)
+    if refused > len(reasons):
+        say(f"not inspected: {refused - len(reasons):,} more; see {tables}", beside_json=as_json)
+    for warning, count in list(warnings.items())[:MOST_WARNINGS]:
+        say(f"warning of {amount(count, 'image')}: {warning}; see {tables}", beside_json=as_json)
 
 
 def show_watched(watched: "Watched", as_json: bool) -> None:
@@ -115,4 +121,8 @@ def show_exported(exported: "Exported", as_json: bool) -> None:
     say(f"{exported.precision} against the model file on {said}")
     if cost.not_measured and exported.precision != "fp32":
         say(cost.not_measured)
+    if off.passed_unlike:
+        unlike = f"it passes {amount(off.passed_unlike, 'picture')} as good that weakspot holds for review as unlike"
+        say(f"{unlike} the training's; check `usual` in the JSON")
+    say(f"it takes pictures of {exported.picture[0]}x{exported.picture[1]} pixels")
     say(*(f"allowed: it {fault}" for fault in cost.faults), *(f"written  {shown(path)}" for path in exported.files))

@@ -22,9 +22,10 @@ def print_json(data: object) -> None:
     print(json.dumps(data, allow_nan=False, indent=2, default=str))
 
 
-def say(*what: object) -> None:
-    """Tables and lines on stdout. Text is shown as it is: names of files are never markup."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+def say(*what: object, beside_json: bool = False) -> None:
+    """Tables and lines on stdout, or beside JSON on stderr. Text is shown as it is: names of files are never markup."""
+    stream = sys.stderr if beside_json else sys.stdout
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else WIDTH)
     for each in what:
         console.print(escape(each) if isinstance(each, str) else each, soft_wrap=isinstance(each, str))
 

@@ -124,7 +124,8 @@ def show_thresholds(record: "ThresholdRecord", counts: "Counts | None", as_json:
         return
     review = f"{record.good_below:.6g}, between them review" if record.good_below < record.bad_from else "it"
     say(f"bad from raw score {record.bad_from:.6g}, good below {review}")
-    say(f"chosen by: {record.rule}, on: {record.chosen_on}")
+    by_hand = record.rule == "by hand"
+    say(f"set by hand, because: {record.chosen_on}" if by_hand else f"chosen by: {record.rule}, on: {record.chosen_on}")
     if counts:
         rows = [("bad", counts.bad, counts.escapes, counts.bad_in_review, counts.caught)] * bool(counts.bad)
         rows.append(("good", counts.good, counts.passed, counts.good_in_review, counts.false_alarms))
