@@ -787,6 +787,25 @@ def test_tables_may_be_moved_away_between_two_watches(line: Line):
     line.check_tables()
 
 
+@pytest.mark.parametrize("what", ["no lines", "no rows", "other line ends", "another heading"])
+def test_tables_that_do_not_hold_the_same_pictures_are_refused_and_left_alone(line: Line, what: str):
+    for name in ("a.png", "b.png"):
+        line.put(name)
+    line.watch()
+    jsonl, csv = line.out / "results.jsonl", line.out / "results.csv"
+    changed = {
+        "no lines": lambda: jsonl.unlink(),
+        "no rows": lambda: csv.unlink(),
+        "other line ends": lambda: csv.write_bytes(csv.read_bytes().replace(b"\r\n", b"\n")),
+        "another heading": lambda: csv.write_bytes(csv.read_bytes().replace(b"decision", b"verdict", 1)),
+    }
+    changed[what]()
+    before = csv.read_bytes() if csv.exists() else b""
+    with pytest.raises(OutputError, match="pictures, results.csv .* move both away"):
+        line.watch()
+    assert csv.read_bytes() == before
+
+
 @pytest.mark.parametrize("table", ["done.jsonl", "results.jsonl", "results.csv"])
 def test_tables_may_be_moved_away_after_a_full_disk(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
