@@ -300,11 +300,10 @@ def test_who_leaves_while_a_verdict_is_on_its_way_is_asked_first(undecided: Open
 
 def test_nobody_takes_back_what_somebody_else_said(undecided: Open, open_page: Open):
     server, (number,) = undecided(1)
-    one, other = open_page(f"{server.address}/review"), open_page(f"{server.address}/review")
+    one = open_page(f"{server.address}/review")
     one.keyboard.press("g")
     settled(one)
-    other.keyboard.press("b")
-    settled(other)
+    server.client.post(f"/v1/inspections/{number}/verdicts", json={"verdict": "bad"})
     one.keyboard.press("u")
     one.get_by_text("0: not taken back: local said bad").wait_for()
     assert "You judged 1 good" in one.locator("#summary").inner_text()
@@ -316,6 +315,48 @@ def test_nobody_takes_back_what_somebody_else_said(undecided: Open, open_page: O
         problem(server.client.post(f"{where}/verdicts", json=said), 409, "judged-meanwhile")
     answer = server.client.post(f"{where}/verdicts", json={"verdict": "good", "after": last})
     assert answer.status_code == 201 and answer.json()["number"] > last
+
+
+def test_two_who_begin_with_one_list_do_not_overwrite_each_other(undecided: Open, open_page: Open):
+    server, ids = undecided(4)
+    server.client.post(f"/v1/inspections/{ids[3]}/verdicts", json={"verdict": "bad"})
+    server.client.post(f"/v1/inspections/{ids[3]}/verdicts", json={"verdict": "withdrawn"})
+    one, other = open_page(f"{server.address}/review"), open_page(f"{server.address}/review")
+    one.keyboard.press("g")
+    one.keyboard.press("b")
+    settled(one)
+    other.keyboard.press("b")
+    other.get_by_text("part 3: judged meanwhile by local as good: yours is not kept").wait_for()
+    one.keyboard.press("n")
+    settled(one)
+    other.get_by_text("1 judged meanwhile by others").wait_for()
+    assert other.locator("#progress").inner_text() == "1 of 2: part 2", "not from under the hand"
+    other.keyboard.press("g")
+    other.get_by_text("part 2: judged meanwhile by local as bad").wait_for()
+    other.keyboard.press("g")
+    settled(other)
+    assert in_force(server, ids) == ["good", "bad", "unsure", "good"], "also where one was taken back before"
+
+
+def test_a_picture_is_reviewed_bare_until_its_heat_is_asked_for(undecided: Open, open_page: Open):
+    server, _ = undecided(2)
+    page = open_page(f"{server.address}/review")
+    opacity = lambda: page.locator(".stage .heat").evaluate("image => getComputedStyle(image).opacity")  # noqa: E731
+    assert opacity() == "0", "heat leads as a score would"
+    page.keyboard.down(" ")
+    assert opacity() == "0.7"
+    page.keyboard.up(" ")
+    page.get_by_label("Heat", exact=True).fill("0.4")
+    assert opacity() == "0.4"
+    page.keyboard.press("n")
+    assert opacity() == "0", "each one anew"
+
+
+def test_it_is_said_how_many_wait_beyond_those_of_the_page(start: Open):
+    server = start()
+    for seed in range(62):
+        server.send(png("review", seed))
+    assert "62 wait in all" in server.client.get("/review").text
 
 
 def test_a_verdict_that_was_not_kept_is_told_and_its_picture_alone_comes_again(undecided: Open, open_page: Open):

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 from weakspot.service import records, showing
 from weakspot.service.accounts import SESSION, SESSION_HOURS
 from weakspot.service.pages.day import days_of
-from weakspot.service.pages.queue import reasons, to_review
+from weakspot.service.pages.queue import MOST_COUNTED, reasons, to_review, waiting
 from weakspot.service.pages.rendering import ASSETS, page
 from weakspot.service.pages.seen import seen
 from weakspot.service.pages.tasks import in_words
@@ -147,8 +147,16 @@ def stream(
 @router.get("/review")
 def review(request: Request, parts: Service, who: MayReview) -> Response:
     """What people are to judge, one picture after the other."""
-    rows, words = parts.store.read(lambda c: (to_review(c), reasons(c)))
-    return page(request, "review.html.j2", who, queue=[*map(seen, rows)], reasons=words)
+    rows, words, n = parts.store.read(lambda c: (to_review(c), reasons(c), waiting(c)))
+    values = {"queue": [*map(seen, rows)], "last": {row.id: row.last_verdict or 0 for row in rows}}
+    return page(request, "review.html.j2", who, **values, reasons=words, waiting=n, most=MOST_COUNTED)
+
+
+@router.get("/review/judged")
+def judged(parts: Service, _: MayReview, id: Annotated[list[Id] | None, Query(max_length=100)] = None) -> list[str]:
+    """Those of these inspections that somebody has judged."""
+    rows = parts.store.read(lambda c: records.find_all(c, id or ()))
+    return [each for each, row in rows.items() if row.verdict not in (None, "withdrawn")]
 
 
 @router.get("/today")
