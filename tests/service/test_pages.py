@@ -542,6 +542,11 @@ def test_a_model_is_sent_made_active_and_rolled_back(start: Open, other_model: P
     page.locator("[data-post$=thresholds]").get_by_label("Why").fill("crossed")
     page.get_by_role("button", name="Change").click()
     until(page, "document.querySelector('#said').textContent.includes('good_below')")
+    page.get_by_label("Bad from").fill("2")
+    page.locator("[data-post$=thresholds]").get_by_label("Why").fill("too many alarms")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_text("good below −1.00, bad from 2.00 (before: −1.00 and 1.00), by local").wait_for()
+    assert "too many alarms" in page.locator(".history li").first.inner_text(), "who changed what, the newest first"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

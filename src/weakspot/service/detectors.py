@@ -68,7 +68,7 @@ class Detectors:
         if rows:
             self._active = self._opened(rows[0].model_sha256)
             if first not in (None, rows[0].model_sha256):
-                name = self._active.info.name
+                name = f"{self._active.info.name} {self._active.info.sha256[:6]}"
                 log.warning("model %s answers, as it did last; the one given is known: make it active", shown(name))
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")

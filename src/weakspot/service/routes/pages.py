@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 
 from weakspot.service import records, showing
 from weakspot.service.accounts import SESSION, SESSION_HOURS
+from weakspot.service.pages.changes import changes_of
 from weakspot.service.pages.day import days_of
 from weakspot.service.pages.queue import MOST_COUNTED, reasons, to_review, waiting
 from weakspot.service.pages.rendering import ASSETS, page
@@ -148,7 +149,7 @@ def stream(
 def review(request: Request, parts: Service, who: MayReview) -> Response:
     """What people are to judge, one picture after the other."""
     rows, words, n = parts.store.read(lambda c: (to_review(c), reasons(c), waiting(c)))
-    values = {"queue": [*map(seen, rows)], "last": {row.id: row.last_verdict or 0 for row in rows}}
+    values: dict[str, Any] = {"queue": [*map(seen, rows)], "last": {row.id: row.last_verdict or 0 for row in rows}}
     return page(request, "review.html.j2", who, **values, reasons=words, waiting=n, most=MOST_COUNTED)
 
 
@@ -181,13 +182,14 @@ def today(
 def models(
     request: Request, parts: Service, who: MayReview, model: Word = None, good_below: Raw = None, bad_from: Raw = None
 ) -> Response:
-    """Which models there are, and who switched what. model and thresholds: tried elsewhere, to be set here."""
+    """Which models there are, and who changed what. model and thresholds: tried elsewhere, to be set here."""
     known = listed(parts, who)
     active = next((each for each in known.models if each.active), None)
     names = {each.sha256: each.name for each in known.models}
     values: dict[str, Any] = {"known": known, "active": active, "names": names, "may_change": who.may("admin")}
     is_tried = active is not None and model == active.sha256 and None not in (good_below, bad_from)
     values["tried"] = {"good_below": good_below, "bad_from": bad_from} if is_tried else None
+    values["changes"] = parts.store.read(lambda c: changes_of(c, [*names]))
     compared = [(told(task), in_words(task)) for task in parts.tasks.all("comparison")[:RECENT]]
     return page(request, "models.html.j2", who, comparisons=compared, **values)
 
