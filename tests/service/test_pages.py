@@ -73,8 +73,12 @@ def test_a_person_logs_in_where_they_wanted_to_go_and_out_again(plant: Server, o
     page = open_page(f"{plant.address}/stream?station=a")
     log_in(page, "Ada", "wrong password")
     assert "name or password is wrong" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Name").input_value() == "Ada"
+    assert page.evaluate("document.activeElement.name") == "password"
     log_in(page, "Ada")
     page.wait_for_url("**/stream?station=a")
+    page.goto(f"{plant.address}/train")
+    page.get_by_text("your account is for review; needed is admin").wait_for()
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     where = plant.send(png()).headers["location"]
@@ -103,8 +107,11 @@ def test_dropped_pictures_are_answered_and_space_shows_them_bare(service: Server
     page.get_by_label("Pictures to inspect").set_input_files(files)
     page.wait_for_url("**/inspect?id=*")
     assert "1 not inspected" in page.get_by_role("heading", name="3 pictures").inner_text()
+    assert page.locator(".cards .name").all_inner_texts() == ["a.png", "b.png", "c.png"], "as they were dropped"
+    assert page.locator(".look .name").inner_text() == "a.png"
+    assert all(text.endswith(" UTC") for text in page.locator(".cards .truth").all_inner_texts())
     found = page.get_by_label("What was found").inner_text()
-    assert found.startswith("bad") and "good below 0.27 · bad from 0.73" in found
+    assert "\nbad\n" in found and "good below 0.27 · bad from 0.73" in found
     heat = page.locator(".stage .heat")
     assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)") == 12
     page.get_by_label("Heat").fill("0.3")
@@ -547,6 +554,23 @@ def test_a_model_is_sent_made_active_and_rolled_back(start: Open, other_model: P
     page.get_by_role("button", name="Change").click()
     page.get_by_text("good below −1.00, bad from 2.00 (before: −1.00 and 1.00), by local").wait_for()
     assert "too many alarms" in page.locator(".history li").first.inner_text(), "who changed what, the newest first"
+
+
+def test_on_a_phone_every_page_is_in_sight_and_tables_stay_in_their_cards(plant: Server, open_page: Open):
+    token = plant.client.headers["authorization"].removeprefix("Bearer ")
+    assert httpx.get(f"{plant.address}/favicon.ico").headers["content-type"] == "image/svg+xml"
+    phone = {"width": 390, "height": 800}
+    cookies = [{"name": "weakspot", "value": token, "url": plant.address}]
+    page = open_page(f"{plant.address}/log-in", viewport=phone)
+    page.context.add_cookies(cookies)
+    page.goto(f"{plant.address}/models")
+    outside = "[...document.querySelectorAll('nav a')].filter(a => a.getBoundingClientRect().right > innerWidth).length"
+    assert page.locator("nav a").count() == len(PAGES) and page.evaluate(outside) == 0
+    where = plant.client.post("/v1/inspections", files={"picture": b"none"}).json()["result"]["id"]
+    page.set_viewport_size({"width": 1180, "height": 800})
+    page.goto(f"{plant.address}/inspections/{where}")
+    card = page.get_by_label("What was found").bounding_box()
+    assert card["x"] < 100, "no empty half beside what was not inspected"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

@@ -76,7 +76,9 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Who]]:
         if given is None and request.method not in SAFE:
             refuse_forged(token, request.headers.get("x-csrf-token", ""))
         if not found.may(scope):
-            raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
+            raise Problem(
+                403, "scope", f"{'this token' if given else 'your account'} is for {found.scope}; needed is {scope}"
+            )
         return found
 
     return who

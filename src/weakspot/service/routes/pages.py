@@ -51,6 +51,12 @@ def static(name: str) -> Response:
     return Response(text, media_type=kind, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
 
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """Where programs look for a picture of the service that read no page."""
+    return static("icon.svg")
+
+
 @router.get("/")
 def start() -> Response:
     """The first page."""
@@ -60,7 +66,7 @@ def start() -> Response:
 @router.get("/log-in")
 def log_in_page(request: Request, next: str = "/") -> Response:
     """Name and password."""
-    return page(request, "log_in.html.j2", None, next=next, problem="")
+    return page(request, "log_in.html.j2", None, next=next, person="", problem="")
 
 
 @router.post("/log-in")
@@ -73,7 +79,7 @@ def log_in(
         if parts.accounts.who(token) is None:
             raise Problem(401, "wrong", "this token opens nothing; ask an administrator for another")
     except Problem as problem:
-        return page(request, "log_in.html.j2", None, problem.status, next=next, problem=problem.detail)
+        return page(request, "log_in.html.j2", None, problem.status, next=next, person=name, problem=problem.detail)
     answer = RedirectResponse(_ours(next), 303)
     answer.set_cookie(SESSION, token, max_age=SESSION_HOURS * 3600, httponly=True, samesite="strict")
     return answer
