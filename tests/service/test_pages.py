@@ -566,6 +566,7 @@ def test_on_a_phone_every_page_is_in_sight_and_tables_stay_in_their_cards(plant:
     page.goto(f"{plant.address}/models")
     outside = "[...document.querySelectorAll('nav a')].filter(a => a.getBoundingClientRect().right > innerWidth).length"
     assert page.locator("nav a").count() == len(PAGES) and page.evaluate(outside) == 0
+    assert page.get_by_label("Models", exact=True).evaluate("card => card.scrollWidth - card.clientWidth") == 0
     where = plant.client.post("/v1/inspections", files={"picture": b"none"}).json()["result"]["id"]
     page.set_viewport_size({"width": 1180, "height": 800})
     page.goto(f"{plant.address}/inspections/{where}")
