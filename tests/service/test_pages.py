@@ -73,8 +73,12 @@ def test_a_person_logs_in_where_they_wanted_to_go_and_out_again(plant: Server, o
     page = open_page(f"{plant.address}/stream?station=a")
     log_in(page, "Ada", "wrong password")
     assert "name or password is wrong" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Name").input_value() == "Ada"
+    assert page.evaluate("document.activeElement.name") == "password"
     log_in(page, "Ada")
     page.wait_for_url("**/stream?station=a")
+    page.goto(f"{plant.address}/train")
+    page.get_by_text("your account is for review; needed is admin").wait_for()
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     where = plant.send(png()).headers["location"]
@@ -103,8 +107,11 @@ def test_dropped_pictures_are_answered_and_space_shows_them_bare(service: Server
     page.get_by_label("Pictures to inspect").set_input_files(files)
     page.wait_for_url("**/inspect?id=*")
     assert "1 not inspected" in page.get_by_role("heading", name="3 pictures").inner_text()
+    assert page.locator(".cards .name").all_inner_texts() == ["a.png", "b.png", "c.png"], "as they were dropped"
+    assert page.locator(".look .name").inner_text() == "a.png"
+    assert all(text.endswith(" UTC") for text in page.locator(".cards .truth").all_inner_texts())
     found = page.get_by_label("What was found").inner_text()
-    assert found.startswith("bad") and "good below 0.27 · bad from 0.73" in found
+    assert "\nbad\n" in found and "good below 0.27 · bad from 0.73" in found
     heat = page.locator(".stage .heat")
     assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)") == 12
     page.get_by_label("Heat").fill("0.3")
@@ -300,11 +307,10 @@ def test_who_leaves_while_a_verdict_is_on_its_way_is_asked_first(undecided: Open
 
 def test_nobody_takes_back_what_somebody_else_said(undecided: Open, open_page: Open):
     server, (number,) = undecided(1)
-    one, other = open_page(f"{server.address}/review"), open_page(f"{server.address}/review")
+    one = open_page(f"{server.address}/review")
     one.keyboard.press("g")
     settled(one)
-    other.keyboard.press("b")
-    settled(other)
+    server.client.post(f"/v1/inspections/{number}/verdicts", json={"verdict": "bad"})
     one.keyboard.press("u")
     one.get_by_text("0: not taken back: local said bad").wait_for()
     assert "You judged 1 good" in one.locator("#summary").inner_text()
@@ -316,6 +322,48 @@ def test_nobody_takes_back_what_somebody_else_said(undecided: Open, open_page: O
         problem(server.client.post(f"{where}/verdicts", json=said), 409, "judged-meanwhile")
     answer = server.client.post(f"{where}/verdicts", json={"verdict": "good", "after": last})
     assert answer.status_code == 201 and answer.json()["number"] > last
+
+
+def test_two_who_begin_with_one_list_do_not_overwrite_each_other(undecided: Open, open_page: Open):
+    server, ids = undecided(4)
+    server.client.post(f"/v1/inspections/{ids[3]}/verdicts", json={"verdict": "bad"})
+    server.client.post(f"/v1/inspections/{ids[3]}/verdicts", json={"verdict": "withdrawn"})
+    one, other = open_page(f"{server.address}/review"), open_page(f"{server.address}/review")
+    one.keyboard.press("g")
+    one.keyboard.press("b")
+    settled(one)
+    other.keyboard.press("b")
+    other.get_by_text("part 3: judged meanwhile by local as good: yours is not kept").wait_for()
+    one.keyboard.press("n")
+    settled(one)
+    other.get_by_text("1 judged meanwhile by others").wait_for()
+    assert other.locator("#progress").inner_text() == "1 of 2: part 2", "not from under the hand"
+    other.keyboard.press("g")
+    other.get_by_text("part 2: judged meanwhile by local as bad").wait_for()
+    other.keyboard.press("g")
+    settled(other)
+    assert in_force(server, ids) == ["good", "bad", "unsure", "good"], "also where one was taken back before"
+
+
+def test_a_picture_is_reviewed_bare_until_its_heat_is_asked_for(undecided: Open, open_page: Open):
+    server, _ = undecided(2)
+    page = open_page(f"{server.address}/review")
+    opacity = lambda: page.locator(".stage .heat").evaluate("image => getComputedStyle(image).opacity")  # noqa: E731
+    assert opacity() == "0", "heat leads as a score would"
+    page.keyboard.down(" ")
+    assert opacity() == "0.7"
+    page.keyboard.up(" ")
+    page.get_by_label("Heat", exact=True).fill("0.4")
+    assert opacity() == "0.4"
+    page.keyboard.press("n")
+    assert opacity() == "0", "each one anew"
+
+
+def test_it_is_said_how_many_wait_beyond_those_of_the_page(start: Open):
+    server = start()
+    for seed in range(62):
+        server.send(png("review", seed))
+    assert "62 wait in all" in server.client.get("/review").text
 
 
 def test_a_verdict_that_was_not_kept_is_told_and_its_picture_alone_comes_again(undecided: Open, open_page: Open):
@@ -501,6 +549,29 @@ def test_a_model_is_sent_made_active_and_rolled_back(start: Open, other_model: P
     page.locator("[data-post$=thresholds]").get_by_label("Why").fill("crossed")
     page.get_by_role("button", name="Change").click()
     until(page, "document.querySelector('#said').textContent.includes('good_below')")
+    page.get_by_label("Bad from").fill("2")
+    page.locator("[data-post$=thresholds]").get_by_label("Why").fill("too many alarms")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_text("good below −1.00, bad from 2.00 (before: −1.00 and 1.00), by local").wait_for()
+    assert "too many alarms" in page.locator(".history li").first.inner_text(), "who changed what, the newest first"
+
+
+def test_on_a_phone_every_page_is_in_sight_and_tables_stay_in_their_cards(plant: Server, open_page: Open):
+    token = plant.client.headers["authorization"].removeprefix("Bearer ")
+    assert httpx.get(f"{plant.address}/favicon.ico").headers["content-type"] == "image/svg+xml"
+    phone = {"width": 390, "height": 800}
+    cookies = [{"name": "weakspot", "value": token, "url": plant.address}]
+    page = open_page(f"{plant.address}/log-in", viewport=phone)
+    page.context.add_cookies(cookies)
+    page.goto(f"{plant.address}/models")
+    outside = "[...document.querySelectorAll('nav a')].filter(a => a.getBoundingClientRect().right > innerWidth).length"
+    assert page.locator("nav a").count() == len(PAGES) and page.evaluate(outside) == 0
+    assert page.get_by_label("Models", exact=True).evaluate("card => card.scrollWidth - card.clientWidth") == 0
+    where = plant.client.post("/v1/inspections", files={"picture": b"none"}).json()["result"]["id"]
+    page.set_viewport_size({"width": 1180, "height": 800})
+    page.goto(f"{plant.address}/inspections/{where}")
+    card = page.get_by_label("What was found").bounding_box()
+    assert card["x"] < 100, "no empty half beside what was not inspected"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

@@ -16,7 +16,12 @@ from tests.service.server import Server
 from tests.service.test_http import problem
 from tests.service.toys import judge, settings_file, toy, write_parts
 from weakspot.errors import OutputError
+from weakspot.evaluation.intervals import between
+from weakspot.inspection.inspection import Thresholds
+from weakspot.inspection.manifest import ThresholdRecord
 from weakspot.inspection.model_file import write_model_file
+from weakspot.jobs.compare import Comparison, Pair, Rate, told_apart
+from weakspot.runs import Run
 from weakspot.service.pages.tasks import watched
 from weakspot.service.problems import Problem
 from weakspot.service.tasks import Task, Tasks
@@ -254,10 +259,47 @@ def test_a_process_that_dies_is_told_and_ran_at_the_lowest_priority(
     assert tasks.all("comparison") == []
 
 
+def test_two_models_of_one_name_are_told_apart(plant: Server, tmp_path: Path):
+    (one,) = (each for each in plant.get("/v1/models")["models"] if each["name"] == "first")
+    limits = ThresholdRecord.of(Thresholds(bad_from=9.0, good_below=-1.0, rule="best_f1", chosen_on="nothing"))
+    write_model_file(tmp_path / "again.weakspot", made_model(name="first", thresholds=limits))
+    content, kind = (tmp_path / "again.weakspot").read_bytes(), {"content-type": "application/octet-stream"}
+    other = plant.client.post("/v1/models", content=content, headers=kind).json()["sha256"]
+    asked = {"one": one["sha256"], "other": other}
+    number = plant.client.post("/v1/comparisons", json=asked).json()["id"]
+    title = f"first {one['sha256'][:6]} and first {other[:6]}"
+    assert ended(plant, number, "comparisons")["title"] == title
+    assert title in plant.client.get("/models", headers=HTML).text
+    assert told_apart([("a", "1" * 64), ("b", "2" * 64)]) == ["a", "b"]
+
+
+def test_what_a_run_planned_anew_and_what_was_not_granted_is_told(tmp_path: Path):
+    task = Task(id="x", folder=tmp_path, kind="training", order={}, step="look", outcome="done", why="")
+    (tmp_path / "settings.toml").write_text("minutes = 2.0\nsize = [64, 96]\n")
+    (tmp_path / "looked.json").write_text('{"plan": "64 × 96 pixels: about 35 min", "minutes": 35.0}')
+    (tmp_path / "run").mkdir()
+    assert watched(task).planned == "64 × 96 pixels: about 35 min"
+    assert watched(task).remark == (
+        "You asked for 2 min, and it takes longer: the settings name the size of the pictures."
+    )
+    Run(tmp_path / "run").record(plan={"size": [48, 72], "minutes": 10.2})
+    assert watched(task).planned == "48 × 72 pixels: about 10 min, planned anew by its first steps"
+
+
+def test_a_comparison_says_of_its_intervals_and_of_chance_what_is_so():
+    sure = [Pair(id=str(n), part=str(n), label=1, decisions=("bad", "good"), raw_scores=(2.0, -2.0)) for n in range(35)]
+    side: Any = None
+    found = Comparison(sides=(side, side), pairs=tuple(sure), left_out=0, contradicted=0, counted="part", unknown=())
+    told = " ".join(found.sentences)
+    assert "in less than 0.1 % of cases" in told
+    assert between(Rate(k=0, n=35).interval) == "0 to 11 %" and "they only show escapes below 11 %" in told
+
+
 def test_a_watched_history_is_parsed_once_and_anew_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     history = tmp_path / "run" / "history.jsonl"
     history.parent.mkdir()
     task = Task(id="x", folder=tmp_path, kind="training", order={}, step="train", outcome="done", why="")
+    (tmp_path / "settings.toml").touch()
     lines = [json.dumps({"training": "fold 1", "note": "begins"})]
     for stage in ("search", "decide"):
         said = {"training": "fold 1", "stage": stage, "of": 100}

@@ -55,15 +55,16 @@ def inspect(
     from weakspot.inspection.folder import inspect_folder
     from weakspot.inspection.loaded import LoadedDetector
 
-    wanted: dict[str, Any] = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
+    wanted: dict[str, Any] = {"overlays": overlays, "heat_maps": heat_maps}
+    wanted |= {"overwrite": overwrite, "fail_on_bad": fail_on_bad}
     how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": _form(memory, paths, parquet or ray)}
     flags.refuse_many([] if parquet or ray else [*paths, output], None if ray else workers)
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
-        wanted["on_image"] = terminal.print_inspection if as_json else counted
         detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
-        summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted)
+        wanted["on_image"] = terminal.print_inspection if as_json else counted
+        summary = inspect_folder(detector, [*map(Path, paths)], Path(output), **wanted)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
 

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from weakspot.data.layouts import read_layout
 from weakspot.errors import DataError, ImageError, SettingsError, amount, shown
-from weakspot.evaluation.intervals import Interval, at_most, clopper_pearson, one_sided_upper, share
+from weakspot.evaluation.intervals import Interval, at_most, clopper_pearson, share
 from weakspot.inspection.inspection import HeatMap, ModelInfo
 from weakspot.inspection.loaded import LoadedDetector
 
@@ -24,7 +24,8 @@ _COUNTED = {  # what a count counts, in words
     "part": "Rates and chance count physical parts, whose pictures are alike: one wrong picture makes it wrong",
     "picture": "Rates and chance count pictures: of no two it is known that they show one part",
 }
-PROVES_LITTLE = 0.05  # a rate that so few pictures without a miss cannot even show to be below this
+PROVES_LITTLE = 0.05  # so few pictures that the interval of a rate reaches beyond this even without a miss
+DIGITS = 6  # of a SHA-256, where two models have one name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,9 @@ class Comparison:
         told = f"{found}: only the first is right on {amount(only[0], self.counted)}, only the second on {only[1]}"
         if not sum(only):
             return told
-        return f"{told}; between equals chance gives a difference like that in {share(_chance(*only))} of cases"
+        chance = _chance(*only)
+        cases = "less than 0.1 %" if chance < 0.001 else share(chance)
+        return f"{told}; between equals chance gives a difference like that in {cases} of cases"
 
     @property
     def _proof(self) -> list[str]:
@@ -160,8 +163,8 @@ class Comparison:
             n = len({pair.part for pair in self.pairs if pair.label == label})
             if n == 0:
                 told.append(f"None of them is {TRUTH[label]}: nothing is known of {rate}")
-            elif (bound := one_sided_upper(0, n)) > PROVES_LITTLE:
-                even = f"even without a mistake they only show {rate} below {at_most(bound)}"
+            elif (bound := clopper_pearson(0, n)[1]) > PROVES_LITTLE:
+                even = f"even without a mistake they only show {rate} below {at_most(bound)} (95 % interval)"
                 told.append(f"{amount(n, f'{TRUTH[label]} {self.counted}')} prove little: {even}")
         return told
 
@@ -211,10 +214,17 @@ def compare(
         pairs.append(pair if differing <= MOST_HEATS else replace(pair, heats=(None, None)))
         on_image(number, len(unseen))
     sides = (_side(detectors[0].info, pairs, 0), _side(detectors[1].info, pairs, 1))
-    unknown = tuple(each.info.name for each in detectors if not each.manifest.training_files)
+    names = told_apart([(each.info.name, each.info.sha256) for each in detectors])
+    unknown = tuple(name for name, each in zip(names, detectors, strict=True) if not each.manifest.training_files)
     counted = "part" if len({*shown_parts.values()}) < len(unseen) else "picture"
     left = {"left_out": left_out, "contradicted": material.contradicted}
     return Comparison(sides=sides, pairs=tuple(pairs), unknown=unknown, counted=counted, **left)
+
+
+def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
+    """A name for each of (name, SHA-256): its own, and where others have the same, digits of the SHA-256 beside."""
+    shared = Counter(name for name, _ in dict.fromkeys(models))
+    return [f"{name} {digest[:DIGITS]}" if shared[name] > 1 else name for name, digest in models]
 
 
 def trained_on(detectors: Sequence[LoadedDetector]) -> frozenset[str]:

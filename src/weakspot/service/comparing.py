@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from weakspot.jobs.compare import told_apart
 from weakspot.service import records
 from weakspot.service.parts import Parts
 from weakspot.service.problems import Problem, missing
@@ -14,7 +15,7 @@ def begin(parts: Parts, one: str, other: str, by: str) -> str:
     if one == other:
         raise Problem(422, "same", "the same model twice; choose two that differ")
     asked = [_asked(parts, sha256) for sha256 in (one, other)]
-    title = " and ".join(each["name"] for each in asked)
+    title = " and ".join(told_apart([(each["name"], each["sha256"]) for each in asked]))
     return parts.tasks.add("comparison", "compare", by, {"title": title, "models": asked})
 
 

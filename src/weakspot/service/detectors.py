@@ -79,7 +79,7 @@ class Detectors:
             except ModelFileError as error:
                 return self._start_instead(first, rows[0].model_sha256, error)
             if first not in (None, rows[0].model_sha256):
-                name = self._active.info.name
+                name = f"{self._active.info.name} {self._active.info.sha256[:6]}"
                 log.warning("model %s answers, as it did last; the one given is known: make it active", shown(name))
         elif first is not None:
             self.activate(first, "weakspot serve", "the first one given")

@@ -87,7 +87,9 @@ def _who(request: Request, parts: Parts, given: HTTPAuthorizationCredentials | N
     if given is None and request.method not in SAFE:
         refuse_forged(token, request.headers.get("x-csrf-token", ""))
     if not found.may(scope):
-        raise Problem(403, "scope", f"this token is for {found.scope}; needed is {scope}")
+        raise Problem(
+            403, "scope", f"{'this token' if given else 'your account'} is for {found.scope}; needed is {scope}"
+        )
     return found
 
 

@@ -15,13 +15,14 @@ AUDITED = "0%"  # ids of passed parts that people judge, too: random UUIDs, so o
 REASONS = 9  # a key each
 WORDS = ("scratch", "dent", "stain", "crack", "hole", "dirt", "edge", "blurred picture", "another part")  # at first
 LONGEST = 30  # characters of a reason that is offered again
+MOST_COUNTED = 10_000  # of those that wait
 LOOKED_BACK = 5000  # verdicts from which reasons are gathered
 Habits = Mapping[str, tuple[float, float]]
 
 
 def to_review(connection: Connection) -> list[Row[Any]]:
     """Inspections that nobody judged: undecided ones first, the newest first; then those called bad and, among them, a
-    random share of the passed ones, the most surprising first."""
+    random share of the passed ones, the most surprising first. last_verdict: the number of one that was withdrawn."""
     most = sum(PLACES.values())
     waiting = {word: _waiting(connection, word, most) for word in PLACES}
     known = _habits(connection)
@@ -29,6 +30,15 @@ def to_review(connection: Connection) -> list[Row[Any]]:
     taken = _shares({word: len(rows) for word, rows in waiting.items()})
     undecided, bad, passed = (waiting[word][: taken[word]] for word in PLACES)
     return [*undecided, *sorted([*bad, *passed], key=lambda row: _surprise(row, known))]
+
+
+def waiting(connection: Connection) -> int:
+    """How many are to be judged, counted up to one more than MOST_COUNTED."""
+    meant = inspections.c.decision.in_(("review", "bad"))
+    passed = (inspections.c.decision == "good") & inspections.c.id.like(AUDITED)
+    found = with_verdict().where(meant | passed, not_judged()).with_only_columns(inspections.c.id)
+    counted = found.limit(MOST_COUNTED + 1).subquery()
+    return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
 
 def reasons(connection: Connection) -> list[str]:
@@ -45,7 +55,8 @@ def reasons(connection: Connection) -> list[str]:
 
 def _waiting(connection: Connection, decision: str, limit: int) -> list[Row[Any]]:
     """The newest that nobody judged; of passed ones those of the random share."""
-    found = with_verdict().where(inspections.c.decision == decision, not_judged())
+    found = with_verdict().add_columns(verdicts.c.seq.label("last_verdict"))
+    found = found.where(inspections.c.decision == decision, not_judged())
     found = found.where(inspections.c.id.like(AUDITED)) if decision == "good" else found
     return [*connection.execute(found.order_by(inspections.c.seq.desc()).limit(limit)).all()]
 

@@ -41,7 +41,7 @@ class Seen:
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"part {self.part}" if self.part else self.time[:19].replace("T", " ")
+        return f"part {self.part}" if self.part else f"{self.time[:19].replace('T', ' ')} UTC"
 
     @property
     def ratio(self) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import tomllib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from weakspot.service.tasks import BEGUN, LOOKED, PROGRESS, Task
+from weakspot.runs import Run
+from weakspot.service.tasks import BEGUN, LOOKED, PROGRESS, SETTINGS, Task
 from weakspot.service.training import run_of
 
 POINTS = 240  # of a curve
@@ -52,12 +54,15 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A training while it runs and after. heat_maps: of each fixed picture the names of some moments."""
+    """A training while it runs and after. planned: when it was looked at, or anew since; remark: on what was asked for;
+    heat_maps: of each fixed picture the names of some moments."""
 
     task: Task
     words: str
     done: str
     looked: dict[str, Any]
+    planned: str
+    remark: str
     minutes: str
     curve: Curve | None
     notes: tuple[str, ...]
@@ -78,11 +83,14 @@ def watched(task: Task) -> Watched:
     run = run_of(task)
     steps, notes = _history(run.history).now()
     pictures = pictures_of(task)
+    looked = _plain(task.folder / LOOKED)
     return Watched(
         task=task,
         words=in_words(task),
         done=how_far(task),
-        looked=_plain(task.folder / LOOKED),
+        looked=looked,
+        planned=_planned(run, looked),
+        remark=_remark(task, looked),
         minutes=_minutes_since(task) if task.outcome == "running" and task.step == "train" else "",
         curve=_curve(steps),
         notes=notes,
@@ -188,6 +196,24 @@ def _moments(names: Sequence[str]) -> dict[str, list[str]]:
 def _minutes_since(task: Task) -> str:
     began = datetime.fromisoformat(_plain(task.folder / BEGUN)["time"])
     return f"{(datetime.now(UTC) - began).total_seconds() / 60:.0f}"
+
+
+def _planned(run: Run, looked: dict[str, Any]) -> str:
+    """What the run keeps, which it changes where its first steps are slow; before it has begun what was looked at."""
+    plan = run.state().get("plan")
+    if plan is None or round(plan["minutes"]) == round(looked.get("minutes", -1)):
+        return str(looked.get("plan", ""))
+    height, width = plan["size"]
+    return f"{height} × {width} pixels: about {max(1, round(plan['minutes']))} min, planned anew by its first steps"
+
+
+def _remark(task: Task, looked: dict[str, Any]) -> str:
+    asked = tomllib.loads((task.folder / SETTINGS).read_text(encoding="utf-8"))
+    minutes = asked.get("minutes", looked.get("minutes", 0))
+    if looked.get("minutes", 0) <= max(1, minutes):
+        return ""
+    why = "the settings name the size of the pictures" if "size" in asked else "no smaller size of the pictures fits"
+    return f"You asked for {minutes:g} min, and it takes longer: {why}."
 
 
 def _plain(path: Path) -> dict[str, Any]:

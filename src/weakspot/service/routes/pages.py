@@ -12,8 +12,9 @@ from starlette.responses import RedirectResponse
 
 from weakspot.service import records, showing
 from weakspot.service.accounts import SESSION, SESSION_HOURS
+from weakspot.service.pages.changes import changes_of
 from weakspot.service.pages.day import days_of
-from weakspot.service.pages.queue import reasons, to_review
+from weakspot.service.pages.queue import MOST_COUNTED, reasons, to_review, waiting
 from weakspot.service.pages.rendering import ASSETS, page
 from weakspot.service.pages.seen import seen
 from weakspot.service.pages.tasks import in_words
@@ -50,6 +51,12 @@ def static(name: str) -> Response:
     return Response(text, media_type=kind, headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
 
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """Where programs look for a picture of the service that read no page."""
+    return static("icon.svg")
+
+
 @router.get("/")
 def start() -> Response:
     """The first page."""
@@ -59,7 +66,7 @@ def start() -> Response:
 @router.get("/log-in")
 def log_in_page(request: Request, next: str = "/") -> Response:
     """Name and password."""
-    return page(request, "log_in.html.j2", None, next=next, problem="")
+    return page(request, "log_in.html.j2", None, next=next, person="", problem="")
 
 
 @router.post("/log-in")
@@ -72,7 +79,7 @@ def log_in(
         if parts.accounts.who(token) is None:
             raise Problem(401, "wrong", "this token opens nothing; ask an administrator for another")
     except Problem as problem:
-        return page(request, "log_in.html.j2", None, problem.status, next=next, problem=problem.detail)
+        return page(request, "log_in.html.j2", None, problem.status, next=next, person=name, problem=problem.detail)
     answer = RedirectResponse(_ours(next), 303)
     answer.set_cookie(SESSION, token, max_age=SESSION_HOURS * 3600, httponly=True, samesite="strict")
     return answer
@@ -147,8 +154,16 @@ def stream(
 @router.get("/review")
 def review(request: Request, parts: Service, who: MayReview) -> Response:
     """What people are to judge, one picture after the other."""
-    rows, words = parts.store.read(lambda c: (to_review(c), reasons(c)))
-    return page(request, "review.html.j2", who, queue=[*map(seen, rows)], reasons=words)
+    rows, words, n = parts.store.read(lambda c: (to_review(c), reasons(c), waiting(c)))
+    values: dict[str, Any] = {"queue": [*map(seen, rows)], "last": {row.id: row.last_verdict or 0 for row in rows}}
+    return page(request, "review.html.j2", who, **values, reasons=words, waiting=n, most=MOST_COUNTED)
+
+
+@router.get("/review/judged")
+def judged(parts: Service, _: MayReview, id: Annotated[list[Id] | None, Query(max_length=100)] = None) -> list[str]:
+    """Those of these inspections that somebody has judged."""
+    rows = parts.store.read(lambda c: records.find_all(c, id or ()))
+    return [each for each, row in rows.items() if row.verdict not in (None, "withdrawn")]
 
 
 @router.get("/today")
@@ -173,13 +188,14 @@ def today(
 def models(
     request: Request, parts: Service, who: MayReview, model: Word = None, good_below: Raw = None, bad_from: Raw = None
 ) -> Response:
-    """Which models there are, and who switched what. model and thresholds: tried elsewhere, to be set here."""
+    """Which models there are, and who changed what. model and thresholds: tried elsewhere, to be set here."""
     known = listed(parts, who)
     active = next((each for each in known.models if each.active), None)
     names = {each.sha256: each.name for each in known.models}
     values: dict[str, Any] = {"known": known, "active": active, "names": names, "may_change": who.may("admin")}
     is_tried = active is not None and model == active.sha256 and None not in (good_below, bad_from)
     values["tried"] = {"good_below": good_below, "bad_from": bad_from} if is_tried else None
+    values["changes"] = parts.store.read(lambda c: changes_of(c, [*names]))
     compared = [(told(task), in_words(task)) for task in parts.tasks.all("comparison")[:RECENT]]
     return page(request, "models.html.j2", who, comparisons=compared, **values)
 

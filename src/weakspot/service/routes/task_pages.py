@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from weakspot.evaluation.rendering import read_template
-from weakspot.jobs.compare import MOST_HEATS
+from weakspot.jobs.compare import MOST_HEATS, told_apart
 from weakspot.service import comparing, records
 from weakspot.service.pages.rendering import page
 from weakspot.service.pages.seen import seen
@@ -80,6 +80,7 @@ def comparison(request: Request, comparison: TaskId, parts: Service, who: MayRev
         if each["id"] in rows and any(name in heats for name in sides):
             differing.append((seen(rows[each["id"]]), each, [name if name in heats else "" for name in sides]))
     values: dict[str, Any] = {"about": told(task), "words": in_words(task), "done": how_far(task), "result": result}
+    values["names"] = told_apart([(each["name"], each["sha256"]) for each in result["models"]]) if result else []
     return page(request, "comparison.html.j2", who, **values, differing=differing)
 
 

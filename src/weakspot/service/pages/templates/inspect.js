@@ -1,10 +1,13 @@
 // The page Inspect: pictures that are dropped, and thresholds that are tried.
 "use strict";
 const MOST = 50; // pictures of one address
+const MOST_NAMES = 1000; // of files that this tab remembers
 
 // Pictures that were dropped: one after the other, then the page that shows them.
 const drop = one("[data-drop]");
 if (drop) {
+  const names = JSON.parse(sessionStorage.getItem("names") || "{}"); // as they were dropped, by id: the service has none
+  all("[data-named]").forEach((each) => { each.textContent = names[each.dataset.named] || each.textContent; });
   const send = async (files) => {
     const ids = [], progress = drop.querySelector("progress");
     progress.hidden = false;
@@ -20,7 +23,7 @@ if (drop) {
         answer = await ask("POST", "/v1/inspections", form, null);
       }
       const result = answer.said.result || answer.said;
-      if (result.id) ids.push(result.id); else refused.push(`${file.name}: ${answer.said.detail}`);
+      if (result.id) { ids.push(result.id); names[result.id] = file.name; } else refused.push(`${file.name}: ${answer.said.detail}`);
     }
     progress.hidden = true;
     if (ids.length > MOST) refused.push(`the last ${MOST} of ${ids.length} are shown; all of them are in the stream`);
@@ -31,6 +34,7 @@ if (drop) {
     say(refused);
     if (!ids.length) return;
     sessionStorage.setItem("said", refused);
+    sessionStorage.setItem("names", JSON.stringify(Object.fromEntries(Object.entries(names).slice(-MOST_NAMES))));
     location.assign(`/inspect?${ids.map((id) => `id=${id}`).join("&")}`);
   };
   drop.querySelector("input").addEventListener("change", (event) => sent(event.target.files));

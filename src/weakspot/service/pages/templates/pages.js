@@ -29,10 +29,11 @@ if (carried) { sessionStorage.removeItem("said"); say(carried); }
 
 one("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone the row of pages is wider
 
-// The picture: heat at the opacity last used, bare while Space is held, zoom and pan.
+// The picture: heat at the opacity last used, bare while Space is held; in review the other way round. Zoom and pan.
 const stage = one("[data-stage]");
 const view = { scale: 1, x: 0, y: 0 };
-const bare = (on) => document.body.classList.toggle("bare", on);
+const hold = (on) => document.body.classList.toggle("held", on);
+function shade(opacity) { document.documentElement.style.setProperty("--opacity", opacity); }
 function place() {
   stage.querySelector(".pic").style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
   stage.classList.toggle("close", view.scale > 3);
@@ -46,14 +47,14 @@ function zoom(by, x, y) {
 }
 function fit() { Object.assign(view, { scale: 1, x: 0, y: 0 }); place(); }
 if (stage) {
-  const opacity = one("[data-opacity]"), kept = localStorage.getItem("heat");
-  const shade = () => { document.documentElement.style.setProperty("--opacity", opacity.value); localStorage.setItem("heat", opacity.value); };
-  if (kept) opacity.value = kept;
-  shade();
-  opacity.addEventListener("input", shade);
-  const hold = one("[data-bare]");
-  hold.addEventListener("pointerdown", () => bare(true));
-  for (const name of ["pointerup", "pointerleave", "pointercancel"]) hold.addEventListener(name, () => bare(false));
+  const opacity = one("[data-opacity]"), kept = localStorage.getItem("heat"), blind = "blind" in stage.dataset;
+  if (!blind && kept) opacity.value = kept;
+  shade(opacity.value);
+  opacity.addEventListener("input", () => { shade(opacity.value); if (!blind) localStorage.setItem("heat", opacity.value); });
+  document.documentElement.style.setProperty("--kept", Number(kept) || 0.7);
+  const held = one("[data-hold]");
+  held.addEventListener("pointerdown", () => hold(true));
+  for (const name of ["pointerup", "pointerleave", "pointercancel"]) held.addEventListener(name, () => hold(false));
   all("[data-zoom]").forEach((button) => button.addEventListener("click", () => (Number(button.dataset.zoom) ? zoom(Number(button.dataset.zoom)) : fit())));
   stage.addEventListener("wheel", (event) => { event.preventDefault(); zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.clientX, event.clientY); }, { passive: false });
   const fingers = new Map();
@@ -76,15 +77,15 @@ const KEYS = {};
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
   const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
-  if (stage && event.key === " " && !event.target.closest("a, summary, button:not([data-bare])")) { event.preventDefault(); bare(true); }
+  if (stage && event.key === " " && !event.target.closest("a, summary, button:not([data-hold])")) { event.preventDefault(); hold(true); }
   else if (stage && moves && event.target === stage) { event.preventDefault(); view.x += moves[0]; view.y += moves[1]; place(); }
   else if (stage && (event.key === "+" || event.key === "-")) zoom(event.key === "+" ? 1.5 : 1 / 1.5);
   else if (stage && event.key === "0") fit();
   else if (event.key === "?" && one("#keys")) one("#keys").showModal();
   else if (KEYS[event.key.toLowerCase()] && !event.repeat && !one("dialog[open]")) { event.preventDefault(); KEYS[event.key.toLowerCase()](); }
 });
-document.addEventListener("keyup", (event) => { if (event.key === " ") bare(false); });
-addEventListener("blur", () => bare(false));
+document.addEventListener("keyup", (event) => { if (event.key === " ") hold(false); });
+addEventListener("blur", () => hold(false));
 
 // A verdict on the one inspection of this page.
 const judge = one("[data-judge]");
@@ -99,24 +100,30 @@ if (judge) {
   Object.assign(KEYS, { g: () => give("good"), b: () => give("bad"), n: () => give("unsure"), w: withdraw });
 }
 
-// A page anew every few seconds → its element. That it is not live is said, and when it is again.
-function live(selector, seconds, take) {
+// What an address answers, anew every few seconds. That it is not live is said, and when it is again.
+function live(address, seconds, take) {
   const stale = one("#stale");
   const told = (why) => { if (why && stale.hidden) stale.textContent = `Not live since ${new Date().toLocaleTimeString()}: ${why}. It is tried again.`; stale.hidden = !why; };
   const look = async () => {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20_000) }).catch(() => null);
+    const answer = await fetch(address(), { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(20_000) }).catch(() => null);
     if (answer?.redirected) return location.reload(); // to the log-in
     if (!answer?.ok) return told(answer ? `the service answers ${answer.status} ${answer.statusText}` : "the service does not answer");
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(selector);
+    const text = await answer.text();
     if (!stale.hidden) say("Live again.");
     told("");
-    if (found) take(document.adoptNode(found));
+    take(text);
   };
   const again = async () => {
     if (!document.hidden) await look().catch(() => told("the answer broke off"));
     setTimeout(again, 1000 * seconds);
   };
   setTimeout(again, 1000 * seconds);
+}
+function livePart(selector, seconds, take) {
+  live(() => location.href, seconds, (text) => {
+    const found = new DOMParser().parseFromString(text, "text/html").querySelector(selector);
+    if (found) take(document.adoptNode(found));
+  });
 }
 
 // The stream: what is newer is shown at once where nobody has begun to look, and offered where somebody has.
@@ -126,7 +133,7 @@ if (rows) {
   let current = rows, fresh = null;
   const show = () => { if (!fresh) return; current.replaceWith(fresh); current = fresh; fresh = null; newer.hidden = true; };
   newer.addEventListener("click", () => { show(); scrollTo(0, 0); });
-  live("[data-rows]", 3, (found) => {
+  livePart("[data-rows]", 3, (found) => {
     if (found.dataset.newest === current.dataset.newest) return;
     fresh = found;
     if (scrollY === 0 && !current.contains(document.activeElement) && !current.matches(":hover")) show(); else newer.hidden = false;
@@ -166,7 +173,7 @@ all("form[data-delete]").forEach((form) => form.addEventListener("submit", (even
 const poll = one("[data-poll]");
 if (poll && poll.dataset.poll.endsWith(" running")) {
   let current = poll;
-  live("[data-poll]", 2, (found) => {
+  livePart("[data-poll]", 2, (found) => {
     if (found.dataset.poll !== poll.dataset.poll) return location.reload();
     if (current.contains(document.activeElement)) return;
     current.replaceWith(found);

@@ -32,6 +32,8 @@ if (review) {
     Object.assign(stage.querySelector(".photo"), { src: picture, alt: `Picture of ${name}` });
     stage.querySelector(".heat").src = heat;
     one("#whole").href = `/inspections/${id}`;
+    one("[data-opacity]").value = 0;
+    shade(0);
     item.scrollIntoView({ block: "nearest", inline: "center" });
     because("");
     fit();
@@ -50,14 +52,21 @@ if (review) {
 
   // A verdict is sent at once. One that was not kept brings its picture back, after the one under the hand.
   const post = (item, body) => ask("POST", `/v1/inspections/${item.dataset.id}/verdicts`, JSON.stringify(body));
+  const lastOf = async (item) => (await ask("GET", `/v1/inspections/${item.dataset.id}`)).said.verdicts?.at(-1);
   const forget = (entry) => said.splice(said.indexOf(entry), 1);
   const give = (verdict) => {
     if (!todo.length) return;
     const item = todo.shift(), entry = { item, verdict, time: performance.now() };
-    const sent = verdict ? post(item, { verdict, reason: reason.value.trim() }) : null;
-    entry.kept = Promise.resolve(sent).then((answer) => {
+    const sent = verdict ? post(item, { verdict, reason: reason.value.trim(), after: Number(item.dataset.after) }) : null;
+    entry.kept = Promise.resolve(sent).then(async (answer) => {
       if (!answer || answer.ok) return answer?.said.number; // null: skipped
+      const last = answer.said.type === "urn:weakspot:judged-meanwhile" ? await lastOf(item) : null;
       forget(entry);
+      if (last && last.verdict !== "withdrawn") {
+        show();
+        return say(`${item.dataset.name}: judged meanwhile by ${last.by} as ${last.verdict}: yours is not kept`);
+      }
+      if (last) item.dataset.after = last.number;
       todo.splice(1, 0, item);
       show();
       say(`${item.dataset.name}: not kept, and comes again: ${answer.said.detail}`);
@@ -89,6 +98,7 @@ if (review) {
     const number = await kept;
     if (!number) return "it was not kept";
     const answer = await post(item, { verdict: "withdrawn", after: number });
+    if (answer.ok) item.dataset.after = answer.said.number;
     return answer.ok ? "" : answer.said.detail;
   };
 
@@ -99,4 +109,12 @@ if (review) {
   one("[data-keys]").addEventListener("click", () => one("#keys").showModal());
   Object.assign(KEYS, { g: gives("good"), b: gives("bad"), n: gives("unsure"), s: gives(""), u: takes, r: () => reason.focus() });
   show();
+
+  // What others judge leaves the queue, but not from under the hand.
+  const asked = () => `/review/judged?${todo.slice(1).map(({ dataset: { id } }) => `id=${id}`).join("&")}`;
+  live(asked, 5, (text) => {
+    const judged = new Set(JSON.parse(text)), gone = todo.filter((item, i) => i && judged.has(item.dataset.id));
+    gone.forEach((item) => { todo.splice(todo.indexOf(item), 1); item.hidden = true; });
+    if (gone.length) { show(); say(`${gone.length} judged meanwhile by others`); }
+  });
 }
