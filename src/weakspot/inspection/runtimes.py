@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from weakspot.errors import ModelFileError, SettingsError, shown
+from weakspot.errors import ModelFileError, SettingsError, quoted, shown
 from weakspot.inspection.model_file import ModelFile
 from weakspot.inspection.opened import Opened
 from weakspot.inspection.processor import processor, usable_cores
@@ -262,7 +262,7 @@ def _refused_by(name: str) -> Iterator[None]:
 
 def _last_line(error: Exception) -> str:
     """What a library's error of many lines comes to."""
-    return shown((str(error).strip().splitlines() or [type(error).__name__])[-1])
+    return quoted((str(error).strip().splitlines() or [type(error).__name__])[-1], 300)
 
 
 @contextmanager
