@@ -56,7 +56,9 @@ def inspect(
     from weakspot.inspection.loaded import LoadedDetector
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how: Any = dict(threads=threads, precision=precision, memory=_form(memory, paths, output, parquet, ray, workers))
+    how: Any = flags.given(
+        threads=threads, precision=precision, memory=_form(memory, paths, output, parquet, ray, workers)
+    )
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
