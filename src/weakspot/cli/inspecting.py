@@ -56,13 +56,11 @@ def inspect(
     from weakspot.inspection.loaded import LoadedDetector
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how: Any = flags.given(
-        threads=threads, precision=precision, memory=_form(memory, paths, output, parquet, ray, workers)
-    )
+    how = flags.given(threads=threads, precision=precision, memory=_form(memory, paths, output, parquet, ray, workers))
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
     with progress.counting("images inspected", quiet or as_json) as counted:
-        detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
+        detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)  # type: ignore[arg-type]
         shows = terminal.print_inspection if as_json else counted
         summary = inspect_folder(detector, [*map(Path, paths)], Path(output), **wanted, on_image=shows)
     terminal.show_inspected(summary, as_json)
