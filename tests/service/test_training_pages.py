@@ -16,11 +16,12 @@ from tests.service.server import Server
 from tests.service.test_http import problem
 from tests.service.toys import judge, settings_file, toy, write_parts
 from weakspot.errors import OutputError
-from weakspot.evaluation.intervals import between
+from weakspot.evaluation.intervals import Proportion, between
 from weakspot.inspection.inspection import Thresholds
 from weakspot.inspection.manifest import ThresholdRecord
 from weakspot.inspection.model_file import write_model_file
-from weakspot.jobs.compare import Comparison, Pair, Rate, told_apart
+from weakspot.jobs.compare import told_apart
+from weakspot.jobs.comparison import Comparison, Pair
 from weakspot.runs import Run
 from weakspot.service.pages.tasks import watched
 from weakspot.service.problems import Problem
@@ -292,7 +293,7 @@ def test_a_comparison_says_of_its_intervals_and_of_chance_what_is_so():
     found = Comparison(sides=(side, side), pairs=tuple(sure), left_out=0, contradicted=0, counted="part", unknown=())
     told = " ".join(found.sentences)
     assert "in less than 0.1 % of cases" in told
-    assert between(Rate(k=0, n=35).interval) == "0 to 11 %" and "they only show escapes below 11 %" in told
+    assert between(Proportion(k=0, n=35).interval) == "0 to 11 %" and "they only show escapes below 11 %" in told
 
 
 def test_a_watched_history_is_parsed_once_and_anew_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

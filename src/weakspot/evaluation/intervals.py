@@ -23,6 +23,19 @@ def clopper_pearson(k: int, n: int) -> Interval:
     return _exact(k, n, "two-sided")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proportion:
+    """k of n."""
+
+    k: int
+    n: int
+
+    @property
+    def interval(self) -> Interval:
+        """Exact, 95 %. Raises MetricError where n is 0."""
+        return clopper_pearson(self.k, self.n)
+
+
 def one_sided_upper(k: int, n: int) -> float:
     """The largest rate under which k or fewer in n are still seen once in twenty times; 1 − 0.05^(1/n) for k = 0."""
     return _exact(k, n, "less")[1]

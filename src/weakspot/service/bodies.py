@@ -5,7 +5,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from weakspot.inspection.inspection import MOST_SCORE
-from weakspot.service.accounts import Scope
 from weakspot.service.records import Verdict
 
 Text = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
@@ -211,69 +210,6 @@ class LimitsOut(Strict):
     time: str
     by: str
     reason: str
-
-
-class TokenIn(Strict):
-    """Whom a token is for, and up to what: inspect, review (also that), admin (everything)."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "line 3", "scope": "inspect"}]})
-    name: str = Text
-    scope: Scope
-    hours: float | None = Field(None, gt=0, le=1e5)
-
-
-class TokenOut(Strict):
-    """A new token; it is told this once and kept nowhere."""
-
-    id: str
-    token: str
-
-
-class TokenRow(Strict):
-    """What is known of a token; itself it was told once. expires: null where it does not."""
-
-    id: str
-    name: str
-    scope: Scope
-    time: str
-    by: str
-    expires: str | None
-
-
-class UserIn(Strict):
-    """A person who logs in."""
-
-    name: str = Text
-    password: str = Field(min_length=12, max_length=200)
-    scope: Scope
-
-
-class UserRow(Strict):
-    """A person who logs in."""
-
-    name: str
-    scope: Scope
-    time: str
-
-
-class PasswordIn(Strict):
-    """Another password for a person."""
-
-    name: str = Text
-    password: str = Field(min_length=12, max_length=200)
-
-
-class LogIn(Strict):
-    """A person's name and password."""
-
-    name: str = Text
-    password: str = Field(max_length=200)
-
-
-class Session(Strict):
-    """A token for a shift."""
-
-    token: str
 
 
 class ProblemOut(BaseModel):

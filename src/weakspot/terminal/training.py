@@ -10,9 +10,10 @@ from weakspot.terminal.lines import print_json, say, table
 if TYPE_CHECKING:
     from weakspot.data.audit import Audit
     from weakspot.evaluation.evaluate import Evaluation
+    from weakspot.evaluation.intervals import Proportion
     from weakspot.evaluation.metrics import Counts
     from weakspot.inspection.manifest import ThresholdRecord
-    from weakspot.jobs.compare import Comparison, Rate
+    from weakspot.jobs.comparison import Comparison
     from weakspot.jobs.train import TrainResult
     from weakspot.settings import TrainSettings
 
@@ -99,7 +100,7 @@ def show_comparison(found: "Comparison", as_json: bool) -> None:
         say("", table("Where they differ", ("picture", "in truth", "first", "second"), [*rows]))
 
 
-def _rate(rate: "Rate") -> str:
+def _rate(rate: "Proportion") -> str:
     return f"{rate.k} of {rate.n}, {_share(rate.interval)}" if rate.n else "–"
 
 

@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Row
 
 from weakspot.evaluation.charts import Histogram, edges_of, histogram_of
 from weakspot.evaluation.intervals import (
-    Interval,
     LimitCheck,
+    Proportion,
     against_limit,
-    clopper_pearson,
     needed_without_miss,
     share,
 )
@@ -27,17 +26,10 @@ from weakspot.service.parts import Parts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate:
+class Rate(Proportion):
     """k of n parts; counted: "parts", or "pictures" where no two are known to show one part."""
 
-    k: int
-    n: int
     counted: str
-
-    @property
-    def interval(self) -> Interval:
-        """Exact, 95 %; there must be one."""
-        return clopper_pearson(self.k, self.n)
 
 
 @dataclass(frozen=True, kw_only=True)

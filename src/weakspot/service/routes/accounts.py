@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from weakspot.service.bodies import LogIn, PasswordIn, Session, TokenIn, TokenOut, TokenRow, UserIn, UserRow, problems
+from weakspot.service.account_bodies import LogIn, PasswordIn, Session, TokenIn, TokenOut, TokenRow, UserIn, UserRow
+from weakspot.service.bodies import problems
 from weakspot.service.parts import MayAdmin, Service
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
