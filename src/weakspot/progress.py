@@ -141,11 +141,14 @@ def clock_time(seconds: float) -> str:
 
 
 @contextmanager
-def counting(what: str, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A function to be called once an image, with how many are done, of how many, and anything else."""
+def counting(what: str, quiet: bool, instead: Callable[..., None] | None = None) -> Iterator[Callable[..., None]]:
+    """A function to be called once an image, with how many are done, of how many, and anything else.
+
+    instead: one that is to be called in place of what counts.
+    """
     console = to_stderr()
-    if quiet or not console.is_terminal:
-        yield lambda *_: None
+    if quiet or instead or not console.is_terminal:
+        yield instead or (lambda *_: None)
         return
     with Progress(
         TextColumn(what),

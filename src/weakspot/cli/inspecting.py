@@ -56,28 +56,22 @@ def inspect(
     from weakspot.inspection.loaded import LoadedDetector
 
     wanted = {"overlays": overlays, "heat_maps": heat_maps, "overwrite": overwrite, "fail_on_bad": fail_on_bad}
-    how = flags.given(threads=threads, precision=precision, memory=_form(memory, paths, output, parquet, ray, workers))
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "memory": _form(memory, paths, parquet or ray)}
+    flags.refuse_many([] if parquet or ray else [*paths, output], None if ray else workers)
     if parquet or ray:
         _pieces((model, paths, output), wanted, how, (runtime, ray, workers, piece, max_memory, ignore), as_json, quiet)
-    with progress.counting("images inspected", quiet or as_json) as counted:
-        detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)  # type: ignore[arg-type]
-        shows = terminal.print_inspection if as_json else counted
-        summary = inspect_folder(detector, [*map(Path, paths)], Path(output), **wanted, on_image=shows)
+    with progress.counting("images inspected", quiet, terminal.print_inspection if as_json else None) as on_image:
+        detector = LoadedDetector.load(model, runtime, max_memory=max_memory, ignore=ignore, **how)
+        summary = inspect_folder(detector, list(map(Path, paths)), Path(output), **wanted, on_image=on_image)
     terminal.show_inspected(summary, as_json)
     raise typer.Exit(summary.exit_status)
 
 
-def _form(memory: flags.Memory, paths: list[str], output: str, *pieces: Any) -> flags.Memory:
-    """What was asked for, but for few images what opens at once; a list or a table of pieces may name millions.
-
-    pieces: --parquet, --ray, --workers. Raises SettingsError for what they alone heed.
-    """
+def _form(memory: flags.Memory, paths: list[str], pieces: Any) -> flags.Memory:
+    """What was asked for, but for few images what opens at once; a list or a table of pieces may name millions."""
     from weakspot.inspection.sources import are_few
 
-    parquet, ray, workers = pieces
-    is_many = bool(parquet or ray)
-    flags.refuse_many([] if is_many else [*paths, output], None if ray else workers)
-    return "small" if not is_many and are_few(paths) else memory
+    return "small" if not pieces and are_few(paths) else memory
 
 
 def _pieces(

@@ -16,8 +16,7 @@ def down_first(picture: Size, shown: Size) -> bool:
 
 def across(plane: np.ndarray, width: int) -> np.ndarray:
     """Rows (n, W) of uint8, uint16 or float32 at another width; what is not of 8 bits comes as float32, not rounded."""
-    image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
-    return np.asarray(image.resize((width, len(plane)), Image.Resampling.BILINEAR))
+    return _passed(plane, (len(plane), width))
 
 
 def rounded(plane: np.ndarray) -> np.ndarray:
@@ -27,11 +26,11 @@ def rounded(plane: np.ndarray) -> np.ndarray:
 
 def resized(plane: np.ndarray, size: Size) -> np.ndarray:
     """A channel (H, W), uint8 or uint16, at another size: Pillow's BILINEAR, which averages when it reduces."""
-    if not down_first(plane.shape, size):
-        return rounded(_down(across(plane, size[1]), size[0]))
-    return rounded(across(_down(plane, size[0]), size[1]))
+    first = (size[0], plane.shape[1]) if down_first(plane.shape, size) else (plane.shape[0], size[1])
+    return rounded(_passed(_passed(plane, first), size))
 
 
-def _down(plane: np.ndarray, height: int) -> np.ndarray:
+def _passed(plane: np.ndarray, size: Size) -> np.ndarray:
+    """One pass, in which one side changes."""
     image = Image.fromarray(np.ascontiguousarray(plane if plane.dtype == np.uint8 else plane.astype(np.float32)))
-    return np.asarray(image.resize((plane.shape[1], height), Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))

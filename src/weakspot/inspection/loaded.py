@@ -13,22 +13,8 @@ from numpy.typing import NDArray
 from weakspot.data.reading import area
 from weakspot.errors import ImageError, SettingsError, WeakspotError, shown
 from weakspot.inspection.fastest import AskedPrecision, open_fastest, selftest_image
-from weakspot.inspection.ignore_mask import (
-    IgnoreMask,
-    check_mask,
-    own_cells,
-    pixels_of,
-    read_ignore_mask,
-)
-from weakspot.inspection.inspection import (
-    Decision,
-    Inspection,
-    ModelInfo,
-    Thresholds,
-    decide,
-    find_regions,
-    sigmoid,
-)
+from weakspot.inspection.ignore_mask import IgnoreMask, check_mask, own_cells, pixels_of, read_ignore_mask
+from weakspot.inspection.inspection import Decision, Inspection, ModelInfo, Thresholds, decide, find_regions, sigmoid
 from weakspot.inspection.manifest import Manifest
 from weakspot.inspection.model_file import ModelFile, read_model_file, write_model_file
 from weakspot.inspection.preparation import Channels, Picture, Preparation, Prepared, milliseconds_since

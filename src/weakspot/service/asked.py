@@ -4,10 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fastapi import Request, params
-from fastapi._compat import field_annotation_is_sequence
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
@@ -76,7 +75,12 @@ def _query_of(route: APIRoute) -> tuple[list[str], list[str]]:
     declared = [each for each in get_flat_params(route.dependant) if isinstance(each.field_info, params.Query)]
     described = (route.openapi_extra or {}).get("parameters", ())  # of a route that reads its query itself
     known = [each.alias for each in declared] + [each["name"] for each in described if each["in"] == "query"]
-    return known, [each.alias for each in declared if field_annotation_is_sequence(each.field_info.annotation)]
+    return known, [each.alias for each in declared if _is_list(each.field_info.annotation)]
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether many values may be given: list[…], or such a one or None."""
+    return any(get_origin(each) is list for each in (annotation, *get_args(annotation)))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from weakspot.inspection.model_file import read_model_file
 from weakspot.inspection.runtimes import open_runtime
 from weakspot.runs import MARK, Run
 from weakspot.service.detectors import with_limits
+from weakspot.service.export import Exported
 from weakspot.service.learning import judged_folder, reviewed_pictures
 from weakspot.service.tasks import LOOKED, ORDER, PROGRESS, RESULT, RUN, SETTINGS, write_end
 from weakspot.settings import TrainSettings, read_settings
@@ -80,7 +81,10 @@ def _look(folder: Path, order: dict[str, Any], where: dict[str, Any]) -> str:
 
     run = folder / RUN
     judged: dict[str, Any] = {}
-    tell = lambda found: judged.update(judged=found.words, not_taken=found.left_out)  # noqa: E731
+
+    def tell(found: Exported) -> None:
+        judged.update(judged=found.words, not_taken=found.left_out)
+
     data = judged_folder(Path(where["data"]), where["store"], run, False, tell) if _of_verdicts(order) else None
     found, plan = look(data or Path(order["folder"]), _settings(folder), _telling(folder))
     told: dict[str, Any] = {"findings": [asdict(each) for each in found.findings], "counts": found.counts}
