@@ -801,7 +801,7 @@ def test_tables_that_do_not_hold_the_same_pictures_are_refused_and_left_alone(li
     }
     changed[what]()
     before = csv.read_bytes() if csv.exists() else b""
-    with pytest.raises(OutputError, match="pictures, results.csv .* move both away"):
+    with pytest.raises(OutputError, match="results.csv hold other pictures: .* move both away"):
         line.watch()
     assert csv.read_bytes() == before
 

@@ -131,21 +131,20 @@ class Results:
 
     def _complete_table(self, last: dict[str, Any]) -> None:
         """Add what a kill left out of the heading, or of the last line's row."""
-        self._refuse_unlike()
+        self._refuse_unlike(self._jsonl.last())
         if self._csv.size < len(HEAD):
             self._csv.complete(HEAD)
         if last:
             self._csv.complete(lines_of(last)[1])
 
-    def _refuse_unlike(self) -> None:
-        """Raise OutputError where the tables do not hold the same pictures, as when one was moved away."""
-        lines, rows = self._jsonl.count(b"\n"), self._csv.count(b"\r\n") - 1
-        is_begun = self._csv.begins_with(HEAD) and lines - 1 <= rows <= lines  # after a kill the last row is missing
-        if is_begun or (lines == 0 and self._csv.size < len(HEAD)):
-            return
-        found = f"{JSONL} has {lines} pictures, {CSV} {max(rows, 0)}"
-        why = "one was moved away, or another program or version wrote it"
-        raise OutputError(f"{shown(self._output)}: {found}: {why}; move both away")
+    def _refuse_unlike(self, last: bytes) -> None:
+        """Raise OutputError where the tables cannot hold the same pictures, as when one of them was moved away."""
+        has_rows = self._csv.size > len(HEAD)
+        is_begun = self._csv.begins_with(HEAD) or not (last or has_rows)
+        fits = bool(last) if has_rows else self._jsonl.size == len(last)  # a kill may leave one line without its row
+        if not (is_begun and fits):
+            why = "one was moved away, or another program or version wrote it"
+            raise OutputError(f"{shown(self._output)}: {JSONL} and {CSV} hold other pictures: {why}; move both away")
 
 
 def refuse_foreign(output: Path) -> None:
@@ -202,11 +201,6 @@ class Lines:
         if whole < self.size:
             with output_errors(self._path):
                 os.ftruncate(self._file.fileno(), whole)
-
-    def count(self, end: bytes) -> int:
-        """How many lines there are that end so."""
-        with output_errors(self._path), open(self._path, "rb") as file:
-            return sum(line.endswith(end) for line in file)
 
     def begins_with(self, line: bytes) -> bool:
         """Whether that is its first line."""
